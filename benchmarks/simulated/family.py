@@ -18,6 +18,7 @@ from fairpress.auditing.statistics.largest_loss import bonferroni_largest_loss, 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.westfall_young import step_down_min_p
 from fairpress.auditing.verdicts.multiplicity import holm
+from fairpress.core.attribute import Attribute
 
 SEX = np.array([0.5, 0.5])
 RACE = np.array([0.30, 0.20, 0.15, 0.12, 0.1133, 0.07, 0.0467])
@@ -26,6 +27,8 @@ POSITIVE = 0.45
 SHAPE = (len(SEX), len(RACE), len(AGE))
 SHARES = np.einsum("i,j,k->ijk", SEX, RACE, AGE)
 BY = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
+STUDIED = tuple(map(Attribute.from_text, ("", "sex", "race", "sex*race")))
+"""The attributes of a family of models."""
 ALPHA = 0.05
 DRAWS = 1999
 """Fewer than an audit takes: the level of a test by draws is the same for any number of them."""
@@ -192,7 +195,7 @@ def study(rng: Rng, size: int) -> Iterator[Found]:
         by_deals, by_holm = [], []
         for _ in range(size):
             cells = _equal_models(rng, people, right, names)
-            query = ("base", names, ("", "sex", "race", "sex*race"), tuple(METRICS))
+            query = ("base", names, STUDIED, tuple(METRICS))
             by_deals.append(_rejects(loss_p_adjusted(cells, *query, draws=DRAWS)))
             p = loss_p_values(cells, *query)
             by_holm.append(_rejects({"": holm(np.concatenate(list(p.values())))}))

@@ -1,4 +1,4 @@
-"""A pytest fixture that gates on an audit: ``def test_int8(fairpress_audit): fairpress_audit("preds.parquet", …)``."""
+"""Pytest fixtures: `fairpress_gate` passes what is shown to be acceptable, `fairpress_audit` fails on chosen verdicts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,38 @@ _AUDITS = pytest.StashKey[list[tuple[str, str]]]()
 
 
 @pytest.fixture
+def fairpress_gate(request: pytest.FixtureRequest) -> Callable[..., AuditReport]:
+    """Return a function that audits a predictions table and fails the test unless it passes the gate.
+
+    It takes what `fairpress.audit` takes, such as ``policy="fairpress-policy.yaml"``; `fairpress.AuditReport.gate` says what
+    passes: inconclusive does not. It returns the report; the gate's Markdown is shown in pytest's summary.
+    """
+
+    def check(table: Any, **options: Any) -> AuditReport:
+        from fairpress.api import audit
+        from fairpress.core.errors import UserError
+
+        try:
+            report = audit(table, **options)
+            gate = report.gate()
+        except UserError as error:
+            pytest.fail(f"fairpress: {error}", pytrace=False)
+        request.config.stash.setdefault(_AUDITS, []).append((request.node.nodeid, gate.to_markdown()))
+        if not gate.passed:
+            pytest.fail(f"fairpress {gate}", pytrace=False)
+        return report
+
+    return check
+
+
+@pytest.fixture
 def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport]:
     """Return a function that audits a predictions table and fails the test when the verdict is a failing one.
 
     It takes what `fairpress.audit` takes, and ``fail_on``: ``"harm"`` (harm alone), ``"loss"`` (loss or harm),
     ``"inconclusive"``, ``"not-assessed"`` (some group lacks rows), several with commas, or ``""`` to look only; a void
-    comparison fails under each of them. ``require`` names groups that must be assessed, as in
+    comparison fails under each of them. ``"harm"`` alone is an alarm, which passes what it does not know: `fairpress_gate`
+    does not. ``require`` names groups that must be assessed, as in
     `fairpress.AuditReport.failures`. It returns the report; its Markdown is shown in pytest's summary.
     """
 

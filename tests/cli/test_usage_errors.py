@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from fairpress import cli
@@ -73,6 +75,7 @@ def test_the_command_line_prints_options(capsys, monkeypatch):
     def refuse(*_, **__):
         raise UserError("name the attributes with `by=`, such as `by=['sex', 'race']`; see `other=`.")
 
+    importlib.import_module("fairpress.auditing.audit_table")  # must not bind what is patched
     monkeypatch.setattr("fairpress.auditing.cells.open_source.open_source", refuse)
     with pytest.raises(SystemExit) as stop:
         cli.main(["audit", "absent.csv", "--baseline", "a", "--by", "sex"])

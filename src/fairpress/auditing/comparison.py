@@ -41,6 +41,7 @@ from fairpress.auditing.verdicts.rules import (
     Tested,
     Verdicts,
     artifact_verdict,
+    decides,
     disparate,
     group_verdicts,
     overall_verdict,
@@ -356,15 +357,7 @@ def _void_attribute(attribute: AttributeComparison) -> AttributeComparison:
 
 
 def _group_and_pool_verdicts(attributes: Sequence[AttributeComparison], metric: str) -> np.ndarray:
-    """Return the verdicts that make up that of the artifact: of every group, and of the pools in the deciding metric.
-
-    Of the other metrics' pools only harm counts, as for groups.
-    """
+    """Return the verdicts that make up that of the artifact: of every group, and of the pools that count."""
     groups = [g.verdict for a in attributes for g in a.groups]
-    pools = [
-        p.loss.verdict
-        for a in attributes
-        for p in a.pools
-        if p.loss.metric == metric or p.loss.verdict == "harm"
-    ]
+    pools = [p.loss.verdict for a in attributes for p in a.pools if decides(p, metric)]
     return np.array([*groups, *pools], dtype=object)

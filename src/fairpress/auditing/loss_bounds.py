@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.flip_strata import Key, largest_loss
+from fairpress.auditing.inference.flip_strata import loss_lower_bounds
 from fairpress.auditing.judging import JudgedFamily, JudgingRules, cleared_share, simultaneous_lower_bounds
 from fairpress.auditing.result import AttributeComparison, GroupComparison, Loss, LossBounds, Pool, Values
-from fairpress.core.attribute import Attribute
+from fairpress.core.attribute import OVERALL, Attribute
 
 
 class _Candidate(NamedTuple):
@@ -57,9 +57,14 @@ def loss_bounds(
 def _candidates(
     i: int, metric: str, overall: GroupComparison, attributes: Sequence[AttributeComparison]
 ) -> Iterator[_Candidate]:
+    """Yield the groups and pools that X covers: those that are assessed, and smaller ones with a loss that is shown.
+
+    Without the latter, X could lie below a harm that is shown.
+    """
     for group in (overall, *(g for a in attributes for g in a.groups)):
-        if group.losses[i].assessed:
-            yield _Candidate(group.values, group.losses[i])
+        loss = group.losses[i]
+        if loss.assessed or loss.verdict in ("harm", "loss"):
+            yield _Candidate(group.values, loss)
     for attribute in attributes:
         for pool in attribute.pools:
             if pool.loss.metric == metric:
@@ -76,27 +81,26 @@ def _largest_lower(
     overall: GroupComparison,
     attributes: Sequence[AttributeComparison],
 ) -> tuple[float | None, Values | None]:
-    """Return the largest simultaneous lower bound and the group that has it; None where it is not above 0.
+    """Return the largest simultaneous lower bound of a loss that is shown, and whose it is; None where it is not above 0.
 
-    Where losses are tested exactly, the bound is that of `flip_strata.largest_loss`, which is at least as large as
-    Bonferroni's.
+    Only losses whose adjusted p-value shows them count, so that the bound never says more than the verdicts, which are
+    corrected over all metrics. Where losses are tested exactly, bounds are also those of `flip_strata.loss_lower_bounds`,
+    which know how groups overlap.
     """
-    lower = simultaneous_lower_bounds(family, name, metric, rules.confidence)
-    best: tuple[float, Values] | None = None
-    for attribute, groups in (("", (overall,)), *((a.attribute, a.groups) for a in attributes)):
-        for group, bound in zip(groups, lower[Attribute.from_text(attribute)], strict=True):
-            if np.isfinite(bound) and (best is None or bound > best[0]):
-                best = float(bound), group.values
-    if best is None:
-        return None, None
-    bound, values = best
-    if family.exact and any(
-        _is_shown(family, key, rules) for key in family.judged if key[::2] == (name, metric)
-    ):
-        bound = max(bound, largest_loss(cells, baseline, [name], list(lower), metric, rules.confidence))
-    return (bound, values) if bound > 0 else (None, None)
-
-
-def _is_shown(family: JudgedFamily, key: Key, rules: JudgingRules) -> bool:
+    judged = {a: v for (n, a, m), v in family.judged.items() if (n, m) == (name, metric)}
     with np.errstate(invalid="ignore"):
-        return bool((family.judged[key].p_loss_adjusted < 1 - rules.confidence).any())
+        shown = {a: v.p_loss_adjusted < 1 - rules.confidence for a, v in judged.items()}
+    if not any(s.any() for s in shown.values()):
+        return None, None
+    lower = simultaneous_lower_bounds(family, name, metric, rules.confidence)
+    if family.exact:
+        dealt = loss_lower_bounds(cells, baseline, [name], list(lower), metric, rules.confidence)
+        lower = {a: np.fmax(bound, dealt[name, a, metric]) for a, bound in lower.items()}
+    groups = {OVERALL: (overall,)} | {Attribute.from_text(a.attribute): a.groups for a in attributes}
+    bounds = [
+        (float(bound), group.values)
+        for attribute, values in groups.items()
+        for group, bound, is_shown in zip(values, lower[attribute], shown[attribute], strict=True)
+        if is_shown and bound > 0
+    ]
+    return max(bounds, key=lambda b: b[0], default=(None, None))

@@ -205,13 +205,14 @@ class LossBounds:
         The metric and its margin.
     upper, upper_group
         X: with the audit's confidence no assessed group loses more. The largest of the groups' upper bounds, and whose it
-        is; no correction is owed, because the group that truly loses most is one group (intersection–union test). None if
-        no group was assessed. A comparison has no harm in this metric exactly when X is below the margin.
+        is; no correction is owed, because the group that truly loses most is one group (intersection–union test). A smaller
+        group counts where its loss is shown. None if no group was assessed. A comparison has no harm in this metric exactly
+        when X is below the margin.
     lower, lower_group
-        Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups; None where no
-        loss is shown.
+        Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups, among losses
+        that are shown; None where there is none.
     largest, largest_group
-        The largest estimated loss of an assessed group or pool.
+        The largest estimated loss of an assessed group or pool, or of a smaller group whose loss is shown.
     cleared
         Share of the people for whom, in every audited attribute, a loss of their group above the margin is ruled out.
     """

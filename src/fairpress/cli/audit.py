@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.gate import show_gate
 from fairpress.cli.monitor import record_use, show_monitored
 from fairpress.cli.usage_errors import in_options
 from fairpress.cli.written import print_written, written_files
@@ -38,14 +39,15 @@ def audit(
     /,
     *,
     by: Text = "",
-    label: str = "label",
+    label: str | None = None,
     baseline: str | None = None,
     compressed: Text = "",
     decide: Repeated = (),
     positive: str | None = None,
-    margin: float = 0.02,
-    confidence: float = 0.95,
-    harm: str = "error",
+    margin: Repeated = (),
+    min_rows: Repeated = (),
+    confidence: float | None = None,
+    harm: str | None = None,
     metrics: str | None = None,
     weight: str | None = None,
     subject: str | None = None,
@@ -53,7 +55,7 @@ def audit(
     row_id: str = "row_id",
     bins: Repeated = (),
     missing: str = "group",
-    correction: str = "westfall-young",
+    correction: str | None = None,
     family: str = "artifact",
     pair: Repeated = (),
     pair_from: str | None = None,
@@ -67,6 +69,8 @@ def audit(
     card: Repeated = (),
     fail_on: Annotated[str | None, Parameter(show_default=False)] = None,
     require: Repeated = (),
+    gate: Flag = False,
+    policy: Path | None = None,
     monitor: Path | None = None,
     force: Flag = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
@@ -83,7 +87,7 @@ def audit(
     by
         Sensitive attributes, comma-separated; sex*race is the intersection.
     label
-        Column of the true classes.
+        Column of the true classes (label).
     baseline
         Column of the model before compression.
     compressed
@@ -94,12 +98,15 @@ def audit(
         The positive class; by default the one that `predict` recorded, or 1, yes or true. With more than two classes and
         no positive class, only accuracy and flips are audited.
     margin
-        A loss above this is harm; 0.02 is two percentage points.
+        A loss above this is harm: 0.02 or 2pp is two percentage points (the default), '5% of baseline' a share of the
+        baseline's own error; 'error=1pp,fnr=5% of baseline' for each error.
+    min_rows
+        Rows that a group needs to be assessed: 200, or 'fnr=100'; by default what the margin asks for.
     confidence
-        Confidence level of all intervals.
+        Confidence level of all intervals (0.95).
     harm
-        The error whose rise decides, declared before looking: error (error rate), fnr or fpr. The others can only make it
-        worse.
+        The error whose rise decides, declared before looking: error (error rate, the default), fnr or fpr. The others can
+        only make it worse.
     metrics
         The metrics to test: accuracy,tpr,fpr (all by default).
     weight
@@ -115,7 +122,8 @@ def audit(
     missing
         Missing attribute values: group (treat them as a separate group) or refuse.
     correction
-        Correction of p-values: westfall-young or holm (family-wise error rate), bh or by (false discovery rate).
+        Correction of p-values: westfall-young (the default) or holm (family-wise error rate), bh or by (false discovery
+        rate).
     family
         Tests that are corrected together: those of each artifact, or of the whole study (all --compressed).
     pair
@@ -142,11 +150,17 @@ def audit(
         Write a model card with the results of the audit into a model folder, as README.md: 'int8=int8/'; or, for a table
         of predictions without a model, into a file: 'int8=int8.md'. May be repeated.
     fail_on
-        Exit with 1 on these verdicts, comma-separated: harm, loss (a loss or harm), inconclusive, not-assessed (some
-        group lacks rows for some metric). A void comparison fails under each of them.
+        An alarm: exit with 1 on these verdicts, comma-separated: harm, loss (a loss or harm), inconclusive, not-assessed
+        (some group lacks rows for some metric). It passes what it does not know: the fewer rows, the more easily. A void
+        comparison fails under each of them. To pass only what is shown, use --gate.
     require
         Exit with 1 unless these groups are assessed: 'race=Black,sex=Female', or 'sex*race=Female,Black' for an
         intersection. May be repeated.
+    gate
+        Exit with 1 unless, for every assessed group, every pool and all people, the bound of the error that decides is
+        below its margin, and no harm is shown: inconclusive is not a pass. A policy may name the groups.
+    policy
+        Take margins, groups and whatever else it fixes from a signed policy (YAML), and record it; see `fairpress gate`.
     monitor
         Ledger (JSON) of the uses of this test set, for audits that are repeated after more rows or for other releases: each
         use is appended, and verdicts hold at any number of looks. Top up by appending rows to the same table. A gate then
@@ -162,6 +176,7 @@ def audit(
     from fairpress.auditing.export_cells import export_table
     from fairpress.auditing.options import AuditOptions
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
+    from fairpress.auditing.verdicts.policy import policy_of
     from fairpress.reporting import model_outputs
     from fairpress.reporting.audit_report import AuditReport
     from fairpress.runtime.artifact import Artifact
@@ -175,21 +190,25 @@ def audit(
     gates = gates_of(fail_on or "")
     if fail_on is not None and not gates:
         raise UserError(f"--fail-on is empty; use {', '.join(GATES)}, or leave it out.")
-    if not split_list(by):
+    signed = policy_of(policy)
+    attributes = split_list(by) or ([] if signed is None else list(signed.by))
+    if not attributes:
         raise UserError(
             f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
         )
     if four_fifths and json_:
         raise UserError("--four-fifths prints tables, but --json prints JSON only; use one of them.")
+    if baseline is None and signed is not None:
+        baseline = signed.baseline
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the column of the baseline with --baseline, such as --baseline fp32.")
-    names = [baseline, *split_list(compressed)]
+    names = [baseline, *(split_list(compressed) or (() if signed is None else signed.compressed or ()))]
     _require_commas(names[1:], "--compressed", "models", table)
-    _require_commas(split_list(by), "--by", "attributes", table)
-    if (gates or require) and not names[1:]:
-        option = "--fail-on" if gates else "--require"
+    _require_commas(attributes, "--by", "attributes", table)
+    if (gates or require or gate) and not names[1:]:
+        option = "--fail-on" if gates else "--require" if require else "--gate"
         raise UserError(
             f"{option} needs a compressed model; name it with --compressed, such as --compressed int8."
         )
@@ -212,27 +231,32 @@ def audit(
     }
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
     model_outputs.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
+    given: dict[str, Any] = {
+        "positive": positive,
+        "margin": margin or None,
+        "min_rows": min_rows or None,
+        "confidence": confidence,
+        "harm": harm,
+        "metrics": None if metrics is None else split_list(metrics),
+        "weight": weight,
+        "subject": subject,
+        "correction": correction,
+        "label": label,
+    }
     options = AuditOptions(
-        label=label,
         baseline=baseline,
         compressed=names[1:],
-        by=split_list(by),
-        positive=positive,
+        by=attributes,
         decide=decisions,
-        margin=margin,
-        confidence=confidence,
-        harm=harm,
-        metrics=None if metrics is None else split_list(metrics),
-        weight=weight,
-        subject=subject,
         seed_column=seed_column,
         row_id=row_id,
         bins=edges,
         missing=missing,
-        correction=correction,
         family=family,
         pairs=pair,
         pairs_from=pair_from,
+        policy=signed,
+        **{name: value for name, value in given.items() if value is not None},
     )
     source: Any = open_source([table, *merge] if merge else table)
     if export_cells is not None:
@@ -284,7 +308,8 @@ def audit(
     reasons += show_monitored(recorded, monitor, gates, json_)
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
-    return GATE_FAILED if reasons else 0
+    passed = not gate or show_gate(report)
+    return GATE_FAILED if reasons or not passed else 0
 
 
 def _in_options(sentences: Sequence[str]) -> tuple[str, ...]:

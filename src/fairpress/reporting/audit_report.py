@@ -33,7 +33,9 @@ class AuditReport(Audit):
         return next((v for v in WORST_FIRST if v in verdicts), None)
 
     def failures(self, fail_on: str | Sequence[str] = "harm", require: str | Sequence[str] = ()) -> list[str]:
-        """Return a sentence for each reason why the audit fails a gate; an empty list where it passes.
+        """Return a sentence for each verdict that is named and given; an alarm, which passes what it does not know.
+
+        To pass only what is shown to be acceptable, use `gate`.
 
         Parameters
         ----------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fairpress.auditing.result import Pool
+from fairpress.auditing.result import Audit, Pool
 from fairpress.auditing.verdicts.release_gate import DIGITS, Gate, GateLoss, ModelGate
 from fairpress.auditing.verdicts.wording import group_name, margin_text, metric_name, percent, who
-from fairpress.reporting.formatting import SYMBOL, at_most, format_points
+from fairpress.reporting.formatting import SYMBOL, WORD, at_most, format_points
 from fairpress.reporting.markdown import escape
-from fairpress.reporting.sentences import rows_sentence
+from fairpress.reporting.sentences import rows_sentence, warnings
 
 MAX_LINES = 10
 MAX_NAMES = 3
@@ -101,8 +101,7 @@ def _details(m: ModelGate, gate: Gate) -> list[str]:
     """Return why a model fails, what was not assessed, and what would settle it."""
     out = []
     if m.shown:
-        names = [f"{x.loss.verdict}, {metric_name(x.loss.metric)} {_loss(x)}" for x in _worst(m.shown)]
-        out.append(f"shown: {_listed(names)}")
+        out.append(f"shown: {_listed([_finding(x, m) for x in _worst(m.shown)])}")
     others = [x for x in _worst(m.uncertain) if m.binding is None or x.group != m.binding.group]
     if others:
         out.append(f"not ruled out either: {_listed([_loss(x) for x in others])}")
@@ -118,7 +117,7 @@ def _details(m: ModelGate, gate: Gate) -> list[str]:
     if settle:
         out.append(settle)
     if m.nothing_assessed and not m.missing:
-        out.append(f"every group has too few rows for a verdict; each needs {gate.min_rows:,}")
+        out.append(f"no group has enough rows for a verdict of its own; each needs {gate.min_rows:,}")
     lacking = []
     if m.unassessed and not m.nothing_assessed:
         lacking.append(
@@ -145,6 +144,16 @@ def _settle(m: ModelGate) -> str:
 
     hardest = max(rows, key=more)
     return f"to settle: {who(hardest.group)}: {rows_sentence(hardest.loss).rstrip('.')}"
+
+
+def _finding(x: GateLoss, m: ModelGate) -> str:
+    """Return a loss that is shown; its numbers are in the line above if it is the binding one."""
+    same = m.binding is not None and x.group == m.binding.group and x.loss == m.binding.loss
+    return (
+        f"{WORD[x.loss.verdict]} for {who(x.group)}"
+        if same
+        else (f"{WORD[x.loss.verdict]}, {metric_name(x.loss.metric)} at most {_loss(x)}")
+    )
 
 
 def _loss(x: GateLoss) -> str:
@@ -209,3 +218,8 @@ def _listed(names: Sequence[str]) -> str:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+
+
+def warning_lines(audit: Audit) -> list[str]:
+    """Return what must be read before the gate, a line each."""
+    return [f"! {line}" for line in warnings(audit)]

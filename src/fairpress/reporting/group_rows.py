@@ -14,6 +14,7 @@ from fairpress.auditing.result import (
     Values,
     Verdict,
 )
+from fairpress.auditing.verdicts.rules import decides
 from fairpress.auditing.verdicts.wording import deciding_loss, group_name, metric_name, not_assessed
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
@@ -82,7 +83,7 @@ def group_rows(comparison: Comparison, max_rows: int | None = None) -> list[Grou
     metric = comparison.overall.losses[0].metric
     rows = []
     for attribute in comparison.attributes:
-        pools = [p for p in attribute.pools if p.loss.metric == metric or p.loss.verdict == "harm"]
+        pools = [p for p in attribute.pools if decides(p, metric)]
         pooled = [dict(m) for p in pools if p.loss.metric == metric for m in p.members]
         for group in attribute.groups:
             alone = group.verdict == "not_estimable" and dict(group.values) in pooled

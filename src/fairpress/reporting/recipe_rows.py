@@ -18,7 +18,7 @@ MAX_NAMES = 6
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundText:
     """A bound in points, with its error if that is not the one that decides, and the group that it is about."""
 
     points: str
@@ -49,8 +49,8 @@ class ShortResult:
     word: str
     error: str
     uneven: bool
-    upper: tuple[Bound, ...]
-    lower: Bound | None
+    upper: tuple[BoundText, ...]
+    lower: BoundText | None
     cleared: str
 
 
@@ -116,7 +116,7 @@ def short_result(c: Comparison) -> ShortResult:
         f"{sign} {WORD[c.verdict]}",
         SHORT_ERROR[metric] if names_error else "",
         bool(c.disparate),
-        (Bound(NONE),) if void else tuple(_upper(c, b) for b in shown),
+        (BoundText(NONE),) if void else tuple(_upper(c, b) for b in shown),
         None if lower is None else _lower(c, lower),
         NONE if void or deciding.upper is None else _percent(deciding.cleared),
     )
@@ -176,16 +176,18 @@ def _rank(c: Comparison) -> tuple[int, float]:
     return WORST_FIRST.index(c.verdict), -max((b.upper or 0.0 for b in c.bounds), default=0.0)
 
 
-def _upper(c: Comparison, bound: LossBounds) -> Bound:
+def _upper(c: Comparison, bound: LossBounds) -> BoundText:
     if bound.upper is None:
-        return Bound("not known")
+        return BoundText("not known")
     if bound.upper <= 0:
-        return Bound("no rise")
-    return Bound(f"{_error(c, bound)}{points_up(bound.upper)}", _short_group(c, bound.upper_group))
+        return BoundText("no rise")
+    return BoundText(f"{_error(c, bound)}{points_up(bound.upper)}", _short_group(c, bound.upper_group))
 
 
-def _lower(c: Comparison, bound: LossBounds) -> Bound:
-    return Bound(f"{_error(c, bound)}{points_down(bound.lower or 0.0)}", _short_group(c, bound.lower_group))
+def _lower(c: Comparison, bound: LossBounds) -> BoundText:
+    return BoundText(
+        f"{_error(c, bound)}{points_down(bound.lower or 0.0)}", _short_group(c, bound.lower_group)
+    )
 
 
 def _error(c: Comparison, bound: LossBounds) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
+from fairpress.auditing.verdicts.release_gate import DIGITS
 from fairpress.auditing.verdicts.wording import (
     group_name,
     headline_sentences,
@@ -115,7 +116,10 @@ def rows_sentence(loss: Loss) -> str:
 
 
 def margins(audit: Audit) -> str:
-    """Return which error decides and at which margins, with their reasons: ``error rate decides, margin 2 points``."""
+    """Return which error decides and at which margins, with their reasons: ``error rate decides, margin 2 points``.
+
+    A signed policy is named with its digest and date.
+    """
     first, *others = audit.metrics
     texts = {m: margin_text(audit.margins[m]) for m in audit.metrics}
     reasons = {m: f" ({r})" if (r := audit.margins[m].reason) else "" for m in audit.metrics}
@@ -123,7 +127,10 @@ def margins(audit: Audit) -> str:
     different = [
         f"{metric_name(m)} {texts[m]}{reasons[m]}" for m in others if audit.margins[m] != audit.margins[first]
     ]
-    return sentence + (f"; margin of the {', '.join(different)}" if different else "")
+    sentence += f"; margin of the {', '.join(different)}" if different else ""
+    if audit.policy is None:
+        return sentence
+    return f"{sentence}; policy {audit.policy.digest[:DIGITS]}, signed by {audit.policy.signed_by} on {audit.policy.date}"
 
 
 def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:

@@ -251,8 +251,9 @@ def test_columns_of_several_levels_and_numbers_are_called_by_their_text():
 def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
     frame = table()
     frame["h"] = frame.g.map({"x": "p", "y": "q"})
-    expected = audit(frame, **PAIR, metrics=["tpr"], pairs=["g=x|y"])
-    assert audit(frame, baseline="a", compressed="b", by="g", metrics="tpr", pairs="g=x|y") == expected
+    expected = audit(frame, **PAIR, metrics=["tpr"], harm="fnr", pairs=["g=x|y"])
+    options = {"by": "g", "metrics": "tpr", "harm": "fnr", "pairs": "g=x|y"}
+    assert audit(frame, baseline="a", compressed="b", **options) == expected
     assert "`by=` is a list of names, and an intersection is one of them: `by=['g*h']`" in refused(
         frame, by=[("g", "h")]
     )

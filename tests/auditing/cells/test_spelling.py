@@ -111,6 +111,17 @@ def test_for_any_names_of_columns_each_is_found_by_its_exact_name(names):
                 assert groups(table, name) == {f"{i}x": 6.0, f"{i}y": 6.0}
 
 
+def test_a_header_of_two_lines_is_not_a_repeated_one(tmp_path):
+    """The name of a column has a line break, so that the header is the first record and ends on line 2."""
+    path = tmp_path / "t.csv"
+    pd.DataFrame({**columns(12), "g\nroup": ["x", "y"] * 6}).to_csv(path, index=False)
+    assert groups(path, "g\nroup") == {"x": 6.0, "y": 6.0}
+    text = path.read_text()
+    path.write_text(text + text)
+    with pytest.raises(UserError, match="line 16: the header is repeated"):
+        groups(path, "g\nroup")
+
+
 def test_text_that_is_empty_is_missing_in_every_format_and_said(tmp_path):
     frame = pd.DataFrame({**columns(9), "g": ["", "x", "y"] * 3})
     for table in in_every_format(frame, tmp_path):

@@ -9,16 +9,19 @@ from scipy import stats
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference import flip_strata as module
 from fairpress.auditing.inference.flip_strata import (
-    LOSS_SIGN,
     flip_strata,
-    largest_loss,
+    loss_lower_bounds,
     loss_p_adjusted,
     loss_p_values,
 )
+from fairpress.auditing.inference.group_estimator import per_group
+from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.verdicts.multiplicity import holm
+from fairpress.core.attribute import Attribute
 
 METRICS = ("accuracy", "tpr", "fpr")
-BY = ("", "sex", "race", "sex*race")
+BY = tuple(map(Attribute.from_text, ("", "sex", "race", "sex*race")))
+SEX, CROSSED = BY[1], BY[3]
 
 
 def random_cells(rng, rows=800, classes=2, models=1, flip=0.15):
@@ -43,8 +46,8 @@ def losses_by_row(cells, names):
         for metric in METRICS:
             d = LOSS_SIGN[metric] * (cells.indicator(name, metric) - cells.indicator("base", metric))
             for attribute in BY:
-                values, index = cells.groups(attribute)
-                out += [np.where(index == g, np.nan_to_num(d), 0) for g in range(len(values))]
+                grouping = cells.grouping(attribute)
+                out += [np.where(grouping.index == g, np.nan_to_num(d), 0) for g in range(grouping.size)]
     return np.array(out)
 
 
@@ -70,7 +73,7 @@ def test_p_values_are_exact_tests_of_the_groups_rows():
     lost = int((women_negative & (before == 0) & (after == 1)).sum())
     gained = int((women_negative & (before == 1) & (after == 0)).sum())
     peer = stats.binomtest(lost, lost + gained, 0.5, "greater").pvalue
-    assert p["m0", "sex", "fpr"][0] == pytest.approx(peer)
+    assert p["m0", SEX, "fpr"][0] == pytest.approx(peer)
     assert {key: len(x) for key, x in p.items() if key[2] == "tpr"} == {
         ("m0", a, "tpr"): n for a, n in zip(BY, (1, 2, 3, 6), strict=True)
     }
@@ -106,9 +109,9 @@ def test_groups_without_rows_of_the_metric_have_no_p_value():
     cells = random_cells(np.random.default_rng(3), rows=300)
     women = cells.attributes["sex"].codes == 0
     kept = cells.select(~women | (cells.label == 1))
-    adjusted = loss_p_adjusted(kept, "base", ["m0"], ("sex",), METRICS)
-    assert np.isnan(adjusted["m0", "sex", "fpr"]).tolist() == [True, False]
-    assert not np.isnan(adjusted["m0", "sex", "tpr"]).any()
+    adjusted = loss_p_adjusted(kept, "base", ["m0"], (SEX,), METRICS)
+    assert np.isnan(adjusted["m0", SEX, "fpr"]).tolist() == [True, False]
+    assert not np.isnan(adjusted["m0", SEX, "tpr"]).any()
 
 
 def test_a_model_that_changes_nothing_loses_nothing():
@@ -143,11 +146,16 @@ def test_rates_whose_denominator_a_model_changes_are_refused():
         flip_strata(cells, "base", ["m0"], BY, ("accuracy", "ppv"))
 
 
-def test_the_largest_loss_is_bounded_below_and_more_cautiously_by_bonferroni(monkeypatch):
+def test_the_losses_are_bounded_below_and_more_cautiously_by_bonferroni(monkeypatch):
     cells = random_cells(np.random.default_rng(8), rows=4000, flip=0.3)  # right answers are lost more often
-    bound = largest_loss(cells, "base", ["m0"], BY, "accuracy")
-    _, index = cells.groups("sex*race")
-    net = np.bincount(index, cells.correct("base").astype(float) - cells.correct("m0")) / np.bincount(index)
-    assert 0.05 < bound < net.max()
+    query = (cells, "base", ["m0"], BY, "accuracy")
+    bounds = loss_lower_bounds(*query)
+    assert len(bounds) == len(BY)
+    for (_, attribute, _), bound in bounds.items():
+        index = cells.grouping(attribute).index
+        net = per_group(cells.rows * (cells.correct("base") * 1.0 - cells.correct("m0")), index, len(bound))
+        assert (bound < net / per_group(cells.rows, index, len(bound))).all()
     monkeypatch.setattr(module, "MOST_DEALT", 0)
-    assert 0.05 < largest_loss(cells, "base", ["m0"], BY, "accuracy") < bound
+    for key, cautious in loss_lower_bounds(*query).items():
+        assert (cautious < bounds[key]).all()
+    assert max(b.max() for b in bounds.values()) > 0.05

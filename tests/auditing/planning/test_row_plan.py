@@ -45,6 +45,12 @@ def test_chances_and_rows_agree_with_exact_enumeration():
     assert exact_power(needed, 0.03, 0.02) == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize("flips", [0.001, 0.01])
+def test_few_flips_need_the_rows_of_an_assessed_group_and_no_more(flips):
+    (group, *_) = fp.plan(GROUPS, flips=flips).groups
+    assert group.rows_needed == 370  # 366 make a group assessed; two digits
+
+
 def test_the_smallest_margin_is_shown_with_the_requested_chance():
     for group in fp.plan(GROUPS, flips=0.03).groups:
         margin = group.smallest_margin

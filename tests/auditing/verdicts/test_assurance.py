@@ -16,7 +16,7 @@ from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 from fairpress.auditing.verdicts.assurance import (
     CAP,
     GRID,
-    RowsToDecide,
+    RowAssurance,
     VerdictRule,
     assurance,
     decide_with,
@@ -32,6 +32,7 @@ from fairpress.auditing.verdicts.seed_assurance import (
     _critical,
     decide_with_seeds,
 )
+from fairpress.core.attribute import Attribute
 
 MARGIN = 0.02
 LEVEL = 0.05 / 42
@@ -109,7 +110,7 @@ def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
 
 
 def test_the_sentence_has_the_rows_and_the_chances():
-    text = rows_sentence("race = Asian", RowsToDecide(1500, 0.8, 0.56, 0.24))
+    text = rows_sentence("race = Asian", RowAssurance(1500, 0.8, 0.56, 0.24))
     assert (
         text == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
     )
@@ -230,14 +231,21 @@ def test_the_sums_of_losses_over_seeds_are_those_of_the_audit_and_ask_for_seeds_
         **{m: np.where(r, label, 1 - label).reshape(-1) for m, r in zip("ab", right, strict=True)},
     }
     keys = {"seed": "seed", "row": "row"}
-    cells = count(TableSource(columns), label="label", models=["a", "b"], by=["sex"], positive=1, keys=keys)
+    cells = count(
+        TableSource(columns),
+        label="label",
+        models=["a", "b"],
+        by=[Attribute(("sex",))],
+        positive=1,
+        keys=keys,
+    )
     estimator = SeedGroupEstimator(cells, "the table")
-    _, index = cells.groups("sex")
+    grouping = cells.grouping(Attribute(("sex",)))
     for metric, sign in (("accuracy", -1), ("fpr", 1)):
-        sums = estimator.loss_sums("b", "a", metric, index, 2)
-        change = estimator.change("b", "a", metric, index, 2)
+        sums = estimator.loss_sums("b", "a", metric, grouping)
+        change = estimator.change("b", "a", metric, grouping)
         assert crossed_change(sums).value == pytest.approx(sign * change.value)
-    answers = decide_with_seeds(estimator.loss_sums("b", "a", "accuracy", index, 2), SeedVerdictRule())
+    answers = decide_with_seeds(estimator.loss_sums("b", "a", "accuracy", grouping), SeedVerdictRule())
     for answer in answers:
         assert answer is not None
         assert (answer.more_rows, answer.more_seeds, answer.both) != (None, None, None)

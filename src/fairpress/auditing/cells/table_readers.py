@@ -315,8 +315,10 @@ def _bounded_lines(file: IO[str], path: str) -> Iterator[str]:
 
 
 def csv_records(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a CSV file, header included, with the number of their last line; stops at a malformed "
-    "one."""
+    """Yield the records of a CSV file, header included, with the number of their last line.
+
+    It stops at a malformed one.
+    """
     try:
         delimiter, _ = header(path)
         with open_text(path) as file, show_progress(f"looking for the error in {path}"):
@@ -358,8 +360,10 @@ def refuse_uneven(path: str) -> None:
 def repeated_header(path: str, names: Sequence[str]) -> int | None:
     """Return the number of a later line of a CSV file that repeats the header, in any order; None if none does."""
     expected = sorted(names)
-    for number, row in csv_records(path):
-        if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == expected:
+    records = ((number, row) for number, row in csv_records(path) if row)
+    next(records, None)  # the header, which takes several lines where a name has a line break
+    for number, row in records:
+        if sorted(v.removeprefix("\ufeff") for v in row) == expected:
             return number
     return None
 

@@ -22,7 +22,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
-from fairpress.auditing.statistics.largest_loss import bonferroni_largest_loss, dealt_largest_loss
+from fairpress.auditing.statistics.largest_loss import dealt_lower_bounds
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
@@ -154,7 +154,7 @@ def loss_p_values(
     return strata.by_key(mcnemar_loss(*strata.counts()))
 
 
-def largest_loss(
+def loss_lower_bounds(
     cells: Cells,
     baseline: str,
     names: Sequence[str],
@@ -162,16 +162,19 @@ def largest_loss(
     metric: str,
     confidence: float = 0.95,
     draws: int = LARGEST_DRAWS,
-) -> float:
-    """Return Y of "some group loses at least Y" in a metric, over all models and attributes given (`largest_loss`).
+) -> dict[Key, Floats]:
+    """Return lower bounds of the losses in a metric [groups] that hold at once over all models and attributes given.
 
-    NaN where no group has rows in the metric's denominator; negative where not even a loss of 0 is shown.
+    The largest of them is Y of "some group loses at least Y" (`largest_loss`). NaN where a group has no rows in the
+    metric's denominator; negative where not even a loss of 0 is shown.
     """
     strata = flip_strata(cells, baseline, names, attributes, [metric])
     if strata.dealt_fast(draws):
         flips = (strata.lost, strata.gained, strata.membership, strata.rows)
-        return dealt_largest_loss(*flips, np.random.default_rng(0), confidence, draws)
-    return bonferroni_largest_loss([bonett_price(*strata.counts(), strata.rows)], confidence)
+        return strata.by_key(dealt_lower_bounds(*flips, np.random.default_rng(0), confidence, draws))
+    losses = bonett_price(*strata.counts(), strata.rows)
+    tests = max(1, int(losses.estimable.sum()))
+    return strata.by_key(losses.lower(1 - (1 - confidence) / tests))
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -173,8 +173,8 @@ def _rows_needed(flips: float, margin: float, confidence: float, assurance: floa
     low, high = float(floor_rows(margin, confidence)), float(MAX_ROWS)
     if _chance(low, flips, margin, confidence, loss) >= assurance:
         return int(low)
-    while high / low > 1.005:
-        middle = np.floor(np.sqrt(low * high))
+    while high - low > 1 and high / low > 1.005:
+        middle = max(np.floor(np.sqrt(low * high)), low + 1)
         if _chance(middle, flips, margin, confidence, loss) >= assurance:
             high = middle
         else:

@@ -48,12 +48,31 @@ def dealt_largest_loss(
 ) -> float:
     """Return the lower bound of the largest loss of groups of rows; NaN where no group has rows.
 
+    The parameters are those of `dealt_lower_bounds`.
+    """
+    bounds = dealt_lower_bounds(lost, gained, membership, rows, rng, confidence, draws)
+    defined = bounds[~np.isnan(bounds)]
+    return float(defined.max()) if len(defined) else float("nan")
+
+
+def dealt_lower_bounds(
+    lost: ArrayLike,
+    gained: ArrayLike,
+    membership: Any,
+    rows: ArrayLike,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+) -> Floats:
+    """Return simultaneous lower bounds of the losses of groups of rows [groups]; NaN where a group has no rows.
+
     `lost`, `gained` [strata] and `membership` [groups, strata] as in `DealtFlips.of`; `rows` [groups] are denominators.
     """
     n = np.asarray(rows, float)
+    bounds = np.full(n.shape, np.nan)
     inside = np.flatnonzero(n > 0)
     if not len(inside):
-        return float("nan")
+        return bounds
     dealt_flips = DealtFlips.of(lost, gained, membership).select(inside)
     n, total = n[inside], dealt_flips.total
 
@@ -68,4 +87,5 @@ def dealt_largest_loss(
         raise ValueError(f"{draws:,} draws have no quantile at {confidence:.6g}")
     critical = max(float(np.partition(largest, draws - rank)[draws - rank]), float(special.ndtri(confidence)))
     losses = bonett_price(dealt_flips.lost, total - dealt_flips.lost, n)
-    return float(np.clip(losses.centre - critical * losses.se, *losses.limits).max())
+    bounds[inside] = np.clip(losses.centre - critical * losses.se, *losses.limits)
+    return bounds

@@ -102,7 +102,7 @@ class VerdictRule:
 
 
 @dataclass(frozen=True)
-class RowsToDecide:
+class RowAssurance:
     """The additional rows with which a verdict is decided with a probability.
 
     Attributes
@@ -142,7 +142,7 @@ def decide_with(
     undecided: ArrayLike | None = None,
     probability: float = ASSURANCE,
     per_row: ArrayLike = 1.0,
-) -> list[RowsToDecide | None]:
+) -> list[RowAssurance | None]:
     """Return for each group of an attribute the additional rows that decide its verdict, None where it is decided.
 
     Parameters
@@ -167,7 +167,7 @@ def decide_with(
     groups = np.flatnonzero(chosen & (share > 0))
     x = bonett_price(b, c, size)
     prior = prior_from_others(x.value, x.se, scale)
-    out: list[RowsToDecide | None] = [None] * len(b)
+    out: list[RowAssurance | None] = [None] * len(b)
     for start in range(0, len(groups), _BLOCK):  # blocks that fit into the processor's cache
         block = groups[start : start + _BLOCK]
         rows, chances = rows_for_assurance(
@@ -175,7 +175,7 @@ def decide_with(
         )
         for i, g in enumerate(block):
             more = None if np.isnan(rows[i]) else int(rows[i])
-            out[g] = RowsToDecide(more, probability, float(chances.no_harm[i]), float(chances.loss[i]))
+            out[g] = RowAssurance(more, probability, float(chances.no_harm[i]), float(chances.loss[i]))
     return out
 
 

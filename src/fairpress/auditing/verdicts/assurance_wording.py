@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairpress.auditing.verdicts.assurance import CAP, RowsToDecide
+from fairpress.auditing.verdicts.assurance import CAP, RowAssurance
 from fairpress.auditing.verdicts.seed_assurance import SEEDS, RowsOrSeeds
 
 ONE_LOOK = (
@@ -13,11 +13,11 @@ ONE_LOOK = (
 .08 to .10 where .05 is stated after up to six looks, .36 after ten releases."""
 
 
-def rows_sentence(group: str, answer: RowsToDecide | RowsOrSeeds) -> str:
+def rows_sentence(group: str, answer: RowAssurance | RowsOrSeeds) -> str:
     """Return what decides the verdict of a group: "1,500 more rows of race = Asian decide with 80 % chance (…)."."""
     chances = f"({answer.no_harm:.0%} no harm, {answer.loss:.0%} loss or harm)".replace("%", " %")
     chance = f"{answer.decided:.0%} chance {chances}".replace("% c", " % c")
-    if isinstance(answer, RowsToDecide):
+    if isinstance(answer, RowAssurance):
         if answer.more_rows is None:
             return f"{CAP:,} more rows of {group} decide with no more than {chance}."
         return f"{answer.more_rows:,} more rows of {group} decide with {chance}."

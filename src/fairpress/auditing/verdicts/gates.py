@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, Values
-from fairpress.auditing.verdicts.wording import group_name, lacks_rows, name_groups
+from fairpress.auditing.verdicts.rules import decides
+from fairpress.auditing.verdicts.wording import group_name, lacks_rows, name_groups, who
 from fairpress.core.attribute import SEPARATOR, Attribute
 from fairpress.core.errors import UserError, did_you_mean
 
@@ -70,18 +71,20 @@ def failures(audit: Audit, gates: Sequence[str], required: Sequence[Values] = ()
 
 def _failures(c: Comparison, gates: Sequence[str], required: Sequence[Values]) -> list[str]:
     groups = [c.overall, *(g for a in c.attributes for g in a.groups)]
+    pools = [p for a in c.attributes for p in a.pools]
     out = []
     if (gates or required) and c.void is not None:
         out.append(f"{c.compressed}: void. {c.void}")
     for gate in gates:
-        hit = [g for g in groups if (lacks_rows(g) if gate == "not-assessed" else g.verdict in _FAILS[gate])]
+        if gate == "not-assessed":
+            hit = [("not assessed in full", group_name(g.values)) for g in groups if lacks_rows(g)]
+        else:
+            verdicts = [(g.verdict, group_name(g.values)) for g in groups]
+            verdicts += [(p.loss.verdict, who(p)) for p in pools if decides(p, groups[0].losses[0].metric)]
+            hit = [(verdict, name) for verdict, name in verdicts if verdict in _FAILS[gate]]
         if hit:
-            word = (
-                "not assessed in full"
-                if gate == "not-assessed"
-                else " or ".join(dict.fromkeys(g.verdict for g in hit))
-            )
-            out.append(f"{c.compressed}: {word}: {name_groups([group_name(g.values) for g in hit])}.")
+            word = " or ".join(dict.fromkeys(verdict for verdict, _ in hit))
+            out.append(f"{c.compressed}: {word}: {name_groups([name for _, name in hit])}.")
     missing = [g for g in groups if lacks_rows(g) and dict(g.values) in [dict(r) for r in required]]
     if missing:
         out.append(

@@ -58,7 +58,7 @@ class ModelGate:
     pools
         Groups that are judged only together.
     nothing_assessed
-        Whether no group and no pool has enough rows.
+        Whether no group has enough rows alone: a pool of all groups only shows the average.
     min_people_cleared
         The share of the people that must be cleared; None: no such condition.
     """
@@ -183,7 +183,7 @@ def _model(c: Comparison, required: Sequence[Values], min_cleared: float | None)
         missing,
         tuple(x for x in lacking if x not in missing),
         tuple(deciding_pools),
-        not deciding_pools and not any(x.loss.assessed for x in judged[1:]),
+        not any(x.loss.assessed for x in judged[1:]),
         min_cleared,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from fairpress.auditing.result import Verdict
+from fairpress.auditing.result import Pool, Verdict
 from fairpress.auditing.statistics.harm import harm_p_value
 from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
@@ -193,6 +193,11 @@ def group_verdicts(
         verdict = np.where(lost & (verdict != "harm"), "loss", verdict)
         verdict = np.where(other == "harm", "harm", verdict)
     return verdict.astype(object)
+
+
+def decides(pool: Pool, deciding_metric: str) -> bool:
+    """Return whether a pool counts in the verdict: in the deciding metric, and elsewhere where it is harmed."""
+    return pool.loss.metric == deciding_metric or pool.loss.verdict == "harm"
 
 
 def overall_verdict(groups: ArrayLike) -> Verdict:

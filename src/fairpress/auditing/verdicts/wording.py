@@ -48,7 +48,7 @@ def metric_name(metric: str) -> str:
 def who(group: Values | Pool) -> str:
     """Return the name of a group, or of a pool with its members."""
     if isinstance(group, Pool):
-        return f"the {len(group.members)} small groups of {group.attribute} together"
+        return f"the {len(group.members):,} small groups of {group.attribute} together"
     return group_name(group)
 
 

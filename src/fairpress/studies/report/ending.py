@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from fairpress.reporting import claims
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LINES = 37  # the command prints the path of the report below
 MAX_SENTENCES = 2
+NAME_WIDTH = 15
 LEGEND = (
     "At most: no assessed group loses more; FNR or FPR: the other error that is most open above the margin. At least: shown "
     "for some group. Cleared: people for whom a loss above the margin is ruled out."
@@ -97,15 +99,19 @@ def _table(shown: Sequence[RecipeRow], lines: Sequence[RecipeRow]) -> Table:
     heads = ["baseline:\nverdict", "\nat most", "\nat least", "\ncleared"]
     heads += ["placebo:\nverdict", "\nat most", "\nat least"] if with_placebo else []
     for head in heads:
-        table.add_column(head, no_wrap=head.endswith(("verdict", "cleared")))
+        table.add_column(head, no_wrap=head.endswith(("verdict", "cleared")), overflow="fold")
 
     def cells(result: ShortResult, *, with_cleared: bool) -> list[Any]:
         word = "\n".join(filter(None, [result.word, f"in {result.error}" if result.error else ""]))
-        upper = "\n".join(f"{x.points} {x.group}" for x in result.upper)
-        lower = NONE if result.lower is None else f"{result.lower.points}\n{result.lower.group}"
+        upper = [f"{x.points} {x.group}" for x in result.upper]
+        lower = [NONE] if result.lower is None else [result.lower.points, result.lower.group]
         return [
             Text(word, style=STYLE[result.tone]),
-            *(Text("\n".join(map(clean, text.split("\n")))) for text in (upper, lower)),
+            # Long names break at spaces and hyphens.
+            *(
+                Text("\n".join(x for c in cell for x in wrap(clean(c), NAME_WIDTH)))
+                for cell in (upper, lower)
+            ),
             *([result.cleared] if with_cleared else []),
         ]
 
