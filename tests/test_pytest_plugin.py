@@ -26,21 +26,10 @@ def table(pytester, predictions):
 
 
 def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
-<<<<<<< HEAD
     pytester.makepyfile(f"def test_model(fairpress_audit, fairpress_gate):\n    {body}\n")
-    plugins = (
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:unraisableexception",
-    )  # which collects garbage five times over
-    return start(pytester, *options, *plugins)
-=======
-    pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
     # The second collects garbage five times over at the end of a run.
     without = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")
     return start(pytester, *options, *without)
->>>>>>> p5
 
 
 OPTIONS = "'preds.parquet', baseline='fp32', by=['sex', 'sex*age_group']"

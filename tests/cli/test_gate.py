@@ -23,7 +23,7 @@ MODELS = ["--baseline", "fp32", "--compressed"]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with a policy and a table: int8 changes nothing, int4 loses 7.5 % and gains 6.25 % in one group."""
+    """Run a command beside a policy and a table: int8 changes nothing, int4 loses 7.5 % and gains 6.25 % in one group."""
     monkeypatch.chdir(tmp_path)
     n = 2000
     y = np.arange(2 * n) % 2

@@ -44,13 +44,7 @@ def rehearse_export() -> None:
 
     import_module(MODULE)
     share_operator_table()
-<<<<<<< HEAD
-    with suppress(ImportError):
-        import_module("tqdm").tqdm.monitor_interval = 0  # its thread would outlive the export
-    with torch.random.fork_rng(devices=[]):
-=======
     with torch.random.fork_rng(devices=[]), patch("tqdm.tqdm.monitor_interval", 0):
->>>>>>> p5
         export_graph(torch.nn.Linear(2, 2).eval(), torch.zeros(2, 2))
 
 
