@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from importlib import import_module
 from typing import Any
 from unittest.mock import patch
