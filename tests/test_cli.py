@@ -127,7 +127,7 @@ for command in sys.argv[1:]:
 
 
 def exit_codes(code: str, commands: list[str], folder: Path) -> tuple[list[str], str]:
-    """Run commands in one process that begins with `code`; return their exit codes and their standard error."""
+    """Run commands in one process that begins with `code`; return their exit codes and what is on standard error."""
     done = subprocess.run(
         [sys.executable, "-c", code + EACH, *commands],
         cwd=folder,

@@ -58,7 +58,7 @@ def tables(draw):
     return pd.DataFrame({"label": label, "g": group, "m": model})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables())
 def test_every_metric_is_fairlearns(table):
     found = audit(table, baseline="m", by=["g"])
@@ -82,7 +82,7 @@ def test_every_metric_is_fairlearns(table):
     assert ours["worst_group_accuracy"] == pytest.approx(accuracy.min(), **EXACT)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(tables())
 def test_pairwise_bias_is_the_papers_sum_over_pairs(table):
     """Kamal and Talbert, eq. 1, written out."""

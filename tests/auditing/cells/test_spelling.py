@@ -78,7 +78,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(AWKWARD), texts), min_size=6, max_size=14, unique=True))
 def test_for_any_table_of_strings_groups_in_are_groups_out_in_every_format(names):
     rows = [name for i, name in enumerate(names) for _ in range(1 + i % 3)]
@@ -89,7 +89,7 @@ def test_for_any_table_of_strings_groups_in_are_groups_out_in_every_format(names
             assert groups(table) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.lists(
         st.one_of(st.sampled_from([*AWKWARD, "g", "G", "c0", "C1"]), texts),

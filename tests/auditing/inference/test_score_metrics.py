@@ -61,7 +61,7 @@ def surprise(y, s):
     return -np.where(y == 1, np.log(s), np.log(1 - s))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([None, 3, 10]), st.integers(30, 400))
 def test_every_score_metric_is_scikit_learns_or_its_definition(seed, steps, rows):
     table = scored(rows, seed, steps)
