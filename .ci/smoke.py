@@ -179,7 +179,12 @@ FILES = ("base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx")
 CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("--version",), (metadata.version("fairpress"),)),
-        Check(("demo", "--out", "demo"), ("who pays",), writes=("demo/predictions.csv", "demo/report.html"), holds=parquet),
+        Check(
+            ("demo", "--out", "demo"),
+            ("int8", "int4", "harm"),
+            writes=("demo/predictions.csv", "demo/report.html"),
+            holds=parquet,
+        ),
         Check(("doctor",), ("onnxruntime",)),
         Check(("data", "list"), ("compas",)),
         Check(("data", "check", "people.yaml"), ("sex",)),
