@@ -185,7 +185,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
             writes=("demo/predictions.csv", "demo/report.html"),
             holds=parquet,
         ),
-        Check(("doctor",), ("onnxruntime",)),
+        Check(("doctor",), ("onnx", "duckdb", "pyarrow")),
         Check(("data", "list"), ("compas",)),
         Check(("data", "check", "people.yaml"), ("sex",)),
         Check(("data", "check", "faces.yaml"), ("40",)),
