@@ -234,7 +234,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ),
         ([*GATE, "--margin", "2"], "for 2 percentage points write 0.02"),
         ([*GATE, "--margin", "0"], "must be greater than 0"),
-        ([*GATE, "--margin", "0,02"], "write a decimal point: --margin 0.02"),
+        ([*GATE, "--margin", "0,02"], "write a decimal point: `--margin 0.02`"),
         ([*GATE, "--confidence", "95"], "did you mean 0.95?"),
         (
             ["fp32", "int8", "--by", "group"],

@@ -90,6 +90,21 @@ def test_equal_weights_change_next_to_nothing_and_their_scale_changes_nothing():
         assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.05)
 
 
+@pytest.mark.parametrize("subject", [None, "person"])
+def test_a_group_is_worth_its_rows_whatever_the_weight_of_other_groups(subject):
+    """Women were sampled ten times as densely as men: their weights are small, and their rows as many as before."""
+    table = binary().assign(person=np.arange(3000) // 2, w=1.0)
+    table["sex"] = np.where(table.person % 3 == 0, "F", "M")
+    denser = table.assign(w=np.where(table.sex == "F", 0.1, 1.0))
+    before, after = (audit(t, by=["sex"], weight="w", subject=subject, **BINARY) for t in (table, denser))
+    for sex in ("F", "M"):
+        for metric in ("accuracy", "tpr", "fpr"):
+            x, y = (loss(found, {"sex": sex}, metric) for found in (before, after))
+            for end in ("value", "low", "high"):
+                assert getattr(y.estimate, end) == pytest.approx(getattr(x.estimate, end), abs=2e-4), end
+            assert (y.assessed, y.verdict) == (x.assessed, x.verdict)
+
+
 def test_weighted_rates_are_weighted_means():
     table = binary()
     report = audit(table, by=["sex"], weight="w", **BINARY)

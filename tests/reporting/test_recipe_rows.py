@@ -12,7 +12,13 @@ from fairpress import demo_data
 from fairpress.auditing.audit import audit
 from fairpress.auditing.result import Pool
 from fairpress.reporting.html import Section, render
-from fairpress.reporting.recipe_rows import Bound, headline, open_errors_sentence, recipe_rows, short_result
+from fairpress.reporting.recipe_rows import (
+    BoundText,
+    headline,
+    open_errors_sentence,
+    recipe_rows,
+    short_result,
+)
 
 SIZES = {"fp32": 4000.0, "int8": 1000.0, "int4": 500.0}
 
@@ -57,7 +63,7 @@ def test_a_row_has_the_bounds_of_both_comparisons_and_whose_they_are(demo, place
     lowest = demo.comparisons[0].bounds[0].lower
     assert (good.baseline.word, good.baseline.lower) == (
         "✔ no harm",
-        Bound(f"{100 * lowest:.1f}", "everybody"),
+        BoundText(f"{100 * lowest:.1f}", "everybody"),
     )
     assert (bad.baseline.word, bad.baseline.error, bad.baseline.uneven) == ("✖ harm", "", True)
     for result, comparison in (

@@ -55,7 +55,7 @@ def test_one_seed_has_the_error_of_the_cluster_formula():
         clustered_products(y[None, None], np.zeros(len(y), int), who, 1), np.ones((1, 1, 1))
     )
     sizes, right = np.bincount(who), np.bincount(who, y)
-    sums = cluster_sums(sizes, right, right, np.zeros(400, int), 1)
+    sums = cluster_sums(sizes, sizes, right, right, np.zeros(400, int), 1)
     p = y.mean()
     cluster = np.sqrt(design_effect(sums).deff[0] * p * (1 - p) / len(y))
     assert result.se[0] == pytest.approx(cluster, rel=0.02)
