@@ -179,8 +179,13 @@ FILES = ("base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx")
 CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("--version",), (metadata.version("fairpress"),)),
-        Check(("demo", "--out", "demo"), ("who pays",), writes=("demo/predictions.csv", "demo/report.html"), holds=parquet),
-        Check(("doctor",), ("onnxruntime",)),
+        Check(
+            ("demo", "--out", "demo"),
+            ("int8", "int4", "harm"),
+            writes=("demo/predictions.csv", "demo/report.html"),
+            holds=parquet,
+        ),
+        Check(("doctor",), ("onnx", "duckdb", "pyarrow")),
         Check(("data", "list"), ("compas",)),
         Check(("data", "check", "people.yaml"), ("sex",)),
         Check(("data", "check", "faces.yaml"), ("40",)),

@@ -34,14 +34,14 @@ def test_gaps_are_fairlearns(seed, groups):
         rng,
     )
     peer = {"y_true": y, "y_pred": p, "sensitive_features": g}
-    wanted = {
+    expected = {
         "demographic_parity_difference": fl.demographic_parity_difference(**peer),
         "disparate_impact": fl.demographic_parity_ratio(**peer),
         "equalized_odds_difference": fl.equalized_odds_difference(**peer),
         "average_odds_difference": fl.equalized_odds_difference(**peer, agg="mean"),
         "equal_opportunity_difference": fl.equal_opportunity_difference(**peer),
     }
-    for name, value in wanted.items():
+    for name, value in expected.items():
         assert intervals[name].value == pytest.approx(value, abs=1e-12)
 
 
