@@ -1,4 +1,4 @@
-"""README's commands run, the study of COMPAS included, and then those of docs/study.md, whose networks are then in the store.
+"""README's commands run, the study of COMPAS included, then those of docs/study.md, whose networks the store has by then.
 
 The study takes two of its ten seeds and two folds for five here, 4 of its 50 networks and every part of it; with
 FAIRPRESS_WHOLE_STUDY=1, as before a release, it is the command as README has it.
