@@ -154,7 +154,8 @@ def alike(folder: Path, out: str) -> bool:
 
 def verdict(folder: Path, out: str) -> bool:
     report = json.loads(out)
-    (folder / "audit.json").write_text(out, encoding="utf-8")
+    for name in ("v1.json", "v2.json"):
+        (folder / name).write_text(out, encoding="utf-8")
     return "harm" in json.dumps(report) and report.get("schema") is not None
 
 
@@ -229,7 +230,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("audit", "c.parquet", "--baseline", "fp32", "--compressed", "int4", "--by", "sex"), ("int4",)),
         Check(("audit", "p.parquet", "--baseline", "base", "--compressed", "q,w", "--by", "sex"), ("q",)),
-        Check(("compare-audits", "audit.json", "audit.json"), ("int4",)),
+        Check(("compare-audits", "v1.json", "v2.json"), ("int4",)),
         Check(("show", "q.onnx"), ("no audit is embedded",)),
     ),
 )  # fmt: skip
