@@ -12,6 +12,7 @@ import pytest
 from fairpress import cli
 from pages import ROOT, blocks, follow
 
+# docs/study.md is followed in test_readme.py.
 PAGES = (
     "docs/getting-started.md",
     "docs/your-own-data.md",
@@ -21,7 +22,6 @@ PAGES = (
     "docs/monitoring.md",
     "docs/runtimes.md",
     "docs/phone.md",
-    "docs/study.md",
 )
 
 
