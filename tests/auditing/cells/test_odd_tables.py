@@ -121,7 +121,7 @@ def test_one_group_has_rates_and_a_verdict_and_no_gap(run):
     attribute = result["comparisons"]["b"]["attributes"][0]
     assert attribute["gap_changes"] == {}
     assert attribute["groups"][0]["losses"][0]["excess"]["reason"]
-    gap = next(f for f in found["fairness"] if f["metric"] == "accuracy_gap")["estimate"]
+    gap = next(f for f in result["fairness"] if f["metric"] == "accuracy_gap")["estimate"]
     assert gap == {"value": None, "reason": "there is only one group", "n": 1}
 
 
