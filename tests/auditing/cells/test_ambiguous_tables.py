@@ -261,7 +261,7 @@ def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
         "by": (None, "name at least one sensitive attribute"),
         "bins": (5, "`bins=` is a dict"),
         "decide": ("a>=1", "`decide=` is a dict"),
-        "margin": ("2", "the margin must be below 1, not 2; for 2 percentage points write 0.02 or 2pp"),
+        "margin": ("2", "for 2 percentage points write 0.02 or 2pp"),
         "confidence": (None, "the confidence is a number"),
         "subject": (3, "`subject=` is the name of one column"),
         "compressed": ([7], "`compressed=` is a list of names"),
