@@ -225,10 +225,10 @@ class GroupEstimator:
         else:
             subject = self._subjects[inside]
             entry, entry_index = np.unique(subject * groups + g, return_inverse=True)
-            size, weight, total, squares = (
+            count, size, total, squares = (
                 per_group(x, entry_index, len(entry)) for x in (rows, w, w * d, w * d**2)
             )
-            sums = cluster_sums(size, weight, total, squares, entry % groups, groups)
+            sums = cluster_sums(count, size, total, squares, entry % groups, groups)
         effect = design_effect(sums)
         return _Sums(
             up,
