@@ -14,10 +14,10 @@ from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.model_rates import ModelRates
-from fairpress.auditing.notes import notes
+from fairpress.auditing.notes import ONE_LOOK, notes
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
-from fairpress.auditing.result import Audit
+from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
 from fairpress.core.errors import UserError
@@ -51,6 +51,8 @@ def audit_input(data: AuditInput) -> Audit:
         _group_pairs(data, rules.overall_margin),
     )
     models = (replace(rates.model(name), digest=data.digests.get(name)) for name in data.models)
+    comparisons = comparison.compare(data.compressed)
+    again = (ONE_LOOK,) if any(map(is_open, comparisons)) else ()
     return Audit(
         rows=evidence.table_rows,
         subjects=evidence.subjects,
@@ -70,13 +72,19 @@ def audit_input(data: AuditInput) -> Audit:
         min_rows=rules.min_rows,
         models=tuple(models),
         fairness=tuple(f for name in data.models for f in rates.fairness(name)),
-        comparisons=comparison.compare(data.compressed),
-        notes=tuple(notes(cells, evidence, data.attributes, options, data.scores.notes)),
+        comparisons=comparisons,
+        notes=(*notes(cells, evidence, data.attributes, options, data.scores.notes), *again),
         warnings=data.warnings,
         positive_from=cells.positive_from,
         provenance=data.provenance,
         policy=None if options.policy is None else options.policy.record(),
     )
+
+
+def is_open(comparison: Comparison) -> bool:
+    """Return whether the verdict of some group could be settled by more rows, which tempts to look again."""
+    groups = (comparison.overall, *(g for a in comparison.attributes for g in a.groups))
+    return any(x.rows_to_decide is not None for g in groups for x in g.losses)
 
 
 def judging_rules(

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from fairpress.auditing.options import AuditOptions
     from fairpress.auditing.result import Audit
 
-_FAILS = {"harm": ("harm",), "loss": ("harm", "loss"), "inconclusive": ("inconclusive",)}
+_FAILS = {
+    "harm": ("harm",),
+    "loss": ("harm", "loss"),
+    "inconclusive": ("inconclusive",),
+    "not-assessed": ("not_estimable",),
+}
 
 
 def record_use(

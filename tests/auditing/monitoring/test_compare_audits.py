@@ -161,7 +161,7 @@ def test_the_command_monitors_an_audit(tmp_path, capsys, monkeypatch):
         return " ".join(capsys.readouterr().out.split())
 
     assert "release 1 of this ledger, look 1" in look(300)
-    look(400, "--fail-on", "inconclusive", code=1)
+    look(400, "--fail-on", "not-assessed", code=1)
     shown = look(4000, "--fail-on", "inconclusive")
     assert "Verified: the 400 rows of the previous look are the first rows of this table, unchanged." in shown
     assert "has judged 1 release in 3 looks" in shown

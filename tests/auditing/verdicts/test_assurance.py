@@ -14,20 +14,16 @@ from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import t_quantile
 from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 from fairpress.auditing.verdicts.assurance import (
-    CAP,
     GRID,
-    RowAssurance,
     VerdictRule,
     assurance,
     decide_with,
     effective_counts,
     rows_for_assurance,
 )
-from fairpress.auditing.verdicts.assurance_wording import rows_sentence
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.rules import judge, run_tests
 from fairpress.auditing.verdicts.seed_assurance import (
-    RowsOrSeeds,
     SeedVerdictRule,
     _critical,
     decide_with_seeds,
@@ -92,9 +88,6 @@ def test_a_loss_at_the_margin_is_beyond_the_cap():
     (answer,) = decide_with([420], [20], [20_000], only_harm, scale=MARGIN)
     assert answer is not None
     assert answer.more_rows is None
-    assert f"{CAP:,} more rows of race = Asian decide with no more than" in rows_sentence(
-        "race = Asian", answer
-    )
 
 
 def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
@@ -107,16 +100,6 @@ def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
     assert answers[0].loss < alone.loss  # the others lose nothing
     again = decide_with(lost, gained, n, RULE, scale=MARGIN, undecided=[True, False, True])
     assert again == answers
-
-
-def test_the_sentence_has_the_rows_and_the_chances():
-    text = rows_sentence("race = Asian", RowAssurance(1500, 0.8, 0.56, 0.24))
-    assert (
-        text == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
-    )
-    text = rows_sentence("race = Asian", RowsOrSeeds(None, 3, None, 0.8, 0.56, 0.24))
-    assert text.startswith("3 more seeds on the same rows decide with 80 % chance")
-    assert "nor 50 more seeds" in rows_sentence("everybody", RowsOrSeeds(None, None, None, 0.8, 0.2, 0.1))
 
 
 def test_counts_of_an_estimate_are_divided_by_the_design_effect():

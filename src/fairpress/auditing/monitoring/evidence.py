@@ -1,7 +1,8 @@
 """What a ledger shows about each release, at any number of looks and for all releases together.
 
 Release k (in the order of first looks) is judged at the level α_k = 6α/(π²k²), which sum to α over all releases there will
-ever be. Within it, "no harm" of all groups needs no correction (intersection–union); loss and harm of some group are
+ever be. As in an audit, a group is judged from as many rows on as show "no harm" with 90 % power, and one error decides.
+Within a release, "no harm" of all groups needs no correction (intersection–union); loss and harm of some group are
 corrected by Bonferroni, whose e-values need K/α_k. Method: `statistics.e_process`.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.monitoring.ledger import GroupCount, Ledger, Use
+from fairpress.auditing.monitoring.ledger import GroupCount, Ledger, Terms, Use
 from fairpress.auditing.result import Values, Verdict
 from fairpress.auditing.statistics.e_process import (
     log_e_loss,
@@ -20,8 +21,9 @@ from fairpress.auditing.statistics.e_process import (
     release_level,
     upper_bound,
 )
+from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name, name_groups
+from fairpress.auditing.verdicts.wording import group_name, metric_name, name_groups, points_up
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class MonitoredGroup:
     upper
         Bound of the loss at any number of looks, at the release's level; 1 where nothing is ruled out.
     verdict
-        ``harm``, ``loss``, ``no_harm`` or ``inconclusive``.
+        ``harm``, ``loss``, ``no_harm``, ``inconclusive``, or ``not_estimable``: as yet too few rows, by the rule of an
+        audit.
     """
 
     count: GroupCount
@@ -55,36 +58,43 @@ class MonitoredGroup:
 
 @dataclass(frozen=True)
 class MonitoredRelease:
-    """A release: its number in the ledger from 1, its looks, its level α_k, and all groups; the first are all rows."""
+    """A release: its number in the ledger from 1, its looks, its level α_k, and all groups; the first are all rows.
+
+    `metric` decides, as in an audit: in the others only harm counts.
+    """
 
     name: str
     number: int
     looks: tuple[Use, ...]
     level: float
+    metric: str
     groups: tuple[MonitoredGroup, ...]
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of all groups."""
-        verdicts = {g.verdict for g in self.groups}
-        return next(v for v in WORST_FIRST if v in verdicts)
+        """The worst verdict of the groups that have enough rows; ``not_estimable`` if none has."""
+        verdicts = {g.verdict for g in self.groups if g.count.metric == self.metric or g.verdict == "harm"}
+        by_group = {g.verdict for g in self.groups if g.count.metric == self.metric and g.count.values}
+        if by_group == {"not_estimable"} and not verdicts & {"harm", "loss"}:
+            return "not_estimable"
+        return next(v for v in WORST_FIRST if v in verdicts and v != "not_estimable")
 
     @property
     def upper(self) -> float:
-        """The loss that no group exceeds, at any number of looks and for all releases together."""
-        return max(g.upper for g in self.groups)
+        """The loss in the deciding metric that no group with enough rows exceeds, at any look and for all releases."""
+        judged = [g for g in self.groups if g.count.metric == self.metric and g.verdict != "not_estimable"]
+        return max((g.upper for g in judged), default=1.0)
 
 
 def evidence(ledger: Ledger) -> list[MonitoredRelease]:
     """Return every release of a ledger, in the order of first looks."""
-    return [
-        _release(looks, number, ledger.terms.margin, 1 - ledger.terms.confidence)
-        for number, looks in enumerate(ledger.releases(), start=1)
-    ]
+    return [_release(looks, number, ledger.terms) for number, looks in enumerate(ledger.releases(), start=1)]
 
 
-def _release(looks: tuple[Use, ...], number: int, margin: float, alpha: float) -> MonitoredRelease:
-    level = float(release_level(number, alpha))
+def _release(looks: tuple[Use, ...], number: int, terms: Terms) -> MonitoredRelease:
+    margin = terms.margin
+    level = float(release_level(number, 1 - terms.confidence))
+    enough = min_rows_for(margin, terms.confidence)
     last = looks[-1].groups
     groups = []
     for count in last:
@@ -97,6 +107,10 @@ def _release(looks: tuple[Use, ...], number: int, margin: float, alpha: float) -
         verdict: Verdict = (
             "harm"
             if harm >= corrected
+            else "loss"
+            if n[-1] < enough and loss >= corrected
+            else "not_estimable"
+            if n[-1] < enough
             else "no_harm"
             if clear.max() >= needed
             else "loss"
@@ -114,7 +128,7 @@ def _release(looks: tuple[Use, ...], number: int, margin: float, alpha: float) -
                 verdict,
             )
         )
-    return MonitoredRelease(looks[-1].release, number, looks, level, tuple(groups))
+    return MonitoredRelease(looks[-1].release, number, looks, level, terms.metrics[0], tuple(groups))
 
 
 def sentences(ledger: Ledger, release: MonitoredRelease) -> list[str]:
@@ -122,9 +136,10 @@ def sentences(ledger: Ledger, release: MonitoredRelease) -> list[str]:
     confidence = f"{ledger.terms.confidence:.0%}".replace("%", " %")
     looks, uses, releases = len(release.looks), len(ledger.uses), len(ledger.releases())
     shown = (
-        f"no judged group loses more than {100 * release.upper:.1f} points"
+        f"the {metric_name(release.metric)} of no group with enough rows rises by more than {points_up(release.upper)} "
+        "percentage points"
         if release.upper < 1
-        else "no bound of the loss is shown for every group yet"
+        else f"no bound of the {metric_name(release.metric)} holds for every group yet"
     )
     out = [
         f"{release.name}: release {release.number} of this ledger, look {looks}. With {confidence} confidence, at any "
@@ -132,9 +147,15 @@ def sentences(ledger: Ledger, release: MonitoredRelease) -> list[str]:
     ]
     by_verdict = {
         v: list(dict.fromkeys(_name(g.count) for g in release.groups if g.verdict == v))
-        for v in ("harm", "loss", "no_harm", "inconclusive")
+        for v in ("harm", "loss", "no_harm", "inconclusive", "not_estimable")
     }
-    words = {"harm": "Harm", "loss": "A loss", "no_harm": "No harm", "inconclusive": "Inconclusive"}
+    words = {
+        "harm": "Harm",
+        "loss": "Some loss",
+        "no_harm": "No harm",
+        "inconclusive": "Inconclusive",
+        "not_estimable": "Too few rows yet",
+    }
     out += [f"{words[v]}: {name_groups(names)}." for v, names in by_verdict.items() if names]
     level = f"{100 * release.level:.2g} %"
     out.append(
