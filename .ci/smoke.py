@@ -37,7 +37,7 @@ COMMANDS = (
         "show",
     ),
     *("study", "train", "data check", "data fetch", "data list", "study check", "study export", "study list"),
-    *("study mlflow", "study plan", "study run", "study schema"),
+    *("study mlflow", "study plan", "study run", "study schema", "gate", "plan", "compare-audits"),
 )
 HELP = """
 import sys
@@ -59,6 +59,14 @@ print(report.verdict)
 PEOPLE, COLUMNS = 600, ("a", "b", "c", "d")
 TABLE = 'path: people.csv\nlabel: y\npositive: "yes"\nfeatures: [a, b, c, d]\nsensitive: [sex]\n'
 
+POLICY = """
+schema: fairpress.policy/1
+harm: error
+margins: {error: {margin: 2pp, reason: a test}}
+by: [sex]
+require: all-assessed
+signed: {name: A. Person, date: 2025-11-02, reason: a test}
+"""
 FACES = 'path: faces.csv\nimage: file\nlabel: y\npositive: "yes"\nsensitive: [sex]\nsize: 16\n'
 
 
@@ -83,6 +91,7 @@ def people(folder: Path) -> None:
         lines.append(",".join([*map(str, values), "F" if draw.random() < 0.2 else "M", label]))
     (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "people.yaml").write_text(TABLE, encoding="utf-8")
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
 
 
 def faces(folder: Path) -> None:
@@ -145,6 +154,8 @@ def alike(folder: Path, out: str) -> bool:
 
 def verdict(folder: Path, out: str) -> bool:
     report = json.loads(out)
+    for name in ("v1.json", "v2.json"):
+        (folder / name).write_text(out, encoding="utf-8")
     return "harm" in json.dumps(report) and report.get("schema") is not None
 
 
@@ -174,13 +185,19 @@ AUDIT = (
     "--by",
     "sex,sex*age_group",
 )
+PAIR = ("--baseline", "fp32", "--compressed", "int8")
 FILES = ("base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx")
 # Those of one list need those of the lists before; within a list the order is free.
 CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("--version",), (metadata.version("fairpress"),)),
-        Check(("demo", "--out", "demo"), ("who pays",), writes=("demo/predictions.csv", "demo/report.html"), holds=parquet),
-        Check(("doctor",), ("onnxruntime",)),
+        Check(
+            ("demo", "--out", "demo"),
+            ("int8", "int4", "harm"),
+            writes=("demo/predictions.csv", "demo/report.html"),
+            holds=parquet,
+        ),
+        Check(("doctor",), ("onnx", "duckdb", "pyarrow")),
         Check(("data", "list"), ("compas",)),
         Check(("data", "check", "people.yaml"), ("sex",)),
         Check(("data", "check", "faces.yaml"), ("40",)),
@@ -201,6 +218,8 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
             writes=("a.md", "a.tex", "c.parquet"),
             holds=verdict,
         ),
+        Check(("plan", "--table", "demo/predictions.csv", "--by", "sex", *PAIR), ("Female",)),
+        Check(("gate", "demo/predictions.csv", "--policy", "policy.yaml", *PAIR)),
         Check(
             ("predict", *FILES, "--data", "people.yaml", "--out", "p.parquet"),
             writes=("p.parquet",),
@@ -211,6 +230,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("audit", "c.parquet", "--baseline", "fp32", "--compressed", "int4", "--by", "sex"), ("int4",)),
         Check(("audit", "p.parquet", "--baseline", "base", "--compressed", "q,w", "--by", "sex"), ("q",)),
+        Check(("compare-audits", "v1.json", "v2.json"), ("int4",)),
         Check(("show", "q.onnx"), ("no audit is embedded",)),
     ),
 )  # fmt: skip
@@ -271,7 +291,7 @@ def main() -> int:
                 if found:
                     failures.append(f"fairpress {' '.join(check.arguments)}: {found}")
         code, out, err = helped.result()
-        if code or out.count("shown:") != len(COMMANDS):
+        if code or f"\n{out}".count("\nshown: ") != len(COMMANDS):
             failures.append(f"--help: {code}\n{err[-3000:]}")
         code, out, err = run(folder, "-c", LIBRARY)
         if code or "harm" not in out:

@@ -71,7 +71,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "top-up": (monitoring.top_up, 2000),
     "releases": (monitoring.releases, 10_000),
     "decisions": (decisions.decisions, 600),
-    "relative-margin": (relative_margins.relative_margin, 4000),
+    "relative-margin": (relative_margins.relative_margin, 10_000),
 }
 
 

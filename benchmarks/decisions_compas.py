@@ -39,7 +39,7 @@ METRICS = ("accuracy", "tpr", "fpr")
 ERROR = {"accuracy": "error", "tpr": "FNR", "fpr": "FPR"}
 
 
-def old_verdict(data: AuditInput, name: str) -> tuple[Verdict, int, int]:
+def old_verdict(data: AuditInput, name: str, margin: float = 0.02) -> tuple[Verdict, int, int]:
     """Return the verdict of the old rule, and how many of its tests of judged groups ended in "no harm", of how many."""
     options, cells = data.options, data.table.cells
     evidence = SeedGroupEstimator(cells, data.table.name)
@@ -49,8 +49,8 @@ def old_verdict(data: AuditInput, name: str) -> tuple[Verdict, int, int]:
             query = (name, data.baseline, metric, cells.grouping(attribute))
             change = evidence.change(*query)
             loss = change if LOSS_SIGN[metric] > 0 else -change
-            tested = run_tests(loss, evidence.flip_share(*query), options.margin, options.confidence)
-            family[attribute, metric] = replace(tested, p_harm=loss.p_above(options.margin))
+            tested = run_tests(loss, evidence.flip_share(*query), margin, options.confidence)
+            family[attribute, metric] = replace(tested, p_harm=loss.p_above(margin))
     judged = {key: x.verdict for key, x in judge(family, options.confidence).items()}
     groups = [
         min((judged[attribute, metric][g] for metric in METRICS), key=WORST_FIRST.index)
@@ -126,7 +126,7 @@ def main(folder: Path) -> None:
         data = read(folder, audit)
         against = "placebo" if audit["baseline"].startswith("placebo") else audit["baseline"]
         for name, content in audit["comparisons"].items():
-            old, passed, tests = old_verdict(data, name)
+            old, passed, tests = old_verdict(data, name, audit["margin"])
             cells = (name, against, old, f"{passed} of {tests}", content["verdict"], *bounds(content))
             print(f"| {' | '.join(cells)} |", flush=True)
             new = content["verdict"] == "no_harm"

@@ -12,6 +12,7 @@ import pytest
 from fairpress import cli
 from pages import ROOT, blocks, follow
 
+# docs/study.md is followed in test_readme.py.
 PAGES = (
     "docs/getting-started.md",
     "docs/your-own-data.md",
@@ -21,7 +22,6 @@ PAGES = (
     "docs/monitoring.md",
     "docs/runtimes.md",
     "docs/phone.md",
-    "docs/study.md",
 )
 
 
@@ -86,3 +86,32 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_first_table_of_the_compas_page_has_every_recipe_and_the_placebo_of_those_that_fine_tune():
+    from fairpress.compression.recipes import parse
+    from fairpress.studies.load import load
+
+    _, config = load("compas")
+    page = (ROOT / "docs" / "compas.md").read_text(encoding="utf-8")
+    table = page.partition("## Who loses, by recipe")[2].partition("The *placebo*")[0]
+    rows = {
+        line.split("`")[1]: line.strip("|").split("|")
+        for line in table.splitlines()
+        if line.startswith("| `")
+    }
+    reported = [r for r in config.recipes if not r.startswith("checkpoint")]
+    assert [parse(r) for r in rows] == [parse(r) for r in reported]
+    for recipe, cells in rows.items():
+        assert len(cells) == 9
+        has_placebo = bool(cells[6].strip())
+        assert has_placebo == (parse(recipe).placebo() is not None), recipe
+
+
+def test_pages_whose_studies_were_not_run_again_say_which_rule_made_their_verdicts():
+    pages = ("fair-faces", "beyond-naive", "architectures", "quantization-poster", "fair-search")
+    for page in pages:
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        assert "the rule before 2026-11-30" in text, page
+    assert "statistics.md#the-decision" in (ROOT / "docs" / "beyond-naive.md").read_text(encoding="utf-8")
+    assert "## The decision" in (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")

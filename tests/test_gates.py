@@ -234,7 +234,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ),
         ([*GATE, "--margin", "2"], "for 2 percentage points write 0.02"),
         ([*GATE, "--margin", "0"], "must be greater than 0"),
-        ([*GATE, "--margin", "0,02"], "write a decimal point: --margin 0.02"),
+        ([*GATE, "--margin", "0,02"], "write a decimal point: `--margin 0.02`"),
         ([*GATE, "--confidence", "95"], "did you mean 0.95?"),
         (
             ["fp32", "int8", "--by", "group"],
@@ -267,9 +267,7 @@ PROGRAM = [sys.executable, "-c", "from fairpress.cli import main; main()"]
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_broken_pipe_is_not_a_failed_gate(folder, options):
     table = pd.read_csv("t.csv").assign(group=[f"g{i % 60}" for i in range(4008)])
-    table.to_csv(
-        "t.csv", index=False
-    )  # of more groups than a buffer holds: it breaks before the last is printed
+    table.to_csv("t.csv", index=False)  # of more groups than a buffer holds: it breaks within
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as pipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +16,11 @@ def retired() -> set[str]:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     section = text.partition("## Retired as names in code")[2].partition("Say what")[0]
     return set(re.findall(r"`(\w+)`", section))
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {f: ast.parse(f.read_text(encoding="utf-8")) for f in sorted(SOURCE.rglob("*.py"))}
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -33,8 +39,8 @@ def test_names_that_the_glossary_retires_are_not_used():
     assert len(words) >= 8
     used = [
         f"{file.relative_to(ROOT)}:{line}: {name}"
-        for file in sorted(SOURCE.rglob("*.py"))
-        for name, line in [(file.stem, 1), *names(ast.parse(file.read_text(encoding="utf-8")))]
+        for file, tree in trees().items()
+        for name, line in [(file.stem, 1), *names(tree)]
         if name.strip("_").lower() in words
     ]
     assert not used, "\n".join(used)
@@ -42,8 +48,8 @@ def test_names_that_the_glossary_retires_are_not_used():
 
 def test_a_public_class_is_defined_once():
     defined: dict[str, list[str]] = {}
-    for file in sorted(SOURCE.rglob("*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for file, tree in trees().items():
+        for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 defined.setdefault(node.name, []).append(str(file.relative_to(SOURCE)))
     assert {name: files for name, files in defined.items() if len(files) > 1} == {}

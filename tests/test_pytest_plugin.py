@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(scope="module")
 def predictions():
-    """The demonstration's table; what an audit imports is imported here, since a run within pytest forgets it."""
+    """The demonstration's table. An audit of it comes first: a run within pytest forgets what it imports itself."""
     table = demo_data.table()
     render(audit(table, baseline="fp32", compressed=["int8"], by=["sex"]))
     return table
@@ -26,14 +26,10 @@ def table(pytester, predictions):
 
 
 def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
-    pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
-    plugins = (
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:unraisableexception",
-    )  # which collects garbage five times over
-    return start(pytester, *options, *plugins)
+    pytester.makepyfile(f"def test_model(fairpress_audit, fairpress_gate):\n    {body}\n")
+    # The second collects garbage five times over at the end of a run.
+    without = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")
+    return start(pytester, *options, *without)
 
 
 OPTIONS = "'preds.parquet', baseline='fp32', by=['sex', 'sex*age_group']"
@@ -82,3 +78,12 @@ def test_required_groups_are_looked_for(pytester, table):
     result = run(pytester, f"{requested}'sex=Femal')")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*no group 'Femal'. Did you mean 'Female'*"])
+
+
+def test_the_gate_fails_what_is_not_shown_to_be_harmless(pytester, table):
+    loses = "'preds.parquet', baseline='fp32', by=['sex'], compressed=['int4']"
+    run(pytester, f"fairpress_gate({loses}, margin='6pp')").assert_outcomes(passed=1)
+    result = run(pytester, f"fairpress_gate({loses}, margin=0.033)")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*gate failed: error rate against fp32, margin 3.3 points*"])
+    run(pytester, f"fairpress_gate({loses}, margin='2%')").assert_outcomes(failed=1)

@@ -95,7 +95,7 @@ def decisions(rng: Rng, size: int) -> Iterator[Found]:
             if harmless:
                 yield found("Power: `no_harm` of an artifact", setting, cleared, least)
             else:
-                yield found("False `no_harm` of an artifact", setting, cleared, 0.05, at_least=False)
+                yield found("False `no_harm` of an artifact", setting, cleared, 0.01, at_least=False)
             old = [d.all_metrics for d in seen]
             yield found("… where all metrics decide in every group (for comparison), `no_harm`", setting, old)
             bounds = [d.comparison.bounds[0] for d in seen]

@@ -63,7 +63,7 @@ def relative_margin(rng: Rng, size: int) -> Iterator[Found]:
                             level,
                             False,
                         )
-    for share, error, n in ((0.2, 0.1, 4000), (0.2, 0.4, 1000), (0.1, 0.4, 4000), (0.05, 0.4, 4000)):
+    for share, error, n in ((0.1, 0.2, 400), (0.2, 0.1, 400), (0.05, 0.4, 400), (0.1, 0.1, 1100)):
         x = judged(samples(rng, size, n, error, 0.0, 0.005), share)
         setting = f"no loss, 1 % flip, n = {n:,}, baseline errs in {error:.0%}, margin {share:.0%} of it"
         yield found("Power of `no_harm` at a relative margin", setting, x.cleared, 0.8)

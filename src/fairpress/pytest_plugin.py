@@ -1,4 +1,4 @@
-"""Pytest fixtures: `fairpress_gate` passes what is shown to be acceptable, `fairpress_audit` fails on chosen verdicts."""
+"""Pytest fixtures: `fairpress_gate` passes only what is shown to be acceptable; `fairpress_audit` is an alarm."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def frame(rows: int = 400) -> pd.DataFrame:
 
 def test_propublicas_published_error_rates_come_out_exactly(data_folder):
     """FPR 44.85 / FNR 27.99 and 23.45 / 47.72 (Larson et al., ProPublica 2016), on the unfiltered file."""
-    found = audit(
+    report = audit(
         str(data_folder / "compas" / "compas-scores-two-years.csv"),
         label="two_year_recid",
         baseline="base",
@@ -41,15 +41,15 @@ def test_propublicas_published_error_rates_come_out_exactly(data_folder):
     )
     rates = {
         g.values["race"]: (g.n, *(round(100 * g.rates[r].value, 2) for r in ("fpr", "fnr")))
-        for g in found.models[0].groups
+        for g in report.models[0].groups
     }
     assert rates["African-American"] == (3696, 44.85, 27.99)
     assert rates["Caucasian"] == (2454, 23.45, 47.72)
 
 
 def test_the_group_that_was_made_to_pay_is_found_and_int8_is_not_blamed():
-    found = audit(demo_data.table(), by=demo_data.BY, **MODELS)
-    int8, int4 = found.comparisons
+    report = audit(demo_data.table(), by=demo_data.BY, **MODELS)
+    int8, int4 = report.comparisons
     assert int8.verdict == "no_harm"
     assert int4.verdict == "harm"
     assert int4.disparate is True
@@ -62,8 +62,8 @@ def test_the_group_that_was_made_to_pay_is_found_and_int8_is_not_blamed():
 def test_counts_are_those_of_a_plain_group_by():
     table = demo_data.table(rows=3000)
     pandas = table.to_pandas()
-    found = audit(table, by=["sex*age_group"], **MODELS)
-    for group in found.models[2].groups:
+    report = audit(table, by=["sex*age_group"], **MODELS)
+    for group in report.models[2].groups:
         part = pandas[(pandas.sex == group.values["sex"]) & (pandas.age_group == group.values["age_group"])]
         assert group.tp == ((part.label == "yes") & (part.int4 == "yes")).sum()
         assert group.fp == ((part.label == "no") & (part.int4 == "yes")).sum()
@@ -76,12 +76,12 @@ def test_frames_and_files_of_every_kind_give_the_same_audit(tmp_path):
     pandas.to_csv(tmp_path / "t.csv", index=False)
     pandas.to_parquet(tmp_path / "t.parquet")
     forms = [table, pandas, pl.from_arrow(table), tmp_path / "t.csv", tmp_path / "t.parquet"]
-    found = [to_dict(audit(form, by=["sex"], **MODELS)) for form in forms]
+    result = [to_dict(audit(form, by=["sex"], **MODELS)) for form in forms]
     # The first table carries its task in its metadata, the others are known by the name of the class.
-    assert [f.pop("positive_from") for f in found] == ["table", *["name"] * 4]
-    tables = [f.pop("provenance").get("table") for f in found]
+    assert [f.pop("positive_from") for f in result] == ["table", *["name"] * 4]
+    tables = [f.pop("provenance").get("table") for f in result]
     assert tables == [None, None, None, str(tmp_path / "t.csv"), str(tmp_path / "t.parquet")]
-    assert len({json.dumps(f, allow_nan=False) for f in found}) == 1
+    assert len({json.dumps(f, allow_nan=False) for f in result}) == 1
 
 
 def test_numbers_texts_and_truth_values_are_one_class():
@@ -100,9 +100,9 @@ def test_stacked_seeds_take_seeds_and_rows_as_random():
         part["int8"] = np.where(rng.random(300) < 0.03, 1 - part["label"], part["label"])
         parts.append(part.assign(seed=seed, row_id=np.arange(300)))
     table = pd.concat(parts)
-    found = audit(table, baseline="fp32", compressed=["int8"], by=["sex"], seed_column="seed")
-    assert (found.rows, found.seeds) == (300, 4)
-    loss = found.comparisons[0].overall.losses[0].estimate
+    report = audit(table, baseline="fp32", compressed=["int8"], by=["sex"], seed_column="seed")
+    assert (report.rows, report.seeds) == (300, 4)
+    loss = report.comparisons[0].overall.losses[0].estimate
     assert loss.method == "crossed"
     assert loss.n == 300
     assert loss.value == pytest.approx((table["fp32"] != table["int8"]).mean())
@@ -128,16 +128,16 @@ def test_a_group_of_three_rows_is_named_and_never_counted_as_fair():
 def test_a_group_without_positives_has_no_tpr_and_says_why():
     table = frame()
     table.loc[table.sex == "F", ["label", "fp32", "int8"]] = 0
-    found = audit(table, baseline="fp32", compressed=["int8"], by=["sex"])
-    group = next(g for g in found.models[0].groups if g.values["sex"] == "F")
+    report = audit(table, baseline="fp32", compressed=["int8"], by=["sex"])
+    group = next(g for g in report.models[0].groups if g.values["sex"] == "F")
     assert group.rates["tpr"].value is None
     assert group.rates["tpr"].reason == "no positives in this group"
 
 
 def test_a_constant_predictor_is_flagged():
     table = frame().assign(int8=1)
-    found = audit(table, baseline="fp32", compressed=["int8"], by=["sex"])
-    assert "one class only" in found.models[1].degenerate
+    report = audit(table, baseline="fp32", compressed=["int8"], by=["sex"])
+    assert "one class only" in report.models[1].degenerate
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_what_cannot_be_audited_is_one_sentence(change, sentence):
 def test_hostile_names_stay_names(name):
     table = frame().rename(columns={"sex": name})
     table[name] = name + table[name]
-    found = audit(table, baseline="fp32", compressed=["int8"], by=[name])
-    assert {g.values[name] for g in found.models[0].groups} == {name + "F", name + "M"}
+    report = audit(table, baseline="fp32", compressed=["int8"], by=[name])
+    assert {g.values[name] for g in report.models[0].groups} == {name + "F", name + "M"}
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def stacked(seeds: int, rows: int = 400, moved: float = 0.0) -> pd.DataFrame:
     return pd.concat(out)
 
 
-def p_values(found, which):
-    comparison = found.comparisons[0]
+def p_values(report, which):
+    comparison = report.comparisons[0]
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     # Everybody is one more group of the family, and so is each pool.
     losses = [x for g in groups for x in g.losses] + [p.loss for a in comparison.attributes for p in a.pools]
@@ -69,10 +69,10 @@ def p_values(found, which):
 
 @pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh"), ("by", "fdr_by")])
 def test_corrections_are_statsmodels(ours, theirs):
-    found = audit(table(lost=0.05), by=["sex", "race", "sex*race"], correction=ours, **PAIR)
-    expected = multipletests(p_values(found, "p"), method=theirs)[1]
-    assert p_values(found, "p_adjusted") == pytest.approx(expected, abs=1e-12)
-    assert found.correction == ours
+    report = audit(table(lost=0.05), by=["sex", "race", "sex*race"], correction=ours, **PAIR)
+    expected = multipletests(p_values(report, "p"), method=theirs)[1]
+    assert p_values(report, "p_adjusted") == pytest.approx(expected, abs=1e-12)
+    assert report.correction == ours
 
 
 def test_a_family_of_the_study_counts_every_artifact_and_one_of_the_artifact_does_not():
@@ -101,10 +101,10 @@ def test_a_model_that_flips_nothing_costs_nothing_in_a_joint_test():
 
 def test_a_fixed_pair_is_the_difference_of_two_independent_changes():
     data = table(lost=0.1)
-    found = audit(data, by=["sex*race"], pairs=["sex*race=F,B|M,A"], **PAIR)
-    pair = found.comparisons[0].pairs[0]
+    report = audit(data, by=["sex*race"], pairs=["sex*race=F,B|M,A"], **PAIR)
+    pair = report.comparisons[0].pairs[0]
     assert (pair.first, pair.second) == ({"sex": "F", "race": "B"}, {"sex": "M", "race": "A"})
-    groups = {tuple(g.values.values()): g for g in found.comparisons[0].attributes[0].groups}
+    groups = {tuple(g.values.values()): g for g in report.comparisons[0].attributes[0].groups}
     first, second = groups["F", "B"].changes["accuracy"], groups["M", "A"].changes["accuracy"]
     change = pair.changes["accuracy"]
     assert change.value == pytest.approx(first.value - second.value, abs=1e-12)
@@ -115,14 +115,14 @@ def test_a_fixed_pair_is_the_difference_of_two_independent_changes():
         pair.changes["tpr"].value, abs=1e-12
     )
     as_groups = audit(data, by=["sex*race"], pairs=[(pair.first, pair.second)], **PAIR)
-    assert as_groups.comparisons[0].pairs == found.comparisons[0].pairs
+    assert as_groups.comparisons[0].pairs == report.comparisons[0].pairs
 
 
 def test_a_pair_over_seeds_shares_them():
     data = stacked(4, moved=0.05)
-    found = audit(data, by=["sex"], seed_column="seed", pairs=["sex=F|M"], **PAIR)
-    change = found.comparisons[0].pairs[0].changes["accuracy"]
-    excess = found.comparisons[0].attributes[0].groups[0].losses[0].excess
+    report = audit(data, by=["sex"], seed_column="seed", pairs=["sex=F|M"], **PAIR)
+    change = report.comparisons[0].pairs[0].changes["accuracy"]
+    excess = report.comparisons[0].attributes[0].groups[0].losses[0].excess
     assert (change.value, change.low) == pytest.approx((-excess.value, -excess.high), abs=1e-12)
     assert change.method == "crossed"
 
@@ -133,8 +133,8 @@ def test_a_pair_is_chosen_on_other_rows_only():
     wrong = (validation.race == "A") & (rng.random(len(validation)) < 0.3)
     validation["a"] = np.where(wrong, 1 - validation.label, validation.a)
     audited = table()
-    found = audit(audited, by=["race"], metrics=["accuracy"], pairs_from=validation, **PAIR)
-    (pair,) = found.comparisons[0].pairs
+    report = audit(audited, by=["race"], metrics=["accuracy"], pairs_from=validation, **PAIR)
+    (pair,) = report.comparisons[0].pairs
     assert (pair.first, pair.second, pair.chosen) == ({"race": "B"}, {"race": "A"}, "on other rows")
     with pytest.raises(UserError, match="regresses to the mean"):
         audit(audited, by=["race"], pairs_from=audited, **PAIR)
@@ -181,8 +181,8 @@ def test_a_test_over_few_seeds_has_a_floor_and_says_when_it_cannot_decide(seeds,
 
 def test_the_noise_of_training_is_a_t_interval_over_seeds():
     data = stacked(5, moved=0.1)
-    found = audit(data, by=["sex"], seed_column="seed", **PAIR)
-    women = found.comparisons[0].attributes[0].groups[0].losses[0].seeds
+    report = audit(data, by=["sex"], seed_column="seed", **PAIR)
+    women = report.comparisons[0].attributes[0].groups[0].losses[0].seeds
     part = data[data.sex == "F"]
     lost = (part.a == part.label).groupby(part.seed).mean() - (part.b == part.label).groupby(part.seed).mean()
     low, high = stats.t.interval(0.95, 4, lost.mean(), stats.sem(lost))
@@ -203,9 +203,9 @@ def test_ties_are_ties_and_no_class_wins_them():
 def test_retraining_is_not_counted_as_forgetting_and_forgetting_is_found():
     for moved in (0.0, 0.1):
         data = stacked(20, moved=moved)
-        found = audit(data, by=["sex"], seed_column="seed", **PAIR).comparisons[0]
-        everybody, women, men = found.exemplars.groups
-        assert found.exemplars.half == 10
+        result = audit(data, by=["sex"], seed_column="seed", **PAIR).comparisons[0]
+        everybody, women, men = result.exemplars.groups
+        assert result.exemplars.half == 10
         assert everybody.share.value > 0 < everybody.expected.value
         assert men.excess.low <= 0 <= men.excess.high
         if moved:
@@ -217,35 +217,35 @@ def test_retraining_is_not_counted_as_forgetting_and_forgetting_is_found():
 
 
 def test_fewer_than_ten_models_in_a_half_are_no_population():
-    found = audit(stacked(19), by=["sex"], seed_column="seed", **PAIR).comparisons[0].exemplars
-    assert found.groups == ()
-    assert "needs 20 seeds" in found.reason
+    result = audit(stacked(19), by=["sex"], seed_column="seed", **PAIR).comparisons[0].exemplars
+    assert result.groups == ()
+    assert "needs 20 seeds" in result.reason
 
 
 def test_networks_that_predict_one_class_are_counted():
     data = stacked(4)
     data.loc[data.seed < 2, "b"] = 1
-    found = audit(data, by=["sex"], seed_column="seed", **PAIR)
-    assert found.models[0].degenerate is None
-    assert "2 of the 4 networks of b predict one class only" in found.models[1].degenerate
+    report = audit(data, by=["sex"], seed_column="seed", **PAIR)
+    assert report.models[0].degenerate is None
+    assert "2 of the 4 networks of b predict one class only" in report.models[1].degenerate
 
 
 def test_ppv_over_seeds_is_the_mean_of_the_seeds_and_undefined_where_one_seed_flags_nobody():
     data = stacked(3)
-    found = audit(data, by=["sex"], seed_column="seed", **PAIR)
+    report = audit(data, by=["sex"], seed_column="seed", **PAIR)
     part = data[data.sex == "M"]
     flagged = part[part.b == 1]
     expected = flagged.groupby("seed").label.mean().mean()
-    men = next(g for g in found.models[1].groups if g.values == {"sex": "M"})
+    men = next(g for g in report.models[1].groups if g.values == {"sex": "M"})
     assert men.rates["ppv"].value == pytest.approx(expected, abs=1e-12)
     before = part[part.a == 1].groupby("seed").label.mean().mean()
-    change = next(g for g in found.comparisons[0].attributes[0].groups if g.values == {"sex": "M"}).changes
+    change = next(g for g in report.comparisons[0].attributes[0].groups if g.values == {"sex": "M"}).changes
     assert change["ppv"].value == pytest.approx(expected - before, abs=1e-12)
     data.loc[(data.seed == 1) & (data.sex == "M"), "b"] = 0
-    found = audit(data, by=["sex"], seed_column="seed", **PAIR)
-    men = next(g for g in found.models[1].groups if g.values == {"sex": "M"})
+    report = audit(data, by=["sex"], seed_column="seed", **PAIR)
+    men = next(g for g in report.models[1].groups if g.values == {"sex": "M"})
     assert men.rates["ppv"].reason == "nobody in this group was predicted positive"
-    women = next(g for g in found.models[1].groups if g.values == {"sex": "F"})
+    women = next(g for g in report.models[1].groups if g.values == {"sex": "F"})
     assert women.rates["ppv"].value is not None
 
 
@@ -271,9 +271,9 @@ def test_the_command_line_takes_every_choice_and_json_has_all_of_it(tmp_path, ca
     with pytest.raises(SystemExit) as stop:
         cli.main(["audit", "runs.parquet", *options, "--json"])
     assert stop.value.code == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["correction"], found["family"]) == ("by", "study")
-    comparison = found["comparisons"]["b"]
+    result = json.loads(capsys.readouterr().out)
+    assert (result["correction"], result["family"]) == ("by", "study")
+    comparison = result["comparisons"]["b"]
     assert comparison["pairs"][0]["changes"]["tpr"]["n"] > 0
     assert len(comparison["exemplars"]["groups"]) == 3
     assert comparison["overall"]["losses"][0]["seeds"]["smallest_p"] < 0.001

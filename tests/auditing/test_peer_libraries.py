@@ -58,12 +58,12 @@ def tables(draw):
     return pd.DataFrame({"label": label, "g": group, "m": model})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables())
 def test_every_metric_is_fairlearns(table):
-    found = audit(table, baseline="m", by=["g"])
+    report = audit(table, baseline="m", by=["g"])
     arguments = {"y_true": table.label, "y_pred": table.m}
-    ours = {f.metric: f.estimate.value for f in found.fairness}
+    ours = {f.metric: f.estimate.value for f in report.fairness}
     for name, peer in FAIRNESS.items():
         theirs = peer(**arguments, sensitive_features=table.g)
         if name == "disparate_impact" and np.isnan(theirs):
@@ -72,7 +72,7 @@ def test_every_metric_is_fairlearns(table):
             assert ours[name] == pytest.approx(theirs, **EXACT), name
     for name, peer in RATES.items():
         frame = fl.MetricFrame(metrics=peer, **arguments, sensitive_features=table.g)
-        for group in found.models[0].groups:
+        for group in report.models[0].groups:
             assert group.rates[name].value == pytest.approx(frame.by_group[group.values["g"]], **EXACT)
         spread = frame.difference(method="between_groups")
         if name == "fpr":
@@ -82,12 +82,12 @@ def test_every_metric_is_fairlearns(table):
     assert ours["worst_group_accuracy"] == pytest.approx(accuracy.min(), **EXACT)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(tables())
 def test_pairwise_bias_is_the_papers_sum_over_pairs(table):
     """Kamal and Talbert, eq. 1, written out."""
-    found = audit(table, baseline="m", by=["g"])
-    ours = {f.metric: f.estimate.value for f in found.fairness}
+    report = audit(table, baseline="m", by=["g"])
+    ours = {f.metric: f.estimate.value for f in report.fairness}
     parts = [t for _, t in table.groupby("g")]
     sensitivity = [t.m[t.label == 1].mean() for t in parts]
     specificity = [1 - t.m[t.label == 0].mean() for t in parts]
@@ -132,8 +132,8 @@ def test_every_metric_is_aif360s():
         )
     for case in stored:
         table = pd.DataFrame(case["table"])
-        found = audit(table, baseline="m", by=["g"])
-        ours = {f.metric: f.estimate.value for f in found.fairness}
+        report = audit(table, baseline="m", by=["g"])
+        ours = {f.metric: f.estimate.value for f in report.fairness}
         theirs = case["metrics"]
         # aif360 takes unprivileged − privileged, signed; of two groups ours is its absolute value.
         for name, peer in {
@@ -150,6 +150,6 @@ def test_every_metric_is_aif360s():
             assert ours["average_odds_difference"] == pytest.approx(
                 abs(theirs["average_odds_difference"]), **EXACT
             )
-        for group in found.models[0].groups:
+        for group in report.models[0].groups:
             for name, value in theirs["rates"][group.values["g"]].items():
                 assert group.rates[name].value == pytest.approx(value, **EXACT)

@@ -21,8 +21,8 @@ def table(rows: int = 4000, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"label": y, "sex": rng.choice(["F", "M"], rows), "a": a, "b": b})
 
 
-def warned(frame, by=("sex",), **asked):
-    return audit(frame, by=list(by), **{**PAIR, **asked}).warnings
+def warned(frame, by=("sex",), **options):
+    return audit(frame, by=list(by), **{**PAIR, **options}).warnings
 
 
 def people(rows: int = 4000, each: int = 20, seed: int = 1) -> pd.DataFrame:
@@ -151,9 +151,9 @@ def test_groups_that_differ_by_capitals_blanks_or_a_dot_stay_apart_and_are_named
     frame = table()
     frame.loc[:99, "sex"] = "f"
     frame.loc[100:149, "sex"] = " F"
-    found = audit(frame, by=["sex"], **PAIR)
-    assert {g.values["sex"] for g in found.models[0].groups} == {"F", " F", "f", "M"}
-    (warning,) = found.warnings
+    report = audit(frame, by=["sex"], **PAIR)
+    assert {g.values["sex"] for g in report.models[0].groups} == {"F", " F", "f", "M"}
+    (warning,) = report.warnings
     assert "'f' (100 rows)" in warning
     assert "' F' (50 rows)" in warning
 

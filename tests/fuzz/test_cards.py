@@ -26,7 +26,7 @@ from fairpress.runtime.onnx.metadata import KEY
 from fuzz_damage import a_sentence, damaged_json
 from small_model import make_model, write_table
 
-CARDS = int(os.environ.get("FAIRPRESS_FUZZ_CARDS", "200"))
+CARDS = int(os.environ.get("FAIRPRESS_FUZZ_CARDS", "100"))
 FEW = 40
 
 

@@ -18,7 +18,7 @@ from fairpress.cli import main
 from fuzz_damage import a_sentence
 from small_model import make_model, network
 
-LINES = int(os.environ.get("FAIRPRESS_FUZZ_LINES", "270"))
+LINES = int(os.environ.get("FAIRPRESS_FUZZ_LINES", "150"))
 FEW = 27
 SECONDS = 120
 DOCUMENTED = {0, 1, 2, 3}

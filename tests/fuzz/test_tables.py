@@ -18,8 +18,8 @@ from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 from fuzz_tables import Case, cases, expected, positive_class, store
 
-TABLES = int(os.environ.get("FAIRPRESS_FUZZ_TABLES", "2000"))
-AUDITS = int(os.environ.get("FAIRPRESS_FUZZ_AUDITS", "300"))
+TABLES = int(os.environ.get("FAIRPRESS_FUZZ_TABLES", "1000"))
+AUDITS = int(os.environ.get("FAIRPRESS_FUZZ_AUDITS", "150"))
 
 quiet = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 

@@ -21,7 +21,7 @@ from fairpress.studies.load import load as load_study
 from fuzz_damage import HOSTILE, a_sentence, holder, other_bytes, places
 from small_model import DESCRIPTION, network, write_table
 
-FILES = int(os.environ.get("FAIRPRESS_FUZZ_YAML", "650"))
+FILES = int(os.environ.get("FAIRPRESS_FUZZ_YAML", "390"))
 FEW = 130
 SECONDS = 10.0
 

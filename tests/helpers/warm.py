@@ -12,9 +12,9 @@ import os
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from importlib import import_module
 from typing import Any
+from unittest.mock import patch
 
 PRELOAD = (
     "fairpress.cli",
@@ -32,7 +32,10 @@ HEAVY = (
 
 
 def rehearse_export() -> None:
-    """Export a network: what torch imports and builds at a process's first export is then there for every command."""
+    """Export a network: what torch imports and builds at a process's first export is then there for every command.
+
+    Progress bars start no thread meanwhile, since a process with threads is not forked.
+    """
     import torch
 
     from fairpress.models.export import export_graph
@@ -40,9 +43,7 @@ def rehearse_export() -> None:
 
     import_module(MODULE)
     share_operator_table()
-    with suppress(ImportError):
-        import_module("tqdm").tqdm.monitor_interval = 0  # its thread would outlive the export
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), patch("tqdm.tqdm.monitor_interval", 0):
         export_graph(torch.nn.Linear(2, 2).eval(), torch.zeros(2, 2))
 
 

@@ -51,7 +51,7 @@ def test_where_groups_move_apart_without_a_loss_above_the_margin_both_movements_
     comparison = report.comparisons[0]
     assert comparison.disparate
     sentence = split_groups(comparison, report)
-    assert "The gap in error rate between g = a and g = b turned round by 0.8 [" in sentence
+    assert "The gap in error rate between g = a and g = b was reversed, a change of 0.8 [" in sentence
     assert sentence.endswith("points: g = a +0.4, g = b −0.4.")
     assert sentence in who_pays(comparison, report)
 
@@ -201,7 +201,7 @@ def test_what_more_rows_would_do_is_said_with_its_chance():
     groups = (replace(group, losses=losses), *attribute.groups[1:])
     changed = replace(comparison, attributes=(replace(attribute, groups=groups),))
     assert next_step(changed, report).endswith(
-        "1,500 more of its rows decide with a chance of 80 % (56 % no harm, 24 % some loss or harm)."
+        "1,500 more of its rows would settle it with a chance of 80 % (56 % no harm, 24 % some loss or harm)."
     )
     assert rows_to_decide(decide) == "1,500 (80 %)"
     assert rows_to_decide(replace(decide, more=None, decided=0.3)) == "> 100,000 (30 %)"

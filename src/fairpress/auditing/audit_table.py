@@ -99,9 +99,13 @@ def judging_rules(
     """
     deciding = HARMS[options.harm]
     if deciding not in metrics:
+        others = " or ".join(f"`harm={h!r}`" for h, m in HARMS.items() if m in metrics)
+        remedy = (
+            f"add {deciding} to `metrics=`" if options.metrics else "name the positive class with `positive=`"
+        )
         raise UserError(
-            f"`harm={options.harm!r}` is not among the judged metrics ({', '.join(metrics)}); choose another `harm=`, or "
-            "name the positive class with `positive=`."
+            f"`harm={options.harm!r}` decides, but is not among the judged metrics ({', '.join(metrics)}); choose {others}, "
+            f"or {remedy}."
         )
     ordered = (deciding, *(m for m in metrics if m != deciding))
     margins = by_metric(options.margin, ordered)

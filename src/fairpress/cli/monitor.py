@@ -60,7 +60,8 @@ def show_monitored(
             print_written(line, aside)
         if any(release.verdict in _FAILS.get(gate, ()) for gate in gates):
             reasons.append(f"{release.name}, monitored: {release.verdict.replace('_', ' ')}.")
-    print_written(f"written: {path}, which records {len(ledger.uses)} use(s) of this test set", aside)
+    uses = "1 use" if len(ledger.uses) == 1 else f"{len(ledger.uses):,} uses"
+    print_written(f"written: {path}, which records {uses} of this test set", aside)
     return reasons
 
 

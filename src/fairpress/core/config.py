@@ -179,9 +179,8 @@ def _problem(
         return ConfigError.from_path(source, whole, f"unknown key {name!r}.{suggestion}")
     if detail["type"] == "missing":
         return ConfigError.from_path(source, whole[:-1], f"the key {name!r} is missing.")
-    return ConfigError.from_path(
-        source, whole, f"{message}." if name == "the file" else f"{name}: {message}."
-    )
+    sentence = message if message.endswith("?") else f"{message}."
+    return ConfigError.from_path(source, whole, sentence if name == "the file" else f"{name}: {sentence}")
 
 
 _KINDS = {

@@ -7,7 +7,7 @@ import textwrap
 
 from fairpress.auditing.monitoring.compare_audits import AuditsCompared, ReleaseGroup
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.reporting.formatting import SYMBOL, WORD
+from fairpress.reporting.formatting import SYMBOL, WORD, format_signed
 
 WIDTH = 80
 _METRIC = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
@@ -75,7 +75,10 @@ def _cells(entry: ReleaseGroup | None) -> tuple[str, str, str, str]:
         return "–", "–", "–", ""
     loss = "–"
     if entry.loss is not None and entry.low is not None and entry.high is not None:
-        loss = f"{100 * entry.loss:+.1f} [{100 * entry.low:.1f}, {100 * entry.high:.1f}]"
+        estimate, low, high = (100 * x for x in (entry.loss, entry.low, entry.high))
+        loss = (
+            f"{format_signed(estimate, '+.1f')} [{format_signed(low, '.1f')}, {format_signed(high, '.1f')}]"
+        )
     verdict = next((f"{SYMBOL[v]} {WORD[v]}" for v in WORD if v == entry.verdict), entry.verdict)
     return f"{entry.n:,.0f}", loss, verdict, "" if entry.log_e is None else e_value(entry.log_e)
 

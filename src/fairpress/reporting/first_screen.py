@@ -15,6 +15,7 @@ from fairpress.auditing.verdicts.wording import (
     percent,
     points_down,
     points_up,
+    shown_sentence,
     who,
 )
 from fairpress.reporting import formatting, sentences
@@ -80,6 +81,8 @@ def headline(audits: Sequence[Audit]) -> str:
         comparison, audit = pairs[0]
         # The other sentences are in the table and beneath it.
         first = sentences.headline(comparison, audit)[: 2 if comparison.verdict == "void" else 1]
+        if comparison.verdict in ("harm", "loss"):
+            first = tuple(filter(None, (shown_sentence(comparison.bounds), *first)))
         return f"{comparison.compressed}: {_without_sign(comparison)}. {' '.join(first)}"
     comparisons = [c for c, _ in pairs]
     if len(pairs) <= MAX_MODELS:
@@ -130,6 +133,9 @@ def definitions(audit: Audit) -> str:
         "A larger rise that is demonstrated is harm.",
         "People cleared: those for whom a rise above the margin is ruled out in every group that they belong to.",
         "Brackets: confidence interval of the estimate.",
+        "Uneven: some group is shown to lose more than everybody else."
+        if any(c.disparate for c in audit.comparisons)
+        else "",
         sentences.positive(audit),
     ]
     return " ".join(filter(None, texts))
@@ -141,9 +147,9 @@ def _row(c: Comparison, audit: Audit) -> SummaryRow:
     people = largest or everybody(c)
     estimate = NOTHING
     if largest is not None:
-        estimate = (
-            f"{format_points(largest.loss.estimate).lstrip('+')} ({largest.short}, n = {largest.n:,.0f})"
-        )
+        # In the deciding metric, as the caption says, even where another one is behind the verdict of the group.
+        loss = largest.in_metric(bound.metric) or largest.loss
+        estimate = f"{format_points(loss.estimate).lstrip('+')} ({largest.short}, n = {largest.n:,.0f})"
     return SummaryRow(
         c.compressed,
         c.verdict,
@@ -182,6 +188,8 @@ def _other(c: Comparison, bound: LossBounds) -> str:
     name = metric_name(bound.metric)
     if bound.upper is None:
         return f"{name}: too few rows"
+    if bound.upper <= 0:
+        return f"{name}: no rise"
     return f"{name} {'at most' if is_cleared(bound) else 'open up to'} {_upper_text(c, bound)}"
 
 
@@ -195,8 +203,8 @@ def _clause(c: Comparison, audit: Audit) -> str:
             f"; the same verdict for {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
         )
         return (
-            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.title}: up by {sentences.span(row)} percentage points, "
-            f"at most {formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and "
+            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.opening}: up by {sentences.span(row)} percentage "
+            f"points, at most {formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and "
             f"{row.gain:.0f} gain one{others}."
         )
     start = f"{c.compressed}: {_without_sign(c)}"

@@ -14,7 +14,7 @@ from fairpress.reporting.sentences import rows_sentence, warnings
 MAX_LINES = 10
 MAX_NAMES = 3
 MAX_REASON = 120
-MAX_MODELS = 4
+MAX_MODELS = 3
 """Models with a line of their own."""
 
 
@@ -53,7 +53,7 @@ def gate_markdown(gate: Gate) -> str:
         lines.append("")
     room = MAX_LINES - len(lines) - len(policy)
     if len(tail) > room:  # the last line takes what is left over
-        tail = [*tail[: max(room - 1, 0)], " ".join(tail[max(room - 1, 0) :])]
+        tail = [*tail[: max(room - 1, 0)], "; ".join(tail[max(room - 1, 0) :])]
     # Two blanks at the end break the line.
     return "  \n".join(
         ["\n".join(lines)] if not tail and not policy else _joined(lines, [*map(escape, tail), *policy])

@@ -63,6 +63,11 @@ class GroupRow:
         return self.short if self.members else self.name
 
     @property
+    def opening(self) -> str:
+        """The name at the start of a sentence: ``Everybody``; names of groups stay as they are in the table."""
+        return self.title.capitalize() if self.title == group_name({}) else self.title
+
+    @property
     def error(self) -> str:
         """The error whose rise decides."""
         return metric_name(self.loss.metric)

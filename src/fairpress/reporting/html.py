@@ -128,7 +128,7 @@ def render(
     placebos = [a for s in leading for a in s.placebos.values()]
     contents = [
         *([("claims", "claims")] if claims else []),
-        *([("figures", "pictures")] if charts else []),
+        *([("figures", "charts")] if charts else []),
         *([("tables", "tables")] if tables else []),
         *([("tradeoff", "size, accuracy, bias")] if tradeoff else []),
         ("details", "every group"),

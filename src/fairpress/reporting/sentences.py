@@ -93,9 +93,11 @@ def _open_groups(comparison: Comparison, audit: Audit) -> str:
         else max(uncertain, key=lambda r: r.loss.upper or 0.0)
     )
     count = f"{len(uncertain)} of {total} groups {'is' if len(uncertain) == 1 else 'are'} open"
+    if total == 1:
+        count = "The only group is open"
     bound = "" if row.loss.upper is None else f", at most {points_up(row.loss.upper)} points"
     sentence = f"{start}{count} ({row.title}: {row.error}{bound}). "
-    return sentence + (rows_sentence(row.loss) or "Gather rows for them, or compress less.")
+    return sentence + (rows_sentence(row.loss) or "Gather more rows, or compress less.")
 
 
 def _additional_rows(row: GroupRow) -> float:
@@ -109,10 +111,14 @@ def rows_sentence(loss: Loss) -> str:
     if x is None:
         return ""
     chances = f"{100 * x.no_harm:.0f} % no harm, {100 * x.loss:.0f} % some loss or harm"
-    seeds = "" if x.seeds is None else f" Rows alone cannot decide: {x.seeds} more training seeds are needed."
+    seeds = ""
+    if x.seeds is not None:
+        needed = "1 more training seed is" if x.seeds == 1 else f"{x.seeds} more training seeds are"
+        seeds = f" Rows alone cannot settle it: {needed} needed."
+    chance = f"{100 * x.decided:.0f} % ({chances}).{seeds}"
     if x.more is None:
-        return f"Even {x.limit:,} more of its rows decide with a chance of {100 * x.decided:.0f} % only ({chances}).{seeds}"
-    return f"{x.more:,} more of its rows decide with a chance of {100 * x.decided:.0f} % ({chances}).{seeds}"
+        return f"Even {x.limit:,} more of its rows would settle it with a chance of only {chance}"
+    return f"{x.more:,} more of its rows would settle it with a chance of {chance}"
 
 
 def margins(audit: Audit) -> str:
@@ -215,7 +221,7 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
     parts = []
     if comparison.verdict in ("harm", "loss"):
         row = worst_row(comparison)
-        parts.append(f"{row.title}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
+        parts.append(f"{row.opening}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
         reason = reason_sentence(row.loss, comparison, audit)
         parts += [f"{reason[:1].upper()}{reason[1:]}." if reason else "", _people(row)]
     elif comparison.verdict == "no_harm" and pooled_attributes(comparison):
@@ -319,7 +325,10 @@ def split_groups(comparison: Comparison, audit: Audit) -> str:
     if len(others) != 1:
         return f"In {error}, {name} and the rest moved apart by {apart} points: {moved_by}."
     course = _course(audit, comparison, group, others[0], loss.metric)
-    return f"The gap in {error} between {name} and {other} {course} by {apart} points: {moved_by}."
+    moved = (
+        f"was reversed, a change of {apart} points" if course == "reversed" else f"{course} by {apart} points"
+    )
+    return f"The gap in {error} between {name} and {other} {moved}: {moved_by}."
 
 
 def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupComparison, metric: str) -> str:
@@ -337,7 +346,7 @@ def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupCom
             return "changed"
         differences.append(rates[0] - rates[1])
     if differences[0] * differences[1] < 0:
-        return "turned round"
+        return "reversed"
     return "widened" if abs(differences[1]) > abs(differences[0]) else "narrowed"
 
 

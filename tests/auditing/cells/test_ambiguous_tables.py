@@ -29,15 +29,15 @@ def table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"label": y, "g": rng.choice(["x", "y"], rows), "a": a, "b": b})
 
 
-def refused(given, **asked) -> str:
+def refused(given, **options) -> str:
     with pytest.raises(UserError) as raised:
-        audit(given, **{**PAIR, **asked})
+        audit(given, **{**PAIR, **options})
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
 
-def counts(given, **asked):
-    return {g.values["g"]: g.n for g in audit(given, **{**PAIR, **asked}).models[0].groups}
+def counts(given, **options):
+    return {g.values["g"]: g.n for g in audit(given, **{**PAIR, **options}).models[0].groups}
 
 
 def test_a_header_in_the_middle_is_refused_with_its_line(tmp_path):
@@ -106,9 +106,9 @@ def test_classes_that_differ_by_capitals_blanks_or_a_dot_are_refused_with_both(l
     assert audit(frame, **PAIR)
     slip = frame.assign(label=frame.label.mask((frame.index % 50 == 0) & (frame.label == label), other))
     for given in (slip, frame.assign(b=frame.b.replace(label, other))):
-        said = refused(given)
-        assert repr(label) in said
-        assert repr(other) in said
+        message = refused(given)
+        assert repr(label) in message
+        assert repr(other) in message
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ THREE = np.arange(300) % 3
 
 
 @pytest.mark.parametrize(
-    ("made", "names"),
+    ("make", "names"),
     [
         (lambda: pandas_of(pd.cut(AGES, [0, 25, 45, 100])), {"(0, 25]", "(25, 45]", "(45, 100]"}),
         (lambda: pandas_of(pd.PeriodIndex(["2024-01", "2024-02"] * 150, freq="M")), {"2024-01", "2024-02"}),
@@ -210,12 +210,12 @@ THREE = np.arange(300) % 3
         (lambda: polars_of([datetime.timedelta(1)] * 300), {"1 day, 0:00:00"}),
     ],
 )  # fmt: skip
-def test_columns_of_rare_types_are_groups_as_they_are_written(made, names):
-    assert set(counts(made())) == names
+def test_columns_of_rare_types_are_groups_as_they_are_written(make, names):
+    assert set(counts(make())) == names
 
 
 @pytest.mark.parametrize(
-    ("made", "sentence"),
+    ("make", "sentence"),
     [
         (lambda: pandas_of([[1]] * 300), "holds a list, not plain values"),
         (lambda: pandas_of([{"p": 1}] * 300), "holds a dict, not plain values"),
@@ -231,9 +231,9 @@ def test_columns_of_rare_types_are_groups_as_they_are_written(made, names):
         (lambda: pandas_of(np.random.default_rng(0).random(300)), "is numeric with 300 values"),
     ],
 )
-def test_what_is_no_table_of_plain_values_is_refused_with_the_cause(made, sentence):
+def test_what_is_no_table_of_plain_values_is_refused_with_the_cause(make, sentence):
     with pytest.raises(UserError, match=sentence):
-        audit(made(), **PAIR)
+        audit(make(), **PAIR)
 
 
 def test_a_column_that_nobody_asked_for_may_hold_anything():
@@ -257,16 +257,16 @@ def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
     assert "`by=` is a list of names, and an intersection is one of them: `by=['g*h']`" in refused(
         frame, by=[("g", "h")]
     )
-    for asked, sentence in {
+    for name, sentence in {
         "by": (None, "name at least one sensitive attribute"),
         "bins": (5, "`bins=` is a dict"),
         "decide": ("a>=1", "`decide=` is a dict"),
-        "margin": ("2", "the margin is a number"),
+        "margin": ("2", "for 2 percentage points write 0.02 or 2pp"),
         "confidence": (None, "the confidence is a number"),
         "subject": (3, "`subject=` is the name of one column"),
         "compressed": ([7], "`compressed=` is a list of names"),
     }.items():
-        assert sentence[1] in refused(frame, **{asked: sentence[0]})
+        assert sentence[1] in refused(frame, **{name: sentence[0]})
     assert api.export_cells(frame, baseline="a", compressed="b", by="g").num_rows > 3
 
 

@@ -14,18 +14,18 @@ from fairpress.api import audit
 from fairpress.auditing.cells.ibis_source import is_address
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
-from fairpress.demo_data import table as made
+from fairpress.demo_data import table as demo_table
 from pages import ROOT
 
 pytest.importorskip("ibis", reason="the extra `warehouse` is not installed")
 # Ibis uses a method that newer versions of DuckDB call old.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-ASKED = {"baseline": "fp32", "compressed": ["int8", "int4"], "by": ["sex", "sex*age_group"]}
+AUDIT = {"baseline": "fp32", "compressed": ["int8", "int4"], "by": ["sex", "sex*age_group"]}
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    rows = made().to_pandas()  # DuckDB finds it by its name
+    rows = demo_table().to_pandas()  # DuckDB finds it by its name
     rows["weight"] = [1.0 + (i % 5) for i in range(len(rows))]
     rows["age"] = [18.0 + i % 60 for i in range(len(rows))]
     path = tmp_path_factory.mktemp("db") / "w.db"
@@ -35,9 +35,9 @@ def database(tmp_path_factory):
     return path
 
 
-def same(found, wanted):
+def same(report, expected):
     """Compare two audits, but for scores, notes and where the table is."""
-    a, b = found.to_dict(), wanted.to_dict()
+    a, b = report.to_dict(), expected.to_dict()
     scores = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
 
     def bare(value):
@@ -51,20 +51,20 @@ def same(found, wanted):
 def test_the_audit_is_that_of_the_rows(database):
     rows = database.parent / "rows.parquet"
     address = f"duckdb://{database}/predictions"
-    assert same(audit(address, **ASKED), audit(rows, **ASKED))
-    assert same(audit(address, **ASKED, weight="weight"), audit(rows, **ASKED, weight="weight"))
-    binned = {**ASKED, "by": ["sex", "age"], "bins": {"age": [25, 45]}, "decide": {"int4": "weight>=3"}}
+    assert same(audit(address, **AUDIT), audit(rows, **AUDIT))
+    assert same(audit(address, **AUDIT, weight="weight"), audit(rows, **AUDIT, weight="weight"))
+    binned = {**AUDIT, "by": ["sex", "age"], "bins": {"age": [25, 45]}, "decide": {"int4": "weight>=3"}}
     assert same(audit(address, **binned), audit(rows, **binned))
-    assert "for a table in a database, only predicted classes" in " ".join(audit(address, **ASKED).notes)
+    assert "for a table in a database, only predicted classes" in " ".join(audit(address, **AUDIT).notes)
 
 
 def test_a_table_of_ibis_is_audited_as_it_is(database):
     import ibis
 
     table = ibis.duckdb.connect(database, read_only=True).table("predictions")
-    assert same(audit(table, **ASKED), audit(database.parent / "rows.parquet", **ASKED))
+    assert same(audit(table, **AUDIT), audit(database.parent / "rows.parquet", **AUDIT))
     women = table.filter(table.sex == "Female")
-    assert audit(women, **{**ASKED, "by": ["age_group"]}).rows < 12_000
+    assert audit(women, **{**AUDIT, "by": ["age_group"]}).rows < 12_000
 
 
 def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, tmp_path):
@@ -76,11 +76,11 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
     assert not is_address("C:/x/y.csv")
     for address in ("postgres://me:secret/word@host/db/t", "postgres://me:secret#word@host/db/t"):
         with pytest.raises(UserError, match="the postgres address cannot be read; write") as error:
-            audit(address, **ASKED)
+            audit(address, **AUDIT)
         assert "secret" not in str(error.value)
-    told = ValueError(f"{'x' * 190} s@cret-word dapi123")
+    raised = ValueError(f"{'x' * 190} s@cret-word dapi123")
     hidden = credentials_in("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
-    assert first_line(told, hidden) == f": {'x' * 190} … …"
+    assert first_line(raised, hidden) == f": {'x' * 190} … …"
     cases = {
         "duckdb:///": "end the address with the table's name",
         f"duckdb://{database}/absent": "has no table 'absent' that can be read",
@@ -89,19 +89,19 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
     }
     for address, sentence in cases.items():
         with pytest.raises(UserError) as error:
-            audit(address, **ASKED)
+            audit(address, **AUDIT)
         assert sentence in str(error.value), address
         assert "secret-word" not in str(error.value)
     with pytest.raises(UserError, match="has no column 'height'"):
-        audit(f"duckdb://{database}/predictions", **{**ASKED, "by": ["height"]})
+        audit(f"duckdb://{database}/predictions", **{**AUDIT, "by": ["height"]})
     with pytest.raises(SystemExit) as stop:
         cli.main(
             ["audit", f"duckdb://{database}/predictions", "--baseline", "fp32", "--compressed", "int4", "--by", "sex",
              "--json", "--html", str(tmp_path / "r.html")]
         )  # fmt: skip
     assert stop.value.code == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["provenance"]["table"] == f"duckdb://{database}/predictions"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["provenance"]["table"] == f"duckdb://{database}/predictions"
     assert (tmp_path / "r.html").stat().st_size > 10_000
 
 
@@ -119,12 +119,12 @@ def test_spark_counts_the_cells_that_duckdb_counts(tmp_path, monkeypatch):
     path = tmp_path / "predictions.parquet"
     warehouse_cells.make(path, 5000)
     where = warehouse_cells.addresses(path)
-    found = {name: warehouse_cells.cells(address) for name, address in where.items()}
-    assert found["DuckDB"] == found["Spark"]
-    assert sum(n for n, _, _ in found["Spark"].values()) == 5000
-    assert any("(missing)" in key for key in found["Spark"])
+    result = {name: warehouse_cells.cells(address) for name, address in where.items()}
+    assert result["DuckDB"] == result["Spark"]
+    assert sum(n for n, _, _ in result["Spark"].values()) == 5000
+    assert any("(missing)" in key for key in result["Spark"])
     with pytest.raises(UserError, match=r"pyspark://.* has no table 'absent\.parquet' that can be read"):
-        audit(f"pyspark://{tmp_path}/absent.parquet", **ASKED)
+        audit(f"pyspark://{tmp_path}/absent.parquet", **AUDIT)
     from pyspark.sql import SparkSession
 
     SparkSession.getActiveSession().stop()

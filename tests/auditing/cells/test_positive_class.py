@@ -31,9 +31,9 @@ def table(negative="good", positive="bad", rows: int = 2000, seed: int = 0) -> p
 
 
 def recorded(frame: pd.DataFrame, positive) -> pa.Table:
-    made = pa.Table.from_pandas(frame, preserve_index=False)
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
     task = {"label": "outcome", "classes": ["bad", "good"], "positive": positive}
-    return made.replace_schema_metadata({"fairpress.task": json.dumps(task)})
+    return arrow.replace_schema_metadata({"fairpress.task": json.dumps(task)})
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_only_alphabetical_order_and_the_1_of_1_and_2_are_doubtful():
 
 
 def test_decisions_alone_are_audited_and_a_note_names_the_class_and_the_other_choice():
-    found = audit(table()[["label", "sex", "m", "n"]], **PAIR)
-    assert (found.positive, found.positive_from) == ("good", "order")
-    (note,) = (n for n in found.notes if "positive class" in n)
+    report = audit(table()[["label", "sex", "m", "n"]], **PAIR)
+    assert (report.positive, report.positive_from) == ("good", "order")
+    (note,) = (n for n in report.notes if "positive class" in n)
     assert "'good'" in note
     assert "`positive='bad'`" in note
     clear = audit(table("no", "yes")[["label", "sex", "m", "n"]], **PAIR)
@@ -100,9 +100,9 @@ def test_the_table_s_own_record_decides_in_every_form(tmp_path):
         [tmp_path / "t.parquet", tmp_path / "u.parquet"],
         str(tmp_path / "*.parquet"),
     ):
-        found = audit(given, **PAIR)
-        assert (found.positive, found.positive_from) == ("bad", "table")
-        assert found.models[0].overall.rates["auc"].value > 0.9
+        report = audit(given, **PAIR)
+        assert (report.positive, report.positive_from) == ("bad", "table")
+        assert report.models[0].overall.rates["auc"].value > 0.9
     assert audit(recorded(frame, "bad"), **PAIR, positive="good").positive_from == "option"
 
 
@@ -118,10 +118,10 @@ def test_tables_that_record_different_classes_are_refused(tmp_path):
 
 @pytest.mark.parametrize("broken", ["[1", "[]", '{"positive": ["bad"]}', '{"positive": null}', "7"])
 def test_a_record_that_cannot_be_read_records_nothing(broken):
-    made = recorded(table()[["label", "sex", "m", "n"]], "bad").replace_schema_metadata(
+    arrow = recorded(table()[["label", "sex", "m", "n"]], "bad").replace_schema_metadata(
         {"fairpress.task": broken}
     )
-    assert audit(made, **PAIR).positive_from == "order"
+    assert audit(arrow, **PAIR).positive_from == "order"
 
 
 def test_scores_that_contradict_an_alphabetical_choice_are_refused_and_others_are_warned_of():
@@ -145,34 +145,34 @@ def test_scores_read_upside_down_are_doubted_as_a_whole():
 
 def test_cells_record_the_class_and_never_a_mere_convention(tmp_path):
     frame = table()
-    asked = {"baseline": "m", "compressed": ["n"], "by": "sex"}
-    api.export_cells(frame, tmp_path / "bad.parquet", positive="bad", **asked)
-    found = audit([tmp_path / "bad.parquet", tmp_path / "bad.parquet"], **PAIR)
-    assert (found.positive, found.positive_from) == ("bad", "table")
+    options = {"baseline": "m", "compressed": ["n"], "by": "sex"}
+    api.export_cells(frame, tmp_path / "bad.parquet", positive="bad", **options)
+    report = audit([tmp_path / "bad.parquet", tmp_path / "bad.parquet"], **PAIR)
+    assert (report.positive, report.positive_from) == ("bad", "table")
     decisions = frame[["label", "sex", "m", "n"]]
-    cells = api.export_cells(decisions, tmp_path / "order.parquet", **asked)
+    cells = api.export_cells(decisions, tmp_path / "order.parquet", **options)
     assert json.loads(cells.schema.metadata[b"fairpress.task"])["positive"] is None
     assert audit(tmp_path / "order.parquet", **PAIR).positive_from == "order"
 
 
 def test_a_pair_chosen_on_other_rows_is_of_the_same_class():
     scores = ["label", "sex", "m.score", "n.score"]
-    found = audit(
+    report = audit(
         recorded(table(rows=6000)[scores], "bad"),
         **PAIR,
         pairs_from=table(seed=7)[scores],
         metrics=["accuracy"],
     )
-    assert found.positive == "bad"
-    assert found.comparisons[0].pairs
+    assert report.positive == "bad"
+    assert report.comparisons[0].pairs
 
 
 def test_four_fifths_say_whom_they_count_as_selected():
     frame = table("approved", "denied")[["label", "sex", "m", "n"]]
-    asked = {"baseline": "m", "compressed": "n", "by": "sex"}
-    shown = api.audit(frame, **asked).four_fifths("m")
+    options = {"baseline": "m", "compressed": "n", "by": "sex"}
+    shown = api.audit(frame, **options).four_fifths("m")
     assert "selected means predicted 'denied'" in shown
     assert "For the other class" in shown
     assert "Selected means predicted 'approved'." in api.audit(
-        frame, **asked, positive="approved"
+        frame, **options, positive="approved"
     ).four_fifths("m")

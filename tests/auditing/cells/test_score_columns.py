@@ -61,10 +61,10 @@ def test_an_explicit_threshold_decides_by_logits_and_leaves_score_metrics_out_wi
     frame = table()
     logits = frame.assign(**{f"{m}.score": 8 * (frame[f"{m}.score"] - 0.5) for m in "mn"})
     expected = audit(frame, **PAIR).comparisons[0]
-    found = audit(logits, **PAIR, decide={"m": "m.score>=0", "n": "n.score>=0"})
-    assert found.comparisons[0].overall.losses == expected.overall.losses
-    assert "auc" not in found.models[0].overall.rates
-    assert any("No score metrics of 'n': 'n.score' ranges from -" in note for note in found.notes)
+    report = audit(logits, **PAIR, decide={"m": "m.score>=0", "n": "n.score>=0"})
+    assert report.comparisons[0].overall.losses == expected.overall.losses
+    assert "auc" not in report.models[0].overall.rates
+    assert any("No score metrics of 'n': 'n.score' ranges from -" in note for note in report.notes)
 
 
 def classes(rows: int = 900) -> tuple[pd.DataFrame, np.ndarray]:
@@ -91,9 +91,9 @@ def test_scores_per_class_are_held_to_be_a_distribution():
 
 def test_scores_per_class_are_found_by_the_class_they_name_however_it_is_spelled():
     frame = table()
-    made = pd.DataFrame({f"{m}.score.{c}": abs(1 - c - frame[f"{m}.score"]) for m in "mn" for c in (0, 1)})
-    made = made.assign(label=frame.label.astype(bool), sex=frame.sex)
-    found = audit(made, **PAIR)
-    assert found.classes == ("False", "True")
-    assert found.models[0].overall.rates["auc"].value > 0.9
-    assert found.models[0].overall.rates["accuracy"].value > 0.8
+    scores = pd.DataFrame({f"{m}.score.{c}": abs(1 - c - frame[f"{m}.score"]) for m in "mn" for c in (0, 1)})
+    scores = scores.assign(label=frame.label.astype(bool), sex=frame.sex)
+    report = audit(scores, **PAIR)
+    assert report.classes == ("False", "True")
+    assert report.models[0].overall.rates["auc"].value > 0.9
+    assert report.models[0].overall.rates["accuracy"].value > 0.8

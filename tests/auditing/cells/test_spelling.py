@@ -78,7 +78,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(AWKWARD), texts), min_size=6, max_size=14, unique=True))
 def test_for_any_table_of_strings_groups_in_are_groups_out_in_every_format(names):
     rows = [name for i, name in enumerate(names) for _ in range(1 + i % 3)]
@@ -89,7 +89,7 @@ def test_for_any_table_of_strings_groups_in_are_groups_out_in_every_format(names
             assert groups(table) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.lists(
         st.one_of(st.sampled_from([*AWKWARD, "g", "G", "c0", "C1"]), texts),
@@ -125,9 +125,9 @@ def test_a_header_of_two_lines_is_not_a_repeated_one(tmp_path):
 def test_text_that_is_empty_is_missing_in_every_format_and_said(tmp_path):
     frame = pd.DataFrame({**columns(9), "g": ["", "x", "y"] * 3})
     for table in in_every_format(frame, tmp_path):
-        found = audit(table, by=["g"], **PAIR)
-        assert {g.values["g"] for g in found.models[0].groups} == {"(missing)", "x", "y"}
-        assert any("'g' is missing in 3 rows" in note for note in found.notes)
+        report = audit(table, by=["g"], **PAIR)
+        assert {g.values["g"] for g in report.models[0].groups} == {"(missing)", "x", "y"}
+        assert any("'g' is missing in 3 rows" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_classes_meet_by_number_and_truth_value(label, a, b, classes, tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     expected = audit(pd.DataFrame({**columns(200), "g": ["x", "y"] * 100}), by=["g"], **PAIR).comparisons
     for table in (frame, tmp_path / "t.csv", tmp_path / "t.parquet"):
-        found = audit(table, by=["g"], positive="1", **PAIR)
-        assert found.classes == classes
+        report = audit(table, by=["g"], positive="1", **PAIR)
+        assert report.classes == classes
         # The headline names a class, which is called differently in each table.
-        for c, e in zip(found.comparisons, expected, strict=True):
+        for c, e in zip(report.comparisons, expected, strict=True):
             assert (c.verdict, c.overall, c.attributes) == (e.verdict, e.overall, e.attributes)
 
 

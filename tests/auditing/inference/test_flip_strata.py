@@ -108,8 +108,8 @@ def test_counted_cells_and_single_rows_have_the_same_p_values():
 def test_groups_without_rows_of_the_metric_have_no_p_value():
     cells = random_cells(np.random.default_rng(3), rows=300)
     women = cells.attributes["sex"].codes == 0
-    kept = cells.select(~women | (cells.label == 1))
-    adjusted = loss_p_adjusted(kept, "base", ["m0"], (SEX,), METRICS)
+    subset = cells.select(~women | (cells.label == 1))
+    adjusted = loss_p_adjusted(subset, "base", ["m0"], (SEX,), METRICS)
     assert np.isnan(adjusted["m0", SEX, "fpr"]).tolist() == [True, False]
     assert not np.isnan(adjusted["m0", SEX, "tpr"]).any()
 

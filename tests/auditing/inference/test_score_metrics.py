@@ -37,11 +37,11 @@ def scored(rows: int = 1500, seed: int = 0, steps: int | None = None) -> pd.Data
     )
 
 
-def women(found, changes=False):
+def women(report, changes=False):
     if changes:
-        groups = found.comparisons[0].attributes[0].groups
+        groups = report.comparisons[0].attributes[0].groups
         return next(g for g in groups if g.values == {"sex": "F"}).changes
-    return next(g for g in found.models[1].groups if g.values == {"sex": "F"}).rates
+    return next(g for g in report.models[1].groups if g.values == {"sex": "F"}).rates
 
 
 def calibration_error(y, s):
@@ -61,7 +61,7 @@ def surprise(y, s):
     return -np.where(y == 1, np.log(s), np.log(1 - s))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([None, 3, 10]), st.integers(30, 400))
 def test_every_score_metric_is_scikit_learns_or_its_definition(seed, steps, rows):
     table = scored(rows, seed, steps)
@@ -105,7 +105,7 @@ def test_scores_that_crowd_in_too_few_bins_are_not_ranked(monkeypatch):
 
 def test_intervals_of_changes_are_those_of_a_bootstrap_row_by_row():
     table = scored(1200)
-    found = women(audit(table, by=["sex"], **PAIR), changes=True)
+    result = women(audit(table, by=["sex"], **PAIR), changes=True)
     part = table[table.sex == "F"]
     y, a, b = (part[c].to_numpy() for c in ("label", "a.score", "b.score"))
     rng, drawn = np.random.default_rng(1), {m: [] for m in SCORE_METRICS if m != "calibration_error"}
@@ -119,7 +119,9 @@ def test_intervals_of_changes_are_those_of_a_bootstrap_row_by_row():
     for metric, values in drawn.items():
         low, high = np.percentile(values, [2.5, 97.5])
         width = high - low
-        assert (found[metric].low, found[metric].high) == pytest.approx((low, high), abs=0.15 * width), metric
+        assert (result[metric].low, result[metric].high) == pytest.approx((low, high), abs=0.15 * width), (
+            metric
+        )
 
 
 def test_equal_weights_and_copies_of_people_say_what_the_rows_say():
@@ -142,12 +144,12 @@ def test_over_seeds_a_score_metric_is_the_mean_of_the_seeds():
         scored(400, s).assign(label=scored(400).label, sex=scored(400).sex, seed=s, row_id=np.arange(400))
         for s in range(3)
     ]
-    found = audit(pd.concat(seeds), by=["sex"], seed_column="seed", **PAIR)
+    report = audit(pd.concat(seeds), by=["sex"], seed_column="seed", **PAIR)
     alone = [women(audit(t.drop(columns="seed"), by=["sex"], **PAIR)) for t in seeds]
     for metric in ("auc", "log_loss", "generalized_fpr", "generalized_fnr"):
         expected = np.mean([x[metric].value for x in alone])
-        assert women(found)[metric].value == pytest.approx(expected, abs=1e-12)
-    assert "the table of one seed" in women(found)["calibration_error"].reason
+        assert women(report)[metric].value == pytest.approx(expected, abs=1e-12)
+    assert "the table of one seed" in women(report)["calibration_error"].reason
 
 
 def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranked():
@@ -158,8 +160,8 @@ def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranke
     assert 0.7 < auc.low < 0.95
     table.loc[20:, "sex"] = "M"
     table.loc[20:, "label"] = 1
-    found = audit(table, by=["sex"], **PAIR)
-    men = next(g for g in found.models[1].groups if g.values == {"sex": "M"}).rates
+    report = audit(table, by=["sex"], **PAIR)
+    men = next(g for g in report.models[1].groups if g.values == {"sex": "M"}).rates
     assert "fewer than two" in men["auc"].reason
     assert "fewer than two negatives" in men["generalized_fpr"].reason
     assert men["generalized_fnr"].value is not None
@@ -168,11 +170,11 @@ def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranke
 def test_missing_scores_have_no_score_metrics_and_a_note_says_so():
     table = scored(300).assign(a=lambda t: (t["a.score"] > 0.5) * 1, b=lambda t: (t["b.score"] > 0.5) * 1)
     table.loc[5, "b.score"] = np.nan
-    found = audit(table, by=["sex"], **PAIR)
-    assert "auc" in found.models[0].overall.rates
-    assert "auc" not in found.models[1].overall.rates
-    assert "auc" not in found.comparisons[0].overall.changes
-    assert any("'b': its scores are missing in 1 of 300 rows" in n for n in found.notes)
+    report = audit(table, by=["sex"], **PAIR)
+    assert "auc" in report.models[0].overall.rates
+    assert "auc" not in report.models[1].overall.rates
+    assert "auc" not in report.comparisons[0].overall.changes
+    assert any("'b': its scores are missing in 1 of 300 rows" in n for n in report.notes)
 
 
 def test_of_scores_of_many_classes_the_largest_decides_and_the_positive_ones_are_measured():
@@ -182,10 +184,10 @@ def test_of_scores_of_many_classes_the_largest_decides_and_the_positive_ones_are
     table = pd.DataFrame({f"a.score.{n}": p[:, i] for i, n in enumerate(names)})
     table = table.assign(label=names[rng.integers(0, 3, 500)], sex="F")
     table["c"] = names[p.argmax(1)]
-    found = audit(table, by=["sex"], baseline="a", compressed=["c"], positive="bee")
-    assert found.comparisons[0].overall.flips.right_to_wrong == 0
-    assert found.models[0].overall.rates["accuracy"] == found.models[1].overall.rates["accuracy"]
-    auc = found.models[0].overall.rates["auc"].value
+    report = audit(table, by=["sex"], baseline="a", compressed=["c"], positive="bee")
+    assert report.comparisons[0].overall.flips.right_to_wrong == 0
+    assert report.models[0].overall.rates["accuracy"] == report.models[1].overall.rates["accuracy"]
+    auc = report.models[0].overall.rates["auc"].value
     assert auc == pytest.approx(roc_auc_score(table.label == "bee", p[:, 1]), abs=1e-12)
 
 

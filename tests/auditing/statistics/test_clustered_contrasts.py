@@ -21,10 +21,10 @@ def draw(rng, people=90, seeds=6):
     cell_of = np.repeat(np.arange(4), people)
     sizes = 1 + rng.binomial(4, 0.3, len(cell_of))
     who = np.repeat(np.arange(len(cell_of)), sizes)
-    hard, own = rng.normal(size=len(cell_of)), 0.3 * rng.normal(size=(2, 1, len(cell_of)))
+    hard, per_model = rng.normal(size=len(cell_of)), 0.3 * rng.normal(size=(2, 1, len(cell_of)))
     seed = 0.15 * rng.normal(size=(2, seeds, 4))
     noise = 0.2 * rng.normal(size=(2, seeds, len(who)))
-    y = MU[:, None, cell_of[who]] + (hard + own)[..., who] + seed[:, :, cell_of[who]] + noise > 0
+    y = MU[:, None, cell_of[who]] + (hard + per_model)[..., who] + seed[:, :, cell_of[who]] + noise > 0
     return y.astype(float), cell_of[who], who
 
 
@@ -51,15 +51,15 @@ def test_one_seed_has_the_error_of_the_cluster_formula():
     rng = np.random.default_rng(2)
     who = np.repeat(np.arange(400), rng.integers(1, 6, 400))
     y = (rng.random(400)[who] < 0.6).astype(float)
-    found = crossed_contrasts(
+    result = crossed_contrasts(
         clustered_products(y[None, None], np.zeros(len(y), int), who, 1), np.ones((1, 1, 1))
     )
     sizes, right = np.bincount(who), np.bincount(who, y)
-    sums = cluster_sums(sizes, right, right, np.zeros(400, int), 1)
+    sums = cluster_sums(sizes, sizes, right, right, np.zeros(400, int), 1)
     p = y.mean()
     cluster = np.sqrt(design_effect(sums).deff[0] * p * (1 - p) / len(y))
-    assert found.se[0] == pytest.approx(cluster, rel=0.02)
-    assert found.se[0] > 1.5 * np.sqrt(p * (1 - p) / len(y))
+    assert result.se[0] == pytest.approx(cluster, rel=0.02)
+    assert result.se[0] > 1.5 * np.sqrt(p * (1 - p) / len(y))
 
 
 def test_intervals_of_a_bias_and_of_its_change_hold_the_truth():

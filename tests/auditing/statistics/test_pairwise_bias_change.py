@@ -19,10 +19,10 @@ def draw(rng, mu, rows=ROWS, seeds=SEEDS):
     """Rows that are hard for both models, rows hard for one, seeds good for some groups: probit, with known rates."""
     models, cells = mu.shape
     cell = np.repeat(np.arange(cells), rows)
-    everyone, own = rng.normal(size=len(cell)), 0.3 * rng.normal(size=(models, 1, len(cell)))
+    everyone, per_model = rng.normal(size=len(cell)), 0.3 * rng.normal(size=(models, 1, len(cell)))
     seed = 0.15 * rng.normal(size=(models, seeds, cells))
     noise = 0.5 * rng.normal(size=(models, seeds, len(cell)))
-    y = (mu[:, None, cell] + everyone + own + seed[:, :, cell] + noise > 0).astype(float)
+    y = (mu[:, None, cell] + everyone + per_model + seed[:, :, cell] + noise > 0).astype(float)
     return crossed_products(y, cell, cells), special.ndtr(mu / np.sqrt(1 + 0.3**2 + 0.15**2 + 0.5**2))
 
 
@@ -59,9 +59,9 @@ def test_a_change_that_is_there_is_found_and_one_that_is_not_is_not():
     assert bias_change(sums, [0, 1], [1, 0]).low > 0
     assert bias_change(sums, [1, 0], [0, 1]).high < 0
     same, _ = draw(rng, np.stack([far, far]), rows=600)
-    found = bias_change(same, [0, 1], [1, 0])
-    assert found.low < 0 < found.high
-    assert found.high - found.low < 0.25
+    result = bias_change(same, [0, 1], [1, 0])
+    assert result.low < 0 < result.high
+    assert result.high - result.low < 0.25
 
 
 def test_the_value_is_equation_1_and_a_mixture_has_the_mixed_rates():
@@ -102,6 +102,6 @@ def test_what_cannot_be_estimated_says_why():
 
 def test_one_seed_takes_rows_alone_as_random():
     sums, _ = draw(np.random.default_rng(6), np.stack([np.tile(FAR[2], 2)] * 2), seeds=1)
-    found = bias_change(sums, [0, 1], [1, 0])
-    assert found.method == "orders"
-    assert found.low < found.value < found.high
+    result = bias_change(sums, [0, 1], [1, 0])
+    assert result.method == "orders"
+    assert result.low < result.value < result.high

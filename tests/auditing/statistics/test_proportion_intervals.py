@@ -34,9 +34,9 @@ def test_bonett_price_follows_its_formula():
     p12, p21 = (up + 1) / (n + 2), (down + 1) / (n + 2)
     d, z = p12 - p21, stats.norm.ppf(0.975)
     se = np.sqrt((p12 + p21 - d**2) / (n + 2))
-    found = bonett_price(up, down, n)
-    assert float(found.value) == pytest.approx((up - down) / n)
-    assert np.allclose(found.interval(), (d - z * se, d + z * se))
+    result = bonett_price(up, down, n)
+    assert float(result.value) == pytest.approx((up - down) / n)
+    assert np.allclose(result.interval(), (d - z * se, d + z * se))
 
 
 def test_bonett_price_covers_at_least_94_percent():
@@ -54,9 +54,9 @@ def test_mcnemar_is_the_binomial_test():
 
 
 def test_excess_loss_of_two_groups_is_antisymmetric():
-    found = excess_loss([30, 5], [10, 5], [500, 700])
-    assert found.value[0] == pytest.approx(-found.value[1])
-    assert found.value[0] == pytest.approx(20 / 500)
+    result = excess_loss([30, 5], [10, 5], [500, 700])
+    assert result.value[0] == pytest.approx(-result.value[1])
+    assert result.value[0] == pytest.approx(20 / 500)
 
 
 def test_adjusted_p_values_are_statsmodels():

@@ -28,14 +28,14 @@ def few_seeds(seeds: int = 3, rows: int = 120, size: int = 4):
 def test_below_six_seeds_a_bound_adds_one_for_rows_and_one_for_seeds(seeds):
     """Mean squares by hand; quantiles of scipy.stats, each at half of the error rate."""
     x, d, groups = few_seeds(seeds)
-    own = np.concatenate([d[:, groups == 0], np.ones((seeds, 1)), -np.ones((seeds, 1))], axis=1)
-    n = own.shape[1]
-    row_se = own.mean(axis=0).std(ddof=1) / np.sqrt(n)
-    seed_se = np.sqrt((own.mean(axis=1).var(ddof=1) + 1 / (12 * n**2)) / seeds)
+    augmented = np.concatenate([d[:, groups == 0], np.ones((seeds, 1)), -np.ones((seeds, 1))], axis=1)
+    n = augmented.shape[1]
+    row_se = augmented.mean(axis=0).std(ddof=1) / np.sqrt(n)
+    seed_se = np.sqrt((augmented.mean(axis=1).var(ddof=1) + 1 / (12 * n**2)) / seeds)
     for tail in (0.05, 0.05 / 42, 1e-6):
         width = stats.t.isf(tail / 2, n - 1) * row_se + stats.t.isf(tail / 2, seeds - 1) * seed_se
         assert x.half_width(tail)[0] == pytest.approx(width, rel=1e-9)
-    assert x.upper(0.95)[0] == pytest.approx(min(1.0, own.mean() + x.half_width(0.05)[0]))
+    assert x.upper(0.95)[0] == pytest.approx(min(1.0, augmented.mean() + x.half_width(0.05)[0]))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 6, 9])

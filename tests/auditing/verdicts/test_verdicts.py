@@ -39,11 +39,11 @@ def many_small_groups(rng):
 
 
 def test_everybody_counts_in_the_verdict(rng):
-    found = compared(many_small_groups(rng))
+    comparison = compared(many_small_groups(rng))
     # Of 150 people no harm can be ruled out or shown; a loss is shown in the groups that lose most.
-    assert {g.verdict for g in found.attributes[0].groups} == {"loss", "not_estimable"}
-    assert found.overall.verdict == found.verdict == "harm"
-    assert "Shown to rise for everybody: error rate by at least 3.3" in found.headline
+    assert {g.verdict for g in comparison.attributes[0].groups} == {"loss", "not_estimable"}
+    assert comparison.overall.verdict == comparison.verdict == "harm"
+    assert "Shown to rise for everybody: error rate by at least 3.3" in comparison.headline
 
 
 def test_everybody_is_one_more_group_of_the_family():
@@ -52,8 +52,10 @@ def test_everybody_is_one_more_group_of_the_family():
     label = rng.integers(0, 2, 1000)
     new = label.copy()
     new[:6] = 1 - new[:6]
-    found = compared(rows(label, label, new, g=["a"] * 1000), metrics=["accuracy"])
-    everybody, group = (g.losses[0].estimate for g in (found.overall, found.attributes[0].groups[0]))
+    comparison = compared(rows(label, label, new, g=["a"] * 1000), metrics=["accuracy"])
+    everybody, group = (
+        g.losses[0].estimate for g in (comparison.overall, comparison.attributes[0].groups[0])
+    )
     assert everybody == group
     assert everybody.p == 0.5**6
     assert everybody.p_adjusted == pytest.approx(0.5**6, abs=0.003)
@@ -63,17 +65,17 @@ def test_everybody_is_one_more_group_of_the_family():
 
 def test_groups_of_thirty_are_judged_together_where_all_people_are_enough(rng):
     label = rng.integers(0, 2, 600)
-    found = compared(rows(label, label, label, g=[f"g{i % 20}" for i in range(600)]))
-    assert {g.verdict for g in found.attributes[0].groups} == {"not_estimable"}
-    assert found.overall.verdict == found.verdict == "no_harm"
-    assert "Judged only together, too few people alone: g: g0, g1," in found.headline
+    comparison = compared(rows(label, label, label, g=[f"g{i % 20}" for i in range(600)]))
+    assert {g.verdict for g in comparison.attributes[0].groups} == {"not_estimable"}
+    assert comparison.overall.verdict == comparison.verdict == "no_harm"
+    assert "Judged only together, too few people alone: g: g0, g1," in comparison.headline
 
 
 def test_too_few_people_altogether_are_no_verdict(rng):
     label = rng.integers(0, 2, 300)
-    found = compared(rows(label, label, label, g=[f"g{i % 20}" for i in range(300)]))
-    assert found.overall.verdict == found.verdict == "not_estimable"
-    assert found.headline.startswith(
+    comparison = compared(rows(label, label, label, g=[f"g{i % 20}" for i in range(300)]))
+    assert comparison.overall.verdict == comparison.verdict == "not_estimable"
+    assert comparison.headline.startswith(
         "Too few rows for any verdict by group; not assessed, too few people: g = g0"
     )
 
@@ -92,19 +94,19 @@ def constant(rng, value):
 @pytest.mark.parametrize("value", [0, 1])
 def test_models_that_predict_one_class_only_are_void(rng, value):
     label, always = constant(rng, value)
-    found = compared(rows(label, always, always, g=rng.choice(["a", "b"], 4000)))
-    assert found.verdict == "void"
-    assert f"new predicts one class only ({value})" in found.void
-    assert {g.verdict for g in found.attributes[0].groups} == {"void"}  # not "no harm"
+    comparison = compared(rows(label, always, always, g=rng.choice(["a", "b"], 4000)))
+    assert comparison.verdict == "void"
+    assert f"new predicts one class only ({value})" in comparison.void
+    assert {g.verdict for g in comparison.attributes[0].groups} == {"void"}  # not "no harm"
 
 
 def test_a_baseline_that_nearly_never_predicts_a_class_has_nothing_to_lose(rng):
     label = (rng.random(8000) < 0.12).astype(int)
     old = np.zeros(8000, int)
     old[:3] = 1
-    found = compared(rows(label, old, np.zeros(8000, int), g=rng.choice(["a", "b"], 8000)))
-    assert found.verdict == "void"
-    assert "old nearly never predicts '1': in 3 rows, where" in found.void
+    comparison = compared(rows(label, old, np.zeros(8000, int), g=rng.choice(["a", "b"], 8000)))
+    assert comparison.verdict == "void"
+    assert "old nearly never predicts '1': in 3 rows, where" in comparison.void
 
 
 def test_a_rare_class_that_is_predicted_rarely_and_well_is_not_void(rng):
@@ -121,8 +123,10 @@ def test_a_cautious_model_that_beats_never_is_not_void(rng):
     old = label * (rng.random(20000) < 0.03)
     assert compared(rows(label, old, old, g=rng.choice(["a", "b"], 20000))).void is None
     right = (rng.random(20000) < 0.5).astype(int)  # as rarely, and right every other time
-    found = compared(rows(label, np.where(old == 1, 1, 0) * right, old * 0, g=rng.choice(["a", "b"], 20000)))
-    assert found.void is not None
+    comparison = compared(
+        rows(label, np.where(old == 1, 1, 0) * right, old * 0, g=rng.choice(["a", "b"], 20000))
+    )
+    assert comparison.void is not None
 
 
 def test_a_class_weighted_model_below_the_majoritys_accuracy_is_not_void(rng):
@@ -135,9 +139,9 @@ def test_a_class_weighted_model_below_the_majoritys_accuracy_is_not_void(rng):
 
 def test_a_model_that_guesses_is_void(rng):
     label, guess = rng.integers(0, 2, 20000), rng.integers(0, 2, 20000)
-    found = compared(rows(label, guess, guess, g=rng.choice(["a", "b"], 20000)))
-    assert found.verdict == "void"
-    assert "does not distinguish the classes" in found.void
+    comparison = compared(rows(label, guess, guess, g=rng.choice(["a", "b"], 20000)))
+    assert comparison.verdict == "void"
+    assert "does not distinguish the classes" in comparison.void
 
 
 def test_few_rows_are_not_called_guesses(rng):
@@ -150,20 +154,22 @@ def test_a_class_of_three_that_compression_lost_is_void(rng):
     """The rare class is one row in a hundred: losing all of it costs less accuracy than the margin."""
     label = rng.choice(["a", "b", "rare"], 8000, p=[0.5, 0.49, 0.01])
     new = np.where(label == "rare", "b", label)
-    found = compared(rows(label, label, new, g=rng.choice(["x", "y"], 8000)))
-    assert found.verdict == "void"
-    assert "new has lost the class 'rare': it predicts it in 0 rows, old in" in found.void
-    kept = compared(
+    comparison = compared(rows(label, label, new, g=rng.choice(["x", "y"], 8000)))
+    assert comparison.verdict == "void"
+    assert "new has lost the class 'rare': it predicts it in 0 rows, old in" in comparison.void
+    served = compared(
         rows(label, label, np.where(rng.random(8000) < 0.001, "a", label), g=rng.choice(["x", "y"], 8000))
     )
-    assert (kept.verdict, kept.void) == ("no_harm", None)
+    assert (served.verdict, served.void) == ("no_harm", None)
 
 
 def test_harm_stays_harm_where_the_compressed_model_gave_up(rng):
     label = rng.integers(0, 2, 4000)
-    found = compared(rows(label, noisy(label, 0.1, rng), np.zeros(4000, int), g=rng.choice(["a", "b"], 4000)))
-    assert found.verdict == "harm"
-    assert "one class only" in found.void
+    comparison = compared(
+        rows(label, noisy(label, 0.1, rng), np.zeros(4000, int), g=rng.choice(["a", "b"], 4000))
+    )
+    assert comparison.verdict == "harm"
+    assert "one class only" in comparison.void
 
 
 def unassessed(rng):
@@ -175,25 +181,27 @@ def unassessed(rng):
 
 
 def test_groups_that_were_not_assessed_are_named_with_what_they_lack(rng):
-    found = compared(unassessed(rng))
-    assert found.verdict == "no_harm"
-    assert found.headline.startswith(
+    comparison = compared(unassessed(rng))
+    assert comparison.verdict == "no_harm"
+    assert comparison.headline.startswith(
         "With 95 % confidence, the error rate of no assessed group rises by more than 0.2 "
     )
     # The three have 114 rows together, too few for a pool.
-    assert "; not assessed, too few people: g = eight (8), g = few (101), g = five (5)." in found.headline
-    assert "ruled out for 98.6 % of the people" in found.headline
+    assert (
+        "; not assessed, too few people: g = eight (8), g = few (101), g = five (5)." in comparison.headline
+    )
+    assert "ruled out for 98.6 % of the people" in comparison.headline
 
 
 def test_an_outcome_that_decides_in_few_rows_is_not_called_too_few(rng):
     label = np.array([0, 1] * 40 + [0, 1] * 2000)
     new = label.copy()
     new[:80] = 1 - new[:80]
-    found = compared(rows(label, label, new, g=["small"] * 80 + ["large"] * 4000))
-    small = next(g for g in found.attributes[0].groups if g.values["g"] == "small")
+    comparison = compared(rows(label, label, new, g=["small"] * 80 + ["large"] * 4000))
+    small = next(g for g in comparison.attributes[0].groups if g.values["g"] == "small")
     assert small.verdict == "harm"
-    assert "ot assessed" not in found.headline
-    assert found.attributes[0].worst_group == {"g": "small"}
+    assert "ot assessed" not in comparison.headline
+    assert comparison.attributes[0].worst_group == {"g": "small"}
 
 
 GATED = [
@@ -289,8 +297,8 @@ def test_a_gate_with_nothing_to_compare_is_refused(rng):
 
 
 def gaps(table):
-    found = audit(table, by=["g"], **PAIR)
-    return {f.metric: f.estimate for f in found.fairness if f.model == "old"}, found
+    report = audit(table, by=["g"], **PAIR)
+    return {f.metric: f.estimate for f in report.fairness if f.model == "old"}, report
 
 
 def without_positives(rng):
@@ -303,22 +311,22 @@ def without_positives(rng):
 
 
 def test_equalized_odds_is_the_larger_gap_and_average_odds_the_mean_of_those_shown(rng):
-    found, _ = gaps(without_positives(rng))
-    tpr, fpr = (found[f"{m}_difference"].value for m in ("equal_opportunity", "predictive_equality"))
+    report, _ = gaps(without_positives(rng))
+    tpr, fpr = (report[f"{m}_difference"].value for m in ("equal_opportunity", "predictive_equality"))
     assert fpr > tpr
-    assert found["equalized_odds_difference"].value == fpr
-    assert found["average_odds_difference"].value == pytest.approx((tpr + fpr) / 2)
-    assert found["equalized_odds_difference"].n == 3
+    assert report["equalized_odds_difference"].value == fpr
+    assert report["average_odds_difference"].value == pytest.approx((tpr + fpr) / 2)
+    assert report["equalized_odds_difference"].n == 3
     for metric in ("equalized_odds_difference", "average_odds_difference", "pairwise_bias"):
-        assert found[metric].low <= found[metric].value <= found[metric].high
+        assert report[metric].low <= report[metric].value <= report[metric].high
 
 
 def test_a_change_of_equalized_odds_is_that_of_the_two_values(rng):
     table = without_positives(rng)
     table["new"] = noisy(table.old.to_numpy(), 0.05, rng)
-    _, found = gaps(table)
-    value = {(f.model, f.metric): f.estimate.value for f in found.fairness}
-    changes = found.comparisons[0].attributes[0].gap_changes
+    _, report = gaps(table)
+    value = {(f.model, f.metric): f.estimate.value for f in report.fairness}
+    changes = report.comparisons[0].attributes[0].gap_changes
     for metric in (
         "equalized_odds_difference",
         "average_odds_difference",
@@ -331,10 +339,10 @@ def test_a_change_of_equalized_odds_is_that_of_the_two_values(rng):
 def test_where_no_group_has_positives_but_one_equalized_odds_is_the_gap_that_is_known(rng):
     label = np.concatenate([rng.integers(0, 2, 1000), np.zeros(1000, int)])
     old = noisy(label, 0.2, rng)
-    found, _ = gaps(rows(label, old, old, g=["a"] * 1000 + ["b"] * 1000))
-    assert not found["equal_opportunity_difference"].estimable
-    assert found["equalized_odds_difference"].value == found["predictive_equality_difference"].value
-    assert not found["average_odds_difference"].estimable
-    assert found["average_odds_difference"].reason == (
+    report, _ = gaps(rows(label, old, old, g=["a"] * 1000 + ["b"] * 1000))
+    assert not report["equal_opportunity_difference"].estimable
+    assert report["equalized_odds_difference"].value == report["predictive_equality_difference"].value
+    assert not report["average_odds_difference"].estimable
+    assert report["average_odds_difference"].reason == (
         "one of the rates this needs is known in fewer than 2 of 2 groups"
     )

@@ -170,14 +170,16 @@ def test_pools_bounds_margins_and_rows_to_decide_come_back_as_they_were():
     size = n * seeds
     label = np.tile(rng.random(n) < 0.5, seeds)
     base = label ^ (rng.random(size) < 0.2)
+    group = np.tile(rng.choice(["a", "b", "c", "d"], n, p=[0.6, 0.15, 0.15, 0.1]), seeds)
+    flipped = rng.random(size) < np.where(group == "a", 0.01, 0.1)  # so that X is that of the pool
     table = pa.table(
         {
             "row_id": np.tile(np.arange(n).astype(str), seeds),
             "seed": np.repeat(np.arange(seeds), n),
             "label": label.astype(int),
-            "group": np.tile(rng.choice(["a", "b", "c", "d"], n, p=[0.6, 0.15, 0.15, 0.1]), seeds),
+            "group": group,
             "base": base.astype(int),
-            "small": (base ^ (rng.random(size) < 0.02)).astype(int),
+            "small": (base ^ flipped).astype(int),
             "coarse": (base ^ (rng.random(size) < 0.2)).astype(int),
         }
     )

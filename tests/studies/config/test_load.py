@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.result import Margin
 from fairpress.core.errors import UserError
 from fairpress.studies.config.json_schema import schema
 from fairpress.studies.load import bundled_studies, load
@@ -40,7 +41,7 @@ s.yaml:4:42: recipe 'int8+int4': no step can follow quantization; quantize last.
 s.yaml:5:12: unknown key 'training.max_epoch'. Did you mean 'max_epochs'?
 s.yaml:7:13: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'?
 s.yaml:7:19: 'compas' has no sensitive attribute 'agegroup'. Did you mean 'age_group'?
-s.yaml:8:3: audit.margin: the margin must be below 1, not 3; for 3 percentage points write 0.03.
+s.yaml:8:3: audit.margin: the margin must be below 1, not 3; for 3 percentage points write 0.03 or 3pp.
 s.yaml:9:13: the key 'contrasts.0.against' is missing.
 s.yaml:9:21: unknown key 'contrasts.0.agains'. Did you mean 'against'?"""
 
@@ -192,7 +193,7 @@ def test_the_error_that_decides_and_its_margin_reach_the_audits_and_the_record(w
         report = plan_report(each, layout, {"compas": facts}, selection)
         options.append(AuditOptions(**next(t for t in report.tasks if t.kind == "audit").params["audit"]))
         trained.append([t.key for t in layout.tasks])
-    assert [(o.harm, o.margin) for o in options] == [("error", 0.02), ("fnr", 0.05)]
+    assert [(o.harm, o.margin["default"].value) for o in options] == [("error", 0.02), ("fnr", 0.05)]
     assert trained[0] == trained[1]
     assert json.loads(manifest_text(config))["audit"] == {
         "by": ["sex"],
@@ -205,3 +206,23 @@ def test_the_error_that_decides_and_its_margin_reach_the_audits_and_the_record(w
 def test_an_error_that_does_not_exist_is_named(write):
     with pytest.raises(UserError, match=r"audit\.harm"):
         load(write(study(audit="{by: [sex], harm: tpr}")))
+
+
+def test_margins_by_error_with_their_reasons_reach_the_audit(write):
+    import jsonschema
+
+    text = "{by: [sex], margin: {error: 1pp, fnr: {margin: 5% of baseline, reason: agreed}}}"
+    _, config = load(write(study(audit=text)))
+    layout = plan_study(config, lambda dataset, fold: "f")
+    facts = DataFacts("compas", "f", "yes", {"sex": ["F", "M"]}, False, [], [])
+    report = plan_report(config, layout, {"compas": facts}, parse_filter((), config))
+    (task,) = [t for t in report.tasks if t.kind == "audit"]
+    options = AuditOptions(**json.loads(json.dumps(task.params["audit"])))
+    assert options.margin["error"] == Margin(0.01)
+    assert options.margin["fnr"] == Margin(0.05, relative=True, reason="agreed")
+    judge = jsonschema.Draft202012Validator(schema())
+    good = {"dataset": "compas", "model": "mlp", "recipes": ["int8"]}
+    for margin in ("2pp", [0.02, "fnr=0.05"], {"default": 0.01}, {"fnr": {"margin": 0.05, "reason": "law"}}):
+        assert judge.is_valid({**good, "audit": {"by": ["sex"], "margin": margin}}), margin
+    with pytest.raises(UserError, match=r"audit\.margin.*two readings"):
+        load(write(study(audit="{by: [sex], margin: 2%}")))

@@ -132,8 +132,9 @@ def to_cell_counts(
     if weight is not None:
         bad = int(np.sum(numbers(table["bad"])))
         if bad:
+            where = "1 row" if bad == 1 else f"{bad:,} rows"
             raise UserError(
-                f"{name}: the weight {weight!r} is missing, negative or not a number in {bad:,} rows; correct them."
+                f"{name}: the weight {weight!r} is missing, negative or not a number in {where}; correct it."
             )
     encoded = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
     measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")

@@ -213,13 +213,22 @@ class GroupEstimator:
             return _Sums(up, down, n, ones, ones, np.full(groups, np.inf))
         if self._subjects is None:
             sums = ClusterSums(
-                by_group(rows), n, up - down, by_group(ww), by_group(ww * d**2), by_group(ww * d), up + down
+                by_group(rows),
+                by_group(rows),
+                n,
+                up - down,
+                by_group(ww),
+                by_group(ww * d**2),
+                by_group(ww * d),
+                up + down,
             )
         else:
             subject = self._subjects[inside]
             entry, entry_index = np.unique(subject * groups + g, return_inverse=True)
-            size, total, squares = (per_group(x, entry_index, len(entry)) for x in (w, w * d, w * d**2))
-            sums = cluster_sums(size, total, squares, entry % groups, groups)
+            count, size, total, squares = (
+                per_group(x, entry_index, len(entry)) for x in (rows, w, w * d, w * d**2)
+            )
+            sums = cluster_sums(count, size, total, squares, entry % groups, groups)
         effect = design_effect(sums)
         return _Sums(
             up,

@@ -53,10 +53,11 @@ def gap_estimate(gap: Gap, groups: int) -> Estimate:
     """Return a fairness metric as an estimate, whose n is the number of groups in it."""
     if np.isnan(gap.value):
         # A mean or a sum of two gaps needs both; it is possible that no group has both rates.
-        lacking = (
-            f"one of the rates this needs is known in fewer than 2 of {groups} groups"
-            if gap.groups > 1
-            else f"only {gap.groups} of {groups} groups have the rows this needs"
-        )
+        if groups == 1:
+            lacking = "there is only one group"
+        elif gap.groups > 1:
+            lacking = f"one of the rates this needs is known in fewer than 2 of {groups} groups"
+        else:
+            lacking = f"{('none', 'only 1')[gap.groups]} of {groups} groups has the rows this needs"
         return Estimate.not_estimable(lacking, gap.groups)
     return Estimate(float(gap.value), float(gap.low), float(gap.high), gap.groups, gap.method)

@@ -20,8 +20,8 @@ class ClusterSums:
 
     Attributes
     ----------
-    subjects
-        Number of subjects with m_j > 0.
+    subjects, rows
+        Number of subjects with m_j > 0, and of their rows.
     sizes, sums
         Σm (the denominator n) and Σu.
     size_squares, sum_squares, cross
@@ -31,6 +31,7 @@ class ClusterSums:
     """
 
     subjects: Floats
+    rows: Floats
     sizes: Floats
     sums: Floats
     size_squares: Floats
@@ -45,10 +46,10 @@ class ClusterSums:
 
 
 def cluster_sums(
-    sizes: ArrayLike, sums: ArrayLike, squares: ArrayLike, groups: ArrayLike, count: int
+    rows: ArrayLike, sizes: ArrayLike, sums: ArrayLike, squares: ArrayLike, groups: ArrayLike, count: int
 ) -> ClusterSums:
-    """Return the sums from one entry per (subject, group): m_j, u_j, Σ w·D², group index in 0..count−1."""
-    m, u, q = (np.asarray(v, float) for v in (sizes, sums, squares))
+    """Return the sums from one entry per (subject, group): rows, m_j, u_j, Σ w·D², group index in 0..count−1."""
+    r, m, u, q = (np.asarray(v, float) for v in (rows, sizes, sums, squares))
     g = np.asarray(groups, int)
 
     def by_group(x: Floats) -> Floats:
@@ -56,6 +57,7 @@ def cluster_sums(
 
     return ClusterSums(
         by_group((m > 0).astype(float)),
+        by_group(r),
         by_group(m),
         by_group(u),
         by_group(m**2),
@@ -74,13 +76,15 @@ class DesignEffect:
 
 
 def design_effect(sums: ClusterSums) -> DesignEffect:
-    """Return variance by subjects ÷ variance as if rows were independent, at least 1.
+    """Return variance by subjects ÷ variance as if a weight of 1 were one independent row.
 
     deff = [J/(J−1) Σ(u_j − d m_j)² + 2m̄²] / [Σ w(D − d)² + 2m̄], d = Σu/Σm, m̄ = Σm²/Σm: the ratio of the
     linearized cluster variance (Cochran, *Sampling Techniques*, 1977, §11) to the simple one, after adding two
     pseudo-subjects of the typical size m̄ that flip in all their rows. Where nothing flips it is therefore
     m̄ (Kish's bound, "only people count"), and it tends to the plain estimate as flips become many.
-    NaN where there are no rows; df is at least 1.
+
+    It is at least the mean weight of the rows, so that a group is never worth more than its rows; this is 1 without weights,
+    and less in a group that was sampled more densely than others. NaN where there are no rows; df is at least 1.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         d = sums.sums / sums.sizes
@@ -90,4 +94,5 @@ def design_effect(sums: ClusterSums) -> DesignEffect:
         between = np.maximum(between, 0) * np.where(j > 1, j / (j - 1), 1.0)
         simple = np.maximum(sums.total_squares - d**2 * sums.sizes, 0)
         deff = (between + 2 * typical**2) / (simple + 2 * typical)
-    return DesignEffect(np.maximum(deff, 1.0), np.maximum(j - 1, 1.0))
+        mean_weight = sums.sizes / sums.rows
+    return DesignEffect(np.maximum(deff, mean_weight), np.maximum(j - 1, 1.0))

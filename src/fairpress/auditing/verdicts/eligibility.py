@@ -47,7 +47,8 @@ def eligible(sizes: Floats, min_rows: float) -> Eligibility:
     sizes
         Rows in the metric's denominator [groups], after the effect of weights.
     """
-    assessed = np.asarray(sizes >= min_rows)
+    needed = min_rows * (1 - 1e-9)  # sums of weights and of rows over seeds are rounded
+    assessed = np.asarray(sizes >= needed)
     small = np.flatnonzero(~assessed & (sizes > 0))
-    pooled = len(small) > 1 and float(sizes[small].sum()) >= min_rows
+    pooled = len(small) > 1 and float(sizes[small].sum()) >= needed
     return Eligibility(assessed, tuple(int(i) for i in small) if pooled else ())

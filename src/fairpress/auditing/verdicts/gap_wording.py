@@ -96,7 +96,7 @@ def gap_change_sentence(
     if same_rate and {old.top, old.bottom} == {new.top, new.bottom}:
         subject, path = f"The gap in {RATE_NAMES[new.rate]} {new.between(groups)}", ""
         if old.top != new.top:
-            path = f", and {groups[new.top]} now have the larger rate instead of {groups[old.top]}"
+            path = f", and the larger rate is now that of {groups[new.top]} instead of {groups[old.top]}"
     else:
         of = RATE_NAMES[new.rate] if same_rate else "TPR or FPR, whichever is larger,"
         subject = f"The gap in {of}"
@@ -179,5 +179,6 @@ def _moved(
 
 
 def _number(x: float, digits: int, sign: str = "") -> str:
-    """Return a number with a minus sign, and 0 without a minus."""
-    return f"{round(x, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+    """Return a number with a minus sign, and 0 without a sign."""
+    rounded = round(x, digits) + 0.0
+    return f"{rounded:{sign if rounded else ''}.{digits}f}".replace("-", "−")

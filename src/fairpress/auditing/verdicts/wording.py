@@ -101,7 +101,7 @@ def headline_sentences(
     else:
         parts = [
             _ruled_out(deciding, confidence, lacking),
-            _shown(bounds),
+            shown_sentence(bounds),
             _cleared(deciding),
             _others(bounds),
         ]
@@ -129,7 +129,7 @@ def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
     return f"{start}{_clause(lacking)}."
 
 
-def _shown(bounds: Sequence[LossBounds]) -> str:
+def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     """Return the sentence with Y: the largest losses that are shown, by error, once per group."""
     shown: dict[str, list[str]] = {}
     for b in bounds:

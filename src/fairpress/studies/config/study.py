@@ -103,11 +103,18 @@ def _margin(value: Any) -> Any:
     try:
         AuditOptions(by=("any",), margin=value)
     except UserError as error:
-        raise ValueError(str(error).rstrip(".")) from None
+        raise ValueError(str(error)) from None
     return value
 
 
-MarginText = Annotated[float | str, Field(description="0.02 is two percentage points.")]
+class MarginWithReason(_Strict):
+    """A margin, such as ``2pp`` or ``5% of baseline``, and the reason for it."""
+
+    margin: float | str
+    reason: str
+
+
+OneMargin = float | str | MarginWithReason
 
 
 class AuditConfig(_Strict):
@@ -120,7 +127,7 @@ class AuditConfig(_Strict):
     harm
         The error that decides: ``error``, ``fnr`` or ``fpr``. Declare it before you look.
     margin
-        The largest acceptable rise of an error, one for all errors or one for each.
+        The largest acceptable rise of an error, one for all errors or one for each, as of `fairpress audit`.
     confidence
         The confidence of intervals and verdicts.
     """
@@ -131,7 +138,9 @@ class AuditConfig(_Strict):
         Any,
         BeforeValidator(
             _margin,
-            json_schema_input_type=MarginText | dict[Literal["error", "fnr", "fpr"], MarginText],
+            json_schema_input_type=OneMargin
+            | list[float | str]
+            | dict[Literal["error", "fnr", "fpr", "default"], OneMargin],
         ),
     ] = 0.02
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
