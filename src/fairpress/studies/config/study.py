@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -114,7 +115,8 @@ class MarginWithReason(_Strict):
     reason: str
 
 
-OneMargin = float | str | MarginWithReason
+# Inline: of a model within `json_schema_input_type`, pydantic 2.10.0 and 2.11.0 lose the definition.
+OneMargin = float | str | Annotated[dict[str, Any], WithJsonSchema(MarginWithReason.model_json_schema())]
 
 
 class AuditConfig(_Strict):
