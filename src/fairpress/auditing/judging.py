@@ -196,7 +196,7 @@ def cleared_share(
 ) -> float:
     """Return the share of the people for whom a loss of their group is ruled out in every attribute.
 
-    A person in a pool is cleared with the pool; a person in a group that is neither assessed nor pooled is not cleared.
+    A person in a pool is cleared with the pool, unless the own group is shown to lose; a person in a group that is neither assessed nor pooled is not cleared.
     """
     cleared = np.ones(len(cells.label), bool)
     for attribute in attributes:
@@ -205,7 +205,8 @@ def cleared_share(
         if key in family.judged_pools:
             by_group = by_group.copy()
             pool = list(family.eligibility[attribute, metric].pool)
-            by_group[pool] = family.judged_pools[key].verdict[0] == "no_harm"
+            shown = np.isin(family.judged[key].verdict[pool], ("harm", "loss"))
+            by_group[pool] = (family.judged_pools[key].verdict[0] == "no_harm") & ~shown
         cleared &= by_group[cells.grouping(attribute).index]
     weight = per_group(cells.weight, cleared.astype(np.int64), 2)
     return float(weight[1] / weight.sum()) if weight.sum() > 0 else 0.0
