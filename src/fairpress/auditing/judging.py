@@ -196,7 +196,8 @@ def cleared_share(
 ) -> float:
     """Return the share of the people for whom a loss of their group is ruled out in every attribute.
 
-    A person in a pool is cleared with the pool, unless the own group is shown to lose; a person in a group that is neither assessed nor pooled is not cleared.
+    A person in a pool is cleared with the pool, unless the own group is shown to lose; a person in a group that is neither
+    assessed nor pooled is not cleared.
     """
     cleared = np.ones(len(cells.label), bool)
     for attribute in attributes:
