@@ -77,7 +77,7 @@ def test_what_is_only_uncertain_is_settled_by_rows():
     assert [x.group for x in model.uncertain] == [{"group": "a"}]
     assert model.shown == ()
     assert "to settle: group = a: " in str(result)
-    assert "more of its rows decide with a chance of" in str(result)
+    assert "more of its rows would settle it with a chance of" in str(result)
 
 
 def test_the_bound_of_the_gate_is_the_bound_of_the_audit_at_any_margin():
