@@ -10,7 +10,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.denominators import denominator_sizes
-from fairpress.auditing.inference.flip_strata import Key, loss_p_adjusted, loss_p_values
+from fairpress.auditing.inference.flip_strata import POOL, Key, PoolKey, loss_p_adjusted, loss_p_values
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.relative_margins import with_relative_margin
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -22,9 +22,6 @@ from fairpress.auditing.verdicts.eligibility import Eligibility, eligible
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import Tested, Verdicts, by_key, judge, judge_excess, run_tests
 from fairpress.core.attribute import OVERALL, Attribute
-
-PoolKey = tuple[str, Attribute, str, str]
-POOL = "pool"
 
 
 @dataclass(frozen=True)
@@ -120,12 +117,11 @@ def judge_family(
     adjust = CORRECTIONS[rules.correction]
     exact: dict[Key | PoolKey, Floats] | None = None
     if is_exact(evidence, rules):
-        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
-        adjusted = loss_p_adjusted(*hypotheses)
+        pools = {(name, a, m): x.pool for name in names for (a, m), x in eligibility.items() if x.pool}
+        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics, pools)
+        exact = loss_p_adjusted(*hypotheses)
         for key, p in loss_p_values(*hypotheses).items():
             everything[key] = replace(everything[key], p_loss=p)
-        # A pool is not one of the exact tests: its members are.
-        exact = {key: adjusted[key[:3]] if len(key) == 3 else np.full(1, np.nan) for key in everything}
     judged = judge(everything, rules.confidence, adjust, exact)
     keys = _keys(names, eligibility)
     pool_keys = [key for key in keys if (*key, POOL) in everything]

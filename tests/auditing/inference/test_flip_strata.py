@@ -159,3 +159,21 @@ def test_the_losses_are_bounded_below_and_more_cautiously_by_bonferroni(monkeypa
     for key, cautious in loss_lower_bounds(*query).items():
         assert (cautious < bounds[key]).all()
     assert max(b.max() for b in bounds.values()) > 0.05
+
+
+def test_a_pool_is_a_hypothesis_about_its_groups_together():
+    cells = random_cells(np.random.default_rng(11), rows=3000, flip=0.3)
+    races = cells.grouping(BY[2])
+    members = (0, races.size - 1)
+    key = ("m0", BY[2], "accuracy")
+    pools = {key: members}
+    exact = loss_p_values(cells, "base", ["m0"], BY, METRICS, pools)
+    inside = np.isin(races.index, members)
+    net = (cells.correct("base") * 1 - cells.correct("m0"))[inside]
+    lost, gained = (int(cells.rows[inside][net == sign].sum()) for sign in (1, -1))
+    expected = stats.binomtest(lost, lost + gained, alternative="greater").pvalue
+    assert exact[(*key, module.POOL)] == pytest.approx([expected])
+    adjusted = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS, pools)
+    assert expected <= adjusted[(*key, module.POOL)][0] <= 1
+    without = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
+    assert set(adjusted) == {*without, (*key, module.POOL)}

@@ -11,8 +11,8 @@ the covariances are right all the same, and so is the level (``benchmarks/covera
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ MOST_DEALT = 200_000_000
 
 Key = tuple[str, Attribute, str]
 """Compressed model, attribute, metric."""
+PoolKey = tuple[str, Attribute, str, str]
+POOL = "pool"
+"""The last part of the key of a pool of an attribute's groups."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,25 @@ class FlipStrata:
     gained: Floats
     membership: Any
     rows: Floats
-    slices: dict[Key, slice]
+    slices: dict[Key | PoolKey, slice]
 
-    def by_key(self, values: Floats) -> dict[Key, Floats]:
+    def with_pools(self, pools: Mapping[Key, Sequence[int]]) -> FlipStrata:
+        """Return the same flips with one more hypothesis for each pool, "its groups together lose nothing".
+
+        `pools` maps a key to the indices of groups of its attribute; the hypothesis has the key ``(*key, POOL)``.
+        """
+        if not pools:
+            return self
+        slices, rows, members = dict(self.slices), [*self.rows], []
+        for key, groups in pools.items():
+            index = self.slices[key].start + np.asarray(groups)
+            slices[(*key, POOL)] = slice(len(rows), len(rows) + 1)
+            rows.append(float(self.rows[index].sum()))
+            members.append(self.membership[index].sum(axis=0))  # groups of one attribute share no stratum
+        membership = sparse.vstack([self.membership, sparse.csr_array(np.stack(members))], format="csr")
+        return replace(self, membership=membership, rows=np.array(rows), slices=slices)
+
+    def by_key(self, values: Floats) -> dict[Key | PoolKey, Floats]:
         """Return values [hypotheses] by key; NaN where a hypothesis has no rows."""
         defined = np.where(self.rows > 0, values, np.nan)
         return {key: defined[part] for key, part in self.slices.items()}
@@ -89,7 +108,7 @@ def flip_strata(
         raise ValueError(f"exact tests of losses are of {', '.join(LOSS_SIGN)}, not of {', '.join(unknown)}")
     outcomes = [(name, metric) for name in names for metric in metrics]
     groups = [cells.grouping(attribute) for attribute in attributes]
-    slices: dict[Key, slice] = {}
+    slices: dict[Key | PoolKey, slice] = {}
     rows: list[Floats] = []
     signed = np.zeros((len(outcomes), len(cells.label)), dtype=np.int8)
     for i, (name, metric) in enumerate(outcomes):
@@ -130,14 +149,16 @@ def loss_p_adjusted(
     names: Sequence[str],
     attributes: Sequence[Attribute],
     metrics: Sequence[str],
+    pools: Mapping[Key, Sequence[int]] | None = None,
     draws: int = DRAWS,
-) -> dict[Key, Floats]:
-    """Return p-values of "the group loses nothing" [groups], adjusted over all models, attributes and metrics given.
+) -> dict[Key | PoolKey, Floats]:
+    """Return p-values of "the group loses nothing" [groups], adjusted over all models, attributes, metrics and pools given.
 
-    Westfall and Young's step-down min-p of exact McNemar tests (`westfall_young`). NaN where a group has no rows in the
-    metric's denominator, 1 where nothing flips. The coins are seeded: the same cells give the same p-values.
+    `pools` as in `FlipStrata.with_pools`. Westfall and Young's step-down min-p of exact McNemar tests (`westfall_young`).
+    NaN where a group has no rows in the metric's denominator, 1 where nothing flips. The coins are seeded: the same cells
+    give the same p-values.
     """
-    strata = flip_strata(cells, baseline, names, attributes, metrics)
+    strata = flip_strata(cells, baseline, names, attributes, metrics).with_pools(pools or {})
     if strata.dealt_fast(draws):
         rng = np.random.default_rng(0)
         adjusted = step_down_min_p(strata.lost, strata.gained, strata.membership, rng, draws)
@@ -147,10 +168,15 @@ def loss_p_adjusted(
 
 
 def loss_p_values(
-    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[Attribute], metrics: Sequence[str]
-) -> dict[Key, Floats]:
-    """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups]."""
-    strata = flip_strata(cells, baseline, names, attributes, metrics)
+    cells: Cells,
+    baseline: str,
+    names: Sequence[str],
+    attributes: Sequence[Attribute],
+    metrics: Sequence[str],
+    pools: Mapping[Key, Sequence[int]] | None = None,
+) -> dict[Key | PoolKey, Floats]:
+    """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups], and of pools."""
+    strata = flip_strata(cells, baseline, names, attributes, metrics).with_pools(pools or {})
     return strata.by_key(mcnemar_loss(*strata.counts()))
 
 
@@ -162,7 +188,7 @@ def loss_lower_bounds(
     metric: str,
     confidence: float = 0.95,
     draws: int = LARGEST_DRAWS,
-) -> dict[Key, Floats]:
+) -> dict[Key | PoolKey, Floats]:
     """Return lower bounds of the losses in a metric [groups] that hold at once over all models and attributes given.
 
     The largest of them is Y of "some group loses at least Y" (`largest_loss`). NaN where a group has no rows in the
