@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from fairpress import audit
-from fairpress.auditing.verdicts.rules import artifact_verdict
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.verdicts.multiplicity import reachable
+from fairpress.auditing.verdicts.rules import artifact_verdict, judge, run_tests
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "old", "compressed": ["new"]}
@@ -346,3 +348,26 @@ def test_where_no_group_has_positives_but_one_equalized_odds_is_the_gap_that_is_
     assert report["average_odds_difference"].reason == (
         "one of the rates this needs is known in fewer than 2 of 2 groups"
     )
+
+
+def test_groups_of_a_row_or_two_do_not_dilute_the_tests_of_harm():
+    lost, n = np.array([40.0, *np.ones(3000)]), np.array([900.0, *np.full(3000, 2.0)])
+    tests = run_tests(bonett_price(lost, np.zeros(3001), n), lost / n, 0.02)
+    judged = judge({("g", "accuracy"): tests})["g", "accuracy"]
+    assert judged.verdict[0] == "harm"
+    assert (judged.p_harm_adjusted[1:] == 1).all()
+    assert judged.p_harm_adjusted[0] == pytest.approx(tests.p_harm[0])
+
+
+@pytest.mark.parametrize(
+    ("smallest", "reached"),
+    [
+        ([0.001, 0.2, 0.3], [True, False, False]),
+        ([0.02, 0.02, 0.04], [True, True, False]),
+        ([0.03, 0.03, 0.03], [False, False, False]),
+        ([np.nan, 0.01], [False, True]),
+        ([], []),
+    ],
+)
+def test_tests_that_no_outcome_could_make_significant_do_not_count(smallest, reached):
+    assert reachable(np.array(smallest), 0.05).tolist() == reached

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -45,6 +45,25 @@ CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
 Westfall and Young's correction is a joint test of the flips (`statistics.westfall_young`), for "loses nothing" alone; the
 other tests of its family, and those of weighted rows, repeated people and several seeds, are Holm's.
 """
+
+
+def reachable(smallest_p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
+    """Return which tests of a family could be significant after Holm's correction at all (Tarone, Biometrics 46, 1990).
+
+    `smallest_p` are the smallest p-values that the tests can attain, of any shape; they must be known before the data are
+    looked at, for example from numbers of rows. The others need not count in the family: they can never be rejected. NaN is
+    never reachable.
+    """
+    p = np.asarray(smallest_p, float)
+    ordered = np.sort(p[~np.isnan(p)])
+    tests = np.arange(1, len(ordered) + 1)
+    # The smallest K for which at most K tests can reach α/K.
+    counts = np.searchsorted(ordered, alpha / tests, side="right")
+    enough = np.flatnonzero(counts <= tests)
+    if not len(enough):
+        return np.zeros(p.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(p <= alpha / tests[enough[0]])
 
 
 def _step_up(s: Floats) -> Floats:

@@ -14,7 +14,7 @@ from fairpress.auditing.result import Pool, Verdict
 from fairpress.auditing.statistics.harm import harm_p_value
 from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
-from fairpress.auditing.verdicts.multiplicity import holm
+from fairpress.auditing.verdicts.multiplicity import holm, reachable
 
 Key = TypeVar("Key", bound=tuple[object, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
@@ -126,8 +126,8 @@ def judge(
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
     `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 (unless `p_loss_adjusted` is given, as by
-    `westfall_young`) and once for ℓ ≤ δ; entries that cannot be estimated do not count in the family. Per entry, the first
-    match counts:
+    `westfall_young`) and once for ℓ ≤ δ; entries that cannot be estimated do not count in the family, nor, for ℓ ≤ δ,
+    groups of so few rows that no outcome could be significant. Per entry, the first match counts:
 
     1. ``not_estimable``: no estimate
     2. ``harm``: adjusted p of ℓ ≤ δ is below α = 1 − confidence, one-sided
@@ -148,8 +148,12 @@ def judge(
         if p_loss_adjusted is None
         else [p_loss_adjusted[k] for k in keys]
     )
-    harm_adjusted = adjusted([family[k].p_harm for k in keys])
     alpha = 1 - confidence
+    within_reach = (
+        np.split(reachable(_smallest_p_harm([family[k] for k in keys]), alpha), splits) if keys else []
+    )
+    harm_tests = [np.where(r, family[k].p_harm, np.nan) for k, r in zip(keys, within_reach, strict=True)]
+    harm_adjusted = [np.where(r, p, 1.0) for r, p in zip(within_reach, adjusted(harm_tests), strict=True)]
     out = {}
     for k, p_loss, p_harm in zip(keys, loss_adjusted, harm_adjusted, strict=True):
         x = family[k]
@@ -168,6 +172,16 @@ def judge(
             ).astype(object)
         out[k] = Verdicts(verdict, x.upper, x.p_loss, p_loss, x.p_harm, p_harm)
     return out
+
+
+def _smallest_p_harm(family: Sequence[Tested]) -> Floats:
+    """Return a bound of the smallest p-value of ℓ ≤ δ that so many rows allow: all of them lost, when as many gain as can.
+
+    ((1 + δ)/2)ⁿ, known before any prediction is looked at; NaN where there is no estimate.
+    """
+    n = np.concatenate([np.where(x.loss.estimable, x.loss.effective_n, np.nan) for x in family])
+    margin = np.clip(np.concatenate([x.margin for x in family]), 0, 1)
+    return np.asarray(((1 + margin) / 2) ** n)
 
 
 def group_verdicts(
