@@ -114,6 +114,8 @@ class CompressionComparison:
         if void is not None and verdict != "harm":
             verdict = "void"
         bounds = loss_bounds(self.cells, self.baseline, family, name, self.rules, overall, attributes)
+        if void is not None:  # nobody is cleared by models that have nothing to lose
+            bounds = tuple(replace(b, cleared=0.0) for b in bounds)
         return Comparison(
             name,
             verdict,

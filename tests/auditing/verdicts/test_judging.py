@@ -289,4 +289,5 @@ def test_nothing_is_cleared_by_models_that_have_nothing_to_lose():
     comparison = compared(*tables)
     assert comparison.verdict == comparison.attributes[0].verdict == "void"
     assert {p.loss.verdict for p in comparison.attributes[0].pools} == {"void"}
+    assert {b.cleared for b in comparison.bounds} == {0.0}
     assert "no_harm" not in {x.verdict for x in all_losses(comparison)}
