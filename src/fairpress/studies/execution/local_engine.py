@@ -32,6 +32,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS
 # A killed worker leaves semaphores of its libraries behind; Python's resource tracker removes them and warns, needlessly.
 WARNING_FILTER = "ignore:resource_tracker:UserWarning"
 # A socket's path has at most 107 bytes, and multiprocessing appends /listener-xxxxxxxx to that of its folder.
+MANAGER_SECONDS = 5.0
 MAX_FOLDER_BYTES = 107 - len("/listener-xxxxxxxx")
 
 
@@ -92,7 +93,11 @@ class Worker:
         """End the process immediately; completed results remain, incomplete ones are not visible."""
         if self._process is not None and self._process.is_alive():
             self._process.kill()
+        manager = getattr(self._executor, "_executor_manager_thread", None)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if manager is not None and manager is not threading.current_thread():
+            # While it closes its pipe, Python's exit would write to it, and complain.
+            manager.join(MANAGER_SECONDS)
 
 
 def _of_workers() -> dict[str, str]:
