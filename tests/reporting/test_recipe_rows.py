@@ -15,6 +15,8 @@ from fairpress.auditing.result import Pool
 from fairpress.reporting.html import Section, render
 from fairpress.reporting.recipe_rows import (
     BoundText,
+    RecipeRow,
+    ShortResult,
     headline,
     open_errors_sentence,
     recipe_rows,
@@ -137,3 +139,21 @@ def test_the_page_has_one_row_per_recipe_with_both_results(page, demo, placebos)
     assert "its placebo" not in plain
     assert "1.0 KB, 4.0 × smaller" in plain
     assert 'data-is="what next"' in plain
+
+
+@pytest.mark.parametrize(
+    ("baseline", "placebo", "tone"),
+    [
+        (("no_harm", 1), None, "no_harm"),
+        (("no_harm", 2), None, "inconclusive"),
+        (("no_harm", 1), ("no_harm", 1), "no_harm"),
+        (("no_harm", 1), ("loss", 1), "inconclusive"),
+        (("harm", 1), ("no_harm", 1), "harm"),
+    ],
+)
+def test_a_row_is_green_only_where_nothing_is_open_in_it(baseline, placebo, tone):
+    def result(verdict, bounds):
+        return ShortResult(verdict, "", "", False, (BoundText("1.0"),) * bounds, None, "100 %")
+
+    row = RecipeRow("r", None, None, result(*baseline), placebo and result(*placebo), (0, 0.0))
+    assert row.tone == tone

@@ -69,6 +69,14 @@ class RecipeRow:
     placebo: ShortResult | None
     rank: tuple[int, float]
 
+    @property
+    def tone(self) -> Verdict:
+        """The verdict whose colour the row has: green only if no other error is open and the placebo does no better."""
+        if self.baseline.tone != "no_harm":
+            return self.baseline.tone
+        worse = self.placebo is not None and self.placebo.tone != "no_harm"
+        return "inconclusive" if worse or len(self.baseline.upper) > 1 else "no_harm"
+
 
 def recipe_rows(
     audit: Audit, placebos: Mapping[str, Audit], sizes: Mapping[str, float] | None = None
