@@ -14,7 +14,7 @@ from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.flip_strata import loss_p_adjusted, loss_p_values
-from fairpress.auditing.statistics.largest_loss import bonferroni_largest_loss, dealt_largest_loss
+from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.westfall_young import step_down_min_p
 from fairpress.auditing.verdicts.multiplicity import holm
@@ -173,10 +173,10 @@ def largest(rng: Rng, size: int) -> Iterator[Found]:
             for _ in range(size):
                 s = sample(rng, people, np.array(loss + gain), np.array(gain))
                 rows = matrix @ s.rows
-                dealt.append(dealt_largest_loss(s.lost, s.gained, matrix, rows, rng, draws=DRAWS))
-                simple.append(
-                    bonferroni_largest_loss([bonett_price(matrix @ s.lost, matrix @ s.gained, rows)])
-                )
+                losses = bonett_price(matrix @ s.lost, matrix @ s.gained, rows)
+                bounds = dealt_lower_bounds(s.lost, s.gained, matrix, rows, rng, draws=DRAWS)
+                dealt.append(np.nanmax(bounds))
+                simple.append(np.nanmax(bonferroni_lower_bounds([losses])[0]))
             setting = f"{people:,} rows, every group loses {loss:.0%}, {gain:.0%} flip either way besides"
             # The width is how far below the truth the bound lies.
             for claim, y in (("Y above the largest loss", dealt), ("… by Bonferroni, Y", simple)):

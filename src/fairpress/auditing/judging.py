@@ -17,6 +17,7 @@ from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.result import Margin, SeedNoise
+from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.verdicts.eligibility import Eligibility, eligible
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
@@ -214,5 +215,4 @@ def simultaneous_lower_bounds(
 ) -> dict[Attribute, Floats]:
     """Return lower bounds [groups] of an artifact's losses in one metric that all hold at once (Bonferroni)."""
     losses = {a: x.loss for (n, a, m), x in family.tested.items() if n == name and m == metric}
-    tests = max(1, sum(int(x.estimable.sum()) for x in losses.values()))
-    return {a: x.lower(1 - (1 - confidence) / tests) for a, x in losses.items()}
+    return dict(zip(losses, bonferroni_lower_bounds(list(losses.values()), confidence), strict=True))

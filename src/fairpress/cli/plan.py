@@ -20,7 +20,7 @@ def plan(
     by_counts: Path | None = None,
     table: str | None = None,
     by: Text = "",
-    margin: float = 0.02,
+    margin: str = "0.02",
     confidence: float = 0.95,
     assurance: float = 0.8,
     loss: float = 0.0,
@@ -45,7 +45,7 @@ def plan(
     by
         Sensitive attributes, comma-separated; sex*race is the intersection. By default, for counts, that of all columns.
     margin
-        The margin of the audit; 0.02 is two percentage points.
+        The margin of the audit, 0.02 or 2pp for two percentage points.
     confidence
         Confidence level of the audit.
     assurance

@@ -187,3 +187,10 @@ def test_wrong_input_is_one_sentence_and_exit_2(content, arguments, sentence, tm
 def test_mappings_with_a_count_that_is_no_number_are_refused():
     with pytest.raises(UserError, match="not a whole number"):
         fp.plan([{"sex": "F", "n": "many"}], flips=0.03)
+
+
+def test_a_margin_is_written_as_for_an_audit_but_not_relative_to_a_baseline():
+    counts = [{"sex": "F", "n": 900}, {"sex": "M", "n": 500}]
+    assert fp.plan(counts, flips=0.03, margin="2pp") == fp.plan(counts, flips=0.03, margin=0.02)
+    with pytest.raises(UserError, match="depends on the baseline's error"):
+        fp.plan(counts, flips=0.03, margin="5% of baseline")

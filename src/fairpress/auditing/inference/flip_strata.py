@@ -22,7 +22,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
-from fairpress.auditing.statistics.largest_loss import dealt_lower_bounds
+from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
@@ -199,8 +199,7 @@ def loss_lower_bounds(
         flips = (strata.lost, strata.gained, strata.membership, strata.rows)
         return strata.by_key(dealt_lower_bounds(*flips, np.random.default_rng(0), confidence, draws))
     losses = bonett_price(*strata.counts(), strata.rows)
-    tests = max(1, int(losses.estimable.sum()))
-    return strata.by_key(losses.lower(1 - (1 - confidence) / tests))
+    return strata.by_key(bonferroni_lower_bounds([losses], confidence)[0])
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 from fairpress.auditing.options import names_of
 from fairpress.auditing.planning.group_sizes import METRICS, groups_of_counts, groups_of_table
 from fairpress.auditing.planning.row_plan import RowPlan, plan_rows
+from fairpress.auditing.verdicts.margins import margin_of
 from fairpress.core.errors import UserError, did_you_mean
 
 
@@ -18,7 +19,7 @@ def plan(
     table: Any = None,
     by: Sequence[str] | str = (),
     flips: float | None = None,
-    margin: float = 0.02,
+    margin: float | str = 0.02,
     confidence: float = 0.95,
     assurance: float = 0.8,
     loss: float = 0.0,
@@ -53,6 +54,7 @@ def plan(
     UserError
         A number is out of range, or the counts or the table cannot be read; the message gives the cause and the remedy.
     """
+    margin = _absolute(margin)
     _check_numbers(flips, margin, confidence, assurance, loss)
     metrics = names_of(metrics, "metrics")
     for metric in metrics or [""]:
@@ -81,6 +83,19 @@ def plan(
             )
         groups = groups_of_table(table, by, flips=flips, baseline=baseline, compressed=compressed)
     return plan_rows(groups, margin, confidence, assurance, loss)
+
+
+def _absolute(margin: float | str) -> float:
+    """Return a margin as a share of the people; raises UserError for one that is relative to the baseline's error."""
+    if not isinstance(margin, str):
+        return margin
+    parsed = margin_of(margin)
+    if parsed.relative:
+        raise UserError(
+            f"the margin {margin!r} depends on the baseline's error, which is not known before there are predictions; "
+            "plan with one in points, such as `margin='2pp'`."
+        )
+    return parsed.value
 
 
 def _check_numbers(

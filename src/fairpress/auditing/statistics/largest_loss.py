@@ -28,31 +28,13 @@ DRAWS = 4_999
 """The standard error of the critical value's level is .003 at .05."""
 
 
-def bonferroni_largest_loss(losses: Sequence[TEstimate], confidence: float = 0.95) -> float:
-    """Return the lower bound of the largest of all losses, any dependence; NaN where none can be estimated."""
-    tests = sum(int(x.estimable.sum()) for x in losses)
-    if not tests:
-        return float("nan")
-    bounds = [x.lower(1 - (1 - confidence) / tests)[x.estimable] for x in losses]
-    return float(np.concatenate(bounds).max())
+def bonferroni_lower_bounds(losses: Sequence[TEstimate], confidence: float = 0.95) -> list[Floats]:
+    """Return lower bounds of all losses that hold at once under any dependence, in the shapes given.
 
-
-def dealt_largest_loss(
-    lost: ArrayLike,
-    gained: ArrayLike,
-    membership: Any,
-    rows: ArrayLike,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    draws: int = DRAWS,
-) -> float:
-    """Return the lower bound of the largest loss of groups of rows; NaN where no group has rows.
-
-    The parameters are those of `dealt_lower_bounds`.
+    NaN where there is no estimate.
     """
-    bounds = dealt_lower_bounds(lost, gained, membership, rows, rng, confidence, draws)
-    defined = bounds[~np.isnan(bounds)]
-    return float(defined.max()) if len(defined) else float("nan")
+    tests = max(1, sum(int(x.estimable.sum()) for x in losses))
+    return [np.where(x.estimable, x.lower(1 - (1 - confidence) / tests), np.nan) for x in losses]
 
 
 def dealt_lower_bounds(
