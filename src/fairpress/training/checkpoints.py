@@ -85,16 +85,18 @@ class TrainingCheckpoint:
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the checkpoint. Raises UserError if it cannot be written."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         target, temporary = self.folder / FILE, self.folder / f"{FILE}.part"
         try:
-            save_file(
+            # Not save_file: its temporary file has a random name, which a kill would leave behind.
+            data = save(
                 {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-                temporary,
                 {"facts": json.dumps({**facts, "key": self.key, "remember": dict(self.remember)})},
             )
-            with temporary.open("rb") as file:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
         except OSError as error:
