@@ -49,7 +49,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     if len(set(models)) < len(models):
         raise UserError("a model is named twice; name each column once in `baseline=` and `compressed=`.")
     attributes = parse_attributes(options.by, source.columns)
-    numbers, texts = kind.columns(request, models, options.label)
+    numbers, texts = kind.columns(request, models, options.label, source.columns)
     for name in (n for a in attributes for n in a.names):
         if name in numbers or name in texts:
             role = {**numbers, **texts}[name]

@@ -38,7 +38,6 @@ from fairpress.auditing.verdicts.wording import headline
 from fairpress.core.attribute import OVERALL, Attribute
 from fairpress.core.estimate import Estimate
 
-NO_ROWS = "fewer than two rows (or people) in this group"
 GAP, TRIMMED = "gap", "trimmed"
 """Ends of the names of estimates: ``abs_error_gap``, ``abs_error_trimmed``."""
 
@@ -89,7 +88,11 @@ class OutcomeComparison:
         return self.evidence.table.cells.grouping(attribute)
 
     def _level(self, name: str, metric: str, grouping: Grouping) -> list[Estimate]:
-        return to_estimates(self.evidence.level(name, metric, grouping), self.rules.confidence, NO_ROWS)
+        return to_estimates(
+            self.evidence.level(name, metric, grouping),
+            self.rules.confidence,
+            self.evidence.row_values.undefined,
+        )
 
     def _levels(self, name: str, attribute: Attribute) -> list[GroupRates]:
         grouping = self._grouping(attribute)
@@ -183,7 +186,9 @@ class OutcomeComparison:
             loss = self.evidence.loss(name, self.baseline, metric, grouping)
             higher = self.evidence.measures[metric].higher_is_better
             change = -loss if higher else loss
-            out[metric] = to_estimates(change, self.rules.confidence, NO_ROWS, change.p_two_sided())
+            out[metric] = to_estimates(
+                change, self.rules.confidence, self.evidence.row_values.undefined, change.p_two_sided()
+            )
             value, se = self.evidence.trimmed_loss(name, self.baseline, metric, grouping)
             value = -value if higher else value
             reach = t_quantile(np.maximum(0.8 * loss.effective_n - 1, 1), side) * se
@@ -240,7 +245,7 @@ class OutcomeComparison:
         estimates = to_estimates(
             tested.loss,
             self.rules.confidence,
-            NO_ROWS,
+            self.evidence.row_values.undefined,
             judged.p_loss,
             judged.p_loss_adjusted,
             (tested.low, tested.high),

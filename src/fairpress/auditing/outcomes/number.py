@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.measure import DIGITS, Measure, decimals_for
 from fairpress.auditing.outcome import OutcomeRequest
-from fairpress.auditing.outcomes.row_table import RowTable
+from fairpress.auditing.outcomes.row_table import TOO_FEW, RowTable
 from fairpress.auditing.result import Margin
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError
@@ -25,6 +25,7 @@ class NumberValues:
     higher_is_better: bool
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    undefined: str = TOO_FEW
 
     def values(self, model: str, metric: str, grouping: Grouping) -> Floats:
         """Return the numbers of a model [rows]; they are the same for every grouping."""
@@ -47,7 +48,7 @@ class PredictionError:
     linear: bool = True
 
     def columns(
-        self, request: OutcomeRequest, models: Sequence[str], label: str
+        self, request: OutcomeRequest, models: Sequence[str], label: str, present: Collection[str]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the label's column and those of the models."""
         self._refuse_direction(request)
@@ -114,7 +115,7 @@ class PlainNumber:
     linear: bool = True
 
     def columns(
-        self, request: OutcomeRequest, models: Sequence[str], label: str
+        self, request: OutcomeRequest, models: Sequence[str], label: str, present: Collection[str]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the columns of the models; ``M`` or, with ``score=loss``, ``M.loss``."""
         if "better" not in request.settings:

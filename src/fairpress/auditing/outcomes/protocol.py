@@ -9,7 +9,7 @@ a distance or any other smooth function of means they are linearised: level + in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from fairpress.auditing.cells.grouping import Grouping
@@ -29,6 +29,8 @@ class RowValues(Protocol):
         The judged metrics, first the one that decides, such as ``("abs_error",)``.
     warnings, notes
         Sentences to be read before any verdict, and what was assumed or left out.
+    undefined
+        Why a group has no level, such as ``no words in this group``.
     """
 
     @property
@@ -39,6 +41,9 @@ class RowValues(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def undefined(self) -> str: ...
 
     def values(self, model: str, metric: str, grouping: Grouping) -> Floats:
         """Return the (linearised) values [rows] of a model, whose weighted mean in a group is its level there.
@@ -84,11 +89,12 @@ class OutcomeKind(Protocol):
     def linear(self) -> bool: ...
 
     def columns(
-        self, request: OutcomeRequest, models: Sequence[str], label: str
+        self, request: OutcomeRequest, models: Sequence[str], label: str, present: Collection[str]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the columns of numbers and those of texts that are read, each with what it is in messages.
 
-        `label` is the option `label`, ``"label"`` by default. Raises UserError for a request that is incomplete.
+        `label` is the option `label`, ``"label"`` by default; `present` are the columns of the table. Raises UserError for a
+        request that is incomplete.
         """
         ...
 

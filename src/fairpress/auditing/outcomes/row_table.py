@@ -19,6 +19,9 @@ from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 
+TOO_FEW = "fewer than two rows (or people) in this group"
+"""Why a group has no mean with an error."""
+
 
 @dataclass(frozen=True)
 class RowTable:
