@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 MARGIN_STEPS = 20
 """A value is written in steps of at most this part of the margin: 0.1 points at a margin of 2 points."""
-DIGITS = 4
-"""Significant digits where there is no margin."""
+DIGITS, MAX_DECIMALS = 4, 8
+"""Decimals where no margin is known, and at most."""
 
 
 @dataclass(frozen=True)

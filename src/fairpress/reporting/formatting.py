@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.measure import Measure
-from fairpress.auditing.result import Comparison, GroupComparison, Loss, RowsToDecide, Verdict
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss, RowsToDecide, Verdict
 from fairpress.auditing.verdicts.wording import deciding_loss, metric_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.group_rows import (
@@ -141,6 +141,23 @@ def format_levels(loss: Loss) -> str:
     if before is None or after is None or before.value is None or after.value is None:
         return "–"
     return f"{loss.measure.plain(before.value)} → {loss.measure.plain(after.value)}"
+
+
+def format_level(audit: Audit, metric: str, estimate: Estimate) -> str:
+    """Format a rate, or the level of an outcome in its unit, with its interval."""
+    if audit.outcome is None or metric not in audit.outcome.measures:
+        return format_rate(estimate)
+    return format_plain(audit.measure(metric), estimate)
+
+
+def format_plain(measure: Measure, estimate: Estimate) -> str:
+    """Format a level or gap without a sign, in what it is measured in, with its interval."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = measure.plain(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{measure.plain(estimate.low)}, {measure.plain(estimate.high)}]"
+    return out
 
 
 def format_excess(loss: Loss) -> str:

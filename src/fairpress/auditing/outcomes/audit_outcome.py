@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
 from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
 from fairpress.auditing.verdicts.wording import group_name, name_groups
-from fairpress.core.attribute import parse_attributes
+from fairpress.core.attribute import OVERALL, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 
 _CLASSES_ONLY: Mapping[str, str] = {
@@ -59,13 +60,17 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         raise no_margin(request, kind)
     table = read_rows(source, options, attributes, numbers, texts)
     row_values = kind.bind(request, table, models, options.label)
-    measures = dict(kind.measures(request, margins))
     rules = _rules(options, request, row_values.metrics, margins)
-    evidence = OutcomeEvidence(table, row_values, measures, kind.linear)
+    evidence = OutcomeEvidence(table, row_values, kind.measures(request, margins), kind.linear)
+    evidence = replace(
+        evidence, measures=kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
+    )
     comparison = OutcomeComparison(evidence, attributes, baseline, rules)
     comparisons = comparison.compare(compressed)
     metric = rules.metrics[0]
-    outcome = AuditedOutcome(request.kind, request.columns, kind.title(request), measures, request.settings)
+    outcome = AuditedOutcome(
+        request.kind, request.columns, kind.title(request), evidence.measures, request.settings
+    )
     return Audit(
         rows=table.rows,
         subjects=None if evidence.unit is None else len(np.unique(evidence.unit)),
@@ -95,6 +100,23 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         provenance=provenance_of(source),
         outcome=outcome,
     )
+
+
+def _absolute(
+    evidence: OutcomeEvidence, baseline: str, rules: JudgingRules, with_margins: bool
+) -> dict[str, Margin]:
+    """Return the margins in the outcome's unit among all people, for the decimals of reports.
+
+    Without margins, a tenth of the baseline's level.
+    """
+    absolute = {}
+    for metric, margin in rules.margins.items():
+        level = evidence.level(baseline, metric, evidence.table.cells.grouping(OVERALL)).value[0]
+        value = margin.value * abs(level) if margin.relative else margin.value
+        value = value if with_margins else abs(level) / 10
+        if np.isfinite(value) and value > 0:
+            absolute[metric] = Margin(float(value))
+    return absolute
 
 
 def _rules(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class OutcomeEvidence:
 
     table: RowTable
     row_values: RowValues
-    measures: dict[str, Measure]
+    measures: Mapping[str, Measure]
     linear: bool
 
     def level(self, model: str, metric: str, grouping: Grouping) -> SkewedEstimate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.grouping import Grouping
-from fairpress.auditing.measure import DIGITS, Measure, decimals_for
+from fairpress.auditing.measure import DIGITS, MAX_DECIMALS, Measure, decimals_for
 from fairpress.auditing.outcome import OutcomeRequest
 from fairpress.auditing.outcomes.row_table import TOO_FEW, RowTable
 from fairpress.auditing.result import Margin
@@ -160,9 +160,11 @@ def column_of(model: str, request: OutcomeRequest) -> str:
 
 
 def decimals_of(margins: Mapping[str, Margin], metric: str, scale: float = 1.0) -> int:
-    """Return the decimals in which a metric is written: those of its margin, if it is absolute."""
+    """Return the decimals in which a metric is written: those of its margin, if it is known and absolute."""
     margin = margins.get(metric, margins.get("default"))
-    return DIGITS if margin is None or margin.relative else decimals_for(scale * margin.value)
+    return (
+        DIGITS if margin is None or margin.relative else min(decimals_for(scale * margin.value), MAX_DECIMALS)
+    )
 
 
 def _refuse_overflow(by_model: Mapping[str, Floats], source_name: str) -> None:
