@@ -25,6 +25,7 @@ from fairpress.core.attribute import Attribute, parse_attributes
 from fairpress.core.errors import UserError
 from fairpress.core.version import __version__
 
+
 @dataclass(frozen=True)
 class CountedTable:
     """The cells of a table, and its name in messages."""
