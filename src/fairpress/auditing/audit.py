@@ -113,7 +113,7 @@ def audit(
     options = {name: value for name, value in locals().items() if name != "table"}
     from fairpress.auditing.audit_table import audit_table
     from fairpress.auditing.options import options_of
-    from fairpress.auditing.outcomes.recorded import recorded_outcome
+    from fairpress.auditing.table_metadata import recorded_outcome
 
     if outcome is None:
         options["outcome"] = recorded_outcome(table)

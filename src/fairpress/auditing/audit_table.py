@@ -19,6 +19,7 @@ from fairpress.auditing.notes import ONE_LOOK, notes
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
 from fairpress.auditing.result import Audit, Comparison
+from fairpress.auditing.table_metadata import recorded_options, with_recorded_sentences
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
 from fairpress.core.errors import UserError
@@ -26,11 +27,13 @@ from fairpress.core.errors import UserError
 
 def audit_table(table: Any, options: AuditOptions) -> Audit:
     """Audit a table of predictions; `audit.audit` describes tables, options and errors."""
-    if options.outcome is not None:
-        from fairpress.auditing.outcomes.audit_outcome import audit_outcome
+    source = open_source(table)
+    options = recorded_options(source, options)
+    if options.outcome is None:
+        return with_recorded_sentences(audit_input(read_table(source, options)), source)
+    from fairpress.auditing.outcomes.audit_outcome import audit_outcome
 
-        return audit_outcome(open_source(table), options)
-    return audit_input(read_table(table, options))
+    return with_recorded_sentences(audit_outcome(source, options), source)
 
 
 def audit_input(data: AuditInput) -> Audit:

@@ -18,14 +18,12 @@ from fairpress.auditing.cells.score_columns import check_orientation
 from fairpress.auditing.inference.score_tables import ScoreTables, count_scores
 from fairpress.auditing.model_rates import PredictionProvenance
 from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.table_metadata import MODELS, recorded_text
 from fairpress.auditing.table_warnings import table_warnings
 from fairpress.auditing.verdicts.rules import JUDGED_MULTICLASS
 from fairpress.core.attribute import Attribute, parse_attributes
 from fairpress.core.errors import UserError
 from fairpress.core.version import __version__
-
-MODELS = b"fairpress.models"
-"""Metadata of a predictions table: the models that `predict` ran, one a line, the first being the default baseline."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,8 @@ def models_of(source: TableSource, options: AuditOptions) -> tuple[str, tuple[st
 
 def _recorded_models(source: TableSource) -> list[str]:
     """Return the models that `predict` recorded in the table; none for several tables, which may differ in them."""
-    for _, value in source.metadata(MODELS) if source.single else ():
-        text = value.decode("utf-8", "replace")
-        return text.split("\n") if text else []
-    return []
+    text = recorded_text(source, MODELS)
+    return text.split("\n") if text else []
 
 
 def _validation_table(

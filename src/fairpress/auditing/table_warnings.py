@@ -65,6 +65,8 @@ def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> It
     right = cells.weight[cells.correct(baseline)].sum() / total
     shares = np.bincount(cells.label, weights=cells.weight, minlength=len(cells.classes)) / total
     best = int(shares.argmax())
+    if shares[best] == 1:  # right or wrong: there is no constant answer
+        return
     if right >= shares[best] - 1e-12:
         return
     scored = baseline not in source.columns

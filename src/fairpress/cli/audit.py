@@ -179,7 +179,7 @@ def audit(
     from fairpress.auditing.cells.open_source import open_source
     from fairpress.auditing.export_cells import export_table
     from fairpress.auditing.options import AuditOptions
-    from fairpress.auditing.outcomes.recorded import recorded_outcome
+    from fairpress.auditing.table_metadata import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
     from fairpress.auditing.verdicts.policy import policy_of
     from fairpress.reporting import model_outputs

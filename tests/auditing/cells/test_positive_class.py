@@ -12,7 +12,7 @@ import pytest
 
 from fairpress import api
 from fairpress.auditing.audit import audit
-from fairpress.auditing.cells.positive_class import PositiveClass, choose_positive
+from fairpress.auditing.cells.positive_class import PositiveClass, RecordedTask, choose_positive
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "m", "compressed": ["n"], "by": ["sex"]}
@@ -54,7 +54,8 @@ def recorded(frame: pd.DataFrame, positive) -> pa.Table:
     ],
 )
 def test_the_rule(classes, option, noted, expected):
-    assert choose_positive(classes, option, noted, "label", "t") == expected
+    recorded = None if noted is None else RecordedTask(noted)
+    assert choose_positive(classes, option, recorded, "label", "t") == expected
 
 
 def test_only_alphabetical_order_and_the_1_of_1_and_2_are_doubtful():

@@ -10,7 +10,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.decision import Decision, parse_decision
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import build
-from fairpress.auditing.cells.positive_class import TASK, recorded_positive
+from fairpress.auditing.cells.positive_class import TASK, recorded_task
 from fairpress.auditing.cells.score_columns import check_scores
 from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.errors import UserError
@@ -78,7 +78,7 @@ def count(
         attributes=attributes,
         decision_columns={m: d.column for m, d in decided_by.items() if d.sign},
         positive=positive,
-        recorded=recorded_positive(source.metadata(TASK)),
+        recorded=recorded_task(source.metadata(TASK)),
         keys=keys,
         missing=missing,
         source_name=source.name,

@@ -12,7 +12,7 @@ import numpy as np
 from fairpress.auditing.cells.arrow_columns import DictionaryColumn
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.cells.duckdb_source import CellCounts
-from fairpress.auditing.cells.positive_class import choose_positive, refuse_doubtful_positive
+from fairpress.auditing.cells.positive_class import RecordedTask, choose_positive, refuse_doubtful_positive
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, near_equal, resolve, spelling
@@ -23,6 +23,8 @@ _LEADING_ZERO = re.compile(r"0\d")
 MAX_NUMERIC_VALUES = 20
 MIN_CODE_DIGITS = 3
 MAX_GROUPS = 1000
+RIGHT, WRONG = "correct", "wrong"
+"""A label that is `RIGHT` in every row, with predictions of these two classes: whether each answer was right."""
 
 
 def build(
@@ -32,7 +34,7 @@ def build(
     attributes: Sequence[str],
     decision_columns: Mapping[str, str],
     positive: Any,
-    recorded: str | None,
+    recorded: RecordedTask | None,
     keys: Mapping[str, str],
     missing: str,
     source_name: str,
@@ -45,7 +47,7 @@ def build(
     decision_columns
         Model → thresholded column, for models whose values are decisions (true/false) instead of classes.
     positive, recorded
-        The positive class that the user named, and the one in the table's metadata; each may be None.
+        The positive class that the user named, and what the table's metadata records; each may be None.
     keys
         Role (``"subject"``, ``"seed"``, ``"row"``) → column.
     missing
@@ -74,7 +76,8 @@ def build(
         source_name,
     )
     labels = _rename_values(label_values, [resolve(n, label_classes) or n for n in label_values.names])
-    if len(labels.names) < 2:
+    answers = is_right_or_wrong(labels.names, [n for c in raw.values() for n in c.names])
+    if len(labels.names) < 2 and not answers:
         raise UserError(
             f"{source_name}: the label {label!r} has only one class ({labels.names[0]}), but rates need two; is the "
             "table filtered?"
@@ -85,7 +88,11 @@ def build(
         else _rename_values(c, [resolve(n, label_classes) or n for n in c.names])
         for m, c in raw.items()
     }
-    classes = _classes(labels, {m: c for m, c in models.items() if m not in decision_columns}, source_name)
+    classes = (
+        (RIGHT, WRONG)
+        if answers
+        else _classes(labels, {m: c for m, c in models.items() if m not in decision_columns}, source_name)
+    )
     chosen = choose_positive(labels.names, positive, recorded, label, source_name)
     if decision_columns and len(classes) > 2:
         raise UserError(
@@ -94,7 +101,7 @@ def build(
         )
     if decision_columns and require_explicit_positive:
         refuse_doubtful_positive(chosen, classes, decision_columns.values(), source_name)
-    if len(classes) > 2 and chosen.name is None:
+    if len(classes) > 2 and chosen.name is None and not (recorded is not None and recorded.no_positive):
         _refuse_stray(labels.names, models, label, source_name)
     class_index = {name: i for i, name in enumerate(classes)}
     predicted = {}
@@ -177,6 +184,11 @@ def class_names(names: Sequence[str]) -> tuple[str, ...]:
     for name in sorted(names, key=lambda n: (len(n), n)):
         spellings.setdefault(class_key(name), name)
     return tuple(sorted(spellings.values()))
+
+
+def is_right_or_wrong(labels: Sequence[str], predicted: Sequence[str]) -> bool:
+    """Return whether predictions say only whether each answer was right: every label is `RIGHT`."""
+    return tuple(labels) == (RIGHT,) and set(predicted) <= {RIGHT, WRONG}
 
 
 def _rename_values(column: EncodedTable, names: Sequence[str]) -> EncodedTable:

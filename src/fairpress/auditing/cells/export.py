@@ -41,4 +41,5 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     chosen = PositiveClass(cells.positive, cells.positive_from)
     positive = None if chosen.doubtful(cells.classes) else cells.positive
     ordered = summed.sort_by([(k, "ascending") for k in columns])
-    return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive))
+    none = cells.positive is None and len(cells.classes) == 2
+    return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive, no_positive=none))

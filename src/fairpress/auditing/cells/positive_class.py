@@ -12,7 +12,8 @@ from fairpress.core.json_file import parse_json
 from fairpress.core.values import class_key, named_positive, resolve
 
 TASK = b"fairpress.task"
-"""Metadata of a predictions table or of cells: JSON, ``{"label": …, "classes": […], "positive": class or null}``."""
+"""Metadata of a predictions table or of cells: JSON, ``{"label": …, "classes": […], "positive": class or null}``; with
+``"no_positive": true`` none is positive, such as the first and the second of two answers to choose from."""
 
 Origin = Literal["option", "table", "name", "order"]
 _OPPOSITES = (0.0, -1.0)
@@ -37,8 +38,24 @@ class PositiveClass:
         return self.origin == "order"
 
 
+@dataclass(frozen=True)
+class RecordedTask:
+    """What the metadata of a table records about its label.
+
+    Attributes
+    ----------
+    positive
+        The positive class; None if the metadata names none.
+    no_positive
+        Whether it says that none is; a class that no model predicts is then no stray value.
+    """
+
+    positive: str | None = None
+    no_positive: bool = False
+
+
 def choose_positive(
-    classes: Sequence[str], option: Any, recorded: str | None, label: str, source_name: str
+    classes: Sequence[str], option: Any, recorded: RecordedTask | None, label: str, source_name: str
 ) -> PositiveClass:
     """Return the positive class of a label.
 
@@ -47,7 +64,7 @@ def choose_positive(
     option
         The class that the user named, or None.
     recorded
-        The class that the table's metadata records, or None.
+        What the table's metadata records, or None.
 
     Raises
     ------
@@ -62,10 +79,11 @@ def choose_positive(
                 + did_you_mean(str(option), classes)
             )
         return PositiveClass(matched, "option")
-    recorded_class = None if recorded is None else resolve(recorded, classes)
+    positive = None if recorded is None else recorded.positive
+    recorded_class = None if positive is None else resolve(positive, classes)
     if recorded_class is not None:
         return PositiveClass(recorded_class, "table")
-    if len(classes) != 2:
+    if len(classes) != 2 or (recorded is not None and recorded.no_positive):
         return PositiveClass(None)
     named = named_positive(classes)
     return PositiveClass(named, "name") if named is not None else PositiveClass(classes[1], "order")
@@ -84,24 +102,30 @@ def refuse_doubtful_positive(
     )
 
 
-def task_metadata(label: str, classes: Sequence[str], positive: str | None) -> dict[str, str]:
+def task_metadata(
+    label: str, classes: Sequence[str], positive: str | None, *, no_positive: bool = False
+) -> dict[str, str]:
     """Return the metadata entry that records a task."""
-    value = json.dumps({"label": label, "classes": list(classes), "positive": positive})
-    return {TASK.decode(): value}
+    task = {"label": label, "classes": list(classes), "positive": positive}
+    return {TASK.decode(): json.dumps(task | ({"no_positive": True} if no_positive else {}))}
 
 
-def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
-    """Return the positive class in the metadata of tables (table name, bytes); None where none records it.
+def recorded_task(metadata: Sequence[tuple[str, bytes]]) -> RecordedTask | None:
+    """Return what the metadata of tables (table name, bytes) records about the label; None where none records anything.
 
-    Raises UserError where two tables record different ones.
+    Raises UserError where two tables record different positive classes.
     """
     table_by_class: dict[str, str] = {}
+    no_positive = []
     for table_name, value in metadata:
         try:
             task = parse_json(value, f"the metadata of {table_name}")
         except UserError:
             continue
-        name = task.get("positive") if isinstance(task, Mapping) else None
+        if not isinstance(task, Mapping):
+            continue
+        no_positive.append(task.get("no_positive") is True)
+        name = task.get("positive")
         if not isinstance(name, (str, int, float)):
             continue
         text = str(name)
@@ -112,7 +136,9 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
                 "one to audit with `positive=`."
             )
         table_by_class.setdefault(text, table_name)
-    return next(iter(table_by_class), None)
+    if not no_positive:
+        return None
+    return RecordedTask(next(iter(table_by_class), None), all(no_positive))
 
 
 def positive_note(positive: PositiveClass, classes: Sequence[str]) -> str | None:

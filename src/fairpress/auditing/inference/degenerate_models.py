@@ -50,6 +50,9 @@ def degenerate(
     """
     cells = evidence.cells
     labels, predicted = (_class_weights(cells, codes) for codes in (cells.label, cells.predicted[model]))
+    if (labels > 0).sum() == 1:  # right or wrong: a model that is always right is none of these
+        right = predicted[int(labels.argmax())] > 0
+        return None if right else DegenerateModel(f"{model} is never right: it has nothing to lose.", True)
     if (predicted > 0).sum() == 1:
         only = cells.classes[int(predicted.argmax())]
         return DegenerateModel(f"{model} predicts one class only ({only}): its gaps of 0 say nothing.", True)

@@ -1,0 +1,1 @@
+"""Logs of evaluations as tables to audit: items are paired strictly, and what was assumed is recorded."""

@@ -1,0 +1,116 @@
+"""What a predictions table says about itself in its schema: models, units, outcome, and what its reader assumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.open_source import open_source
+from fairpress.auditing.cells.positive_class import task_metadata
+from fairpress.auditing.cells.table_readers import PARQUET
+from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.result import Audit
+
+MODELS = b"fairpress.models"
+"""Metadata of a predictions table: the models that `predict` ran, one a line, the first being the default baseline."""
+SUBJECT = b"fairpress.subject"
+"""The column of the unit of every interval, where rows repeat it; the option `subject` comes first."""
+OUTCOME = b"fairpress.outcome"
+"""What the models are judged by, as the option `outcome` writes it; absent for classes."""
+WARNINGS, NOTES = b"fairpress.warnings", b"fairpress.notes"
+"""What a reader of logs left out, and what it assumed: sentences, one a line."""
+
+
+@dataclass(frozen=True)
+class TableDescription:
+    """What a reader of logs says about the table that it returns.
+
+    Attributes
+    ----------
+    models
+        The columns of the models; the first is the default baseline.
+    classes
+        The classes; empty where the outcome is no class. None of them is positive, unless `positive` names it.
+    positive
+        The positive class, or None.
+    subject
+        The column of the unit of every interval, where rows repeat it.
+    outcome
+        The outcome as text, or None for classes.
+    warnings, notes
+        Sentences for the audit's warnings and notes.
+    """
+
+    models: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    subject: str | None = None
+    outcome: str | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def metadata(self) -> Mapping[str, str]:
+        """Return the schema metadata of the table."""
+        entries = {
+            MODELS: "\n".join(self.models),
+            SUBJECT: self.subject,
+            OUTCOME: self.outcome,
+            WARNINGS: _lines(self.warnings),
+            NOTES: _lines(self.notes),
+        }
+        recorded = {key.decode(): value for key, value in entries.items() if value}
+        if not self.classes:
+            return recorded
+        return recorded | task_metadata(
+            "label", self.classes, self.positive, no_positive=self.positive is None
+        )
+
+
+def recorded_text(source: TableSource, key: bytes) -> str | None:
+    """Return what a table records under a key; None for several tables, which may differ in it."""
+    for _, value in source.metadata(key) if source.single else ():
+        return value.decode("utf-8", "replace") or None
+    return None
+
+
+def recorded_outcome(table: Any) -> str | None:
+    """Return the outcome that a table records, as the option `outcome` writes it; None for a class."""
+    source = _described(table)
+    return None if source is None else recorded_text(source, OUTCOME)
+
+
+def recorded_options(table: Any, options: AuditOptions) -> AuditOptions:
+    """Return the options with the subject that a table records, where none is given."""
+    source = _described(table)
+    subject = None if source is None or options.subject is not None else recorded_text(source, SUBJECT)
+    return options if subject is None else options.model_copy(update={"subject": subject})
+
+
+def with_recorded_sentences(audit: Audit, table: Any) -> Audit:
+    """Return an audit of a table that begins with the warnings and notes that the table records."""
+    source = _described(table)
+    if source is None:
+        return audit
+    warnings, notes = _sentences(source, WARNINGS), _sentences(source, NOTES)
+    return replace(audit, warnings=(*warnings, *audit.warnings), notes=(*notes, *audit.notes))
+
+
+def _described(table: Any) -> TableSource | None:
+    """Return a source of a table that may have schema metadata: Arrow, Parquet, or an open source."""
+    if isinstance(table, TableSource):
+        return table
+    is_file = isinstance(table, (str, os.PathLike)) and os.fspath(table).lower().endswith(PARQUET)
+    return open_source(table) if is_file or type(table).__module__.startswith("pyarrow") else None
+
+
+def _sentences(source: TableSource, key: bytes) -> tuple[str, ...]:
+    """Return the recorded warnings or notes of one or several tables."""
+    texts = (value.decode("utf-8", "replace") for _, value in source.metadata(key))
+    return tuple(dict.fromkeys(line for text in texts for line in text.splitlines() if line.strip()))
+
+
+def _lines(sentences: Sequence[str]) -> str:
+    return "\n".join(" ".join(sentence.split()) for sentence in sentences)
