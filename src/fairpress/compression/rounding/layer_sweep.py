@@ -56,7 +56,7 @@ def sweep(
 
         args, kwargs = map_arg(node.args, value), map_arg(node.kwargs, value)
         if node.op == "call_function":
-            return node.target(*args, **kwargs)  # type: ignore[operator]
+            return node.target(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         module = modules[str(node.target)]
@@ -72,20 +72,21 @@ def sweep(
             if node.op == "output":
                 break
             if node.op == "placeholder":
-                values[node], _ = list(chunks), varying.add(node)
+                values[node] = list(chunks)
+                varying.add(node)
                 continue
             if node.op == "get_attr":
                 values[node] = attribute(str(node.target))
                 continue
             rounder = node.args[1] if len(node.args) > 1 else None
             if isinstance(rounder, Node) and str(rounder.target) in scaled and rounder.op == "call_module":
-                weight = str(rounder.args[0].target)  # type: ignore[union-attr]
+                weight = str(rounder.args[0].target)
                 layer = layers[weight]
                 if weight not in visited:
                     visited.add(weight)
-                    inputs = values[node.args[0]]  # type: ignore[index]
+                    inputs = values[node.args[0]]
                     changed[weight] = visit(layer, node, inputs, changed[weight])
-                    values[rounder.args[0]] = changed[weight]  # type: ignore[index]
+                    values[rounder.args[0]] = changed[weight]
                     values[rounder] = compute(rounder, None)
             if varying.isdisjoint(node.all_input_nodes):
                 values[node] = compute(node, None)
