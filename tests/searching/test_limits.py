@@ -143,6 +143,9 @@ def test_everything_that_may_be_tried_is_a_recipe():
     ]
     names = [str(parse(p.recipe)) for p in planned]
     assert len(names) > 30
+    eight = [p.recipe for p in search_space.cheap_recipes(8, ["race"])]
+    assert not any("rounding" in recipe for recipe in eight)
+    assert {"int4(rounding=gptq)", "w2(bits=first:8|last:8,rounding=gptq)"} <= set(names)
     below = [p.recipe for p in search_space.mixed_recipes(sizes, 20_000, ["race"])]
     assert below == ["mixed(budget=19750)"]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -152,6 +155,9 @@ def test_everything_that_may_be_tried_is_a_recipe():
     }
     kinds = {re.match(r"(prune-channels-\d+\(\S+?\)\+)?([a-z]+)", str(parse(text)))[2] for text in sampled}
     assert kinds == {"int", "w", "qat", "mixed"}
+    compensated = {text for text in sampled if "rounding=gptq" in text}
+    assert compensated
+    assert all(re.search(r"(^|\+)(int|w)[24]\(", text) for text in compensated)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
         str(

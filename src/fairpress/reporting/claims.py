@@ -24,9 +24,20 @@ QUANTITY = {
     "worst_group_loss": "loss of the worst group",
     "loss_gap": "gap between the groups' losses",
     "flips": "changed predictions",
+    "worst_group_flips": "changed predictions of the worst group",
+    "flips_gap": "gap between the groups' changed predictions",
     "lost_answers": "correct answers lost",
     "sensitivity_depth": "correlation of a layer's sensitivity with its depth",
 }
+AGAINST_BASELINE = (
+    "loss",
+    "worst_group_loss",
+    "loss_gap",
+    "flips",
+    "worst_group_flips",
+    "flips_gap",
+    "lost_answers",
+)
 TESTS = {
     "seeds × rows": "over seeds × rows",
     "seeds": "over seeds",
@@ -69,7 +80,7 @@ def compared(answer: ClaimRecord) -> str:
     subject = _words(claim["of"])
     against = claim.get("against")
     if against is None:
-        alone = claim["quantity"] in ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
+        alone = claim["quantity"] in AGAINST_BASELINE
         return subject if alone or claim["quantity"] == "sensitivity_depth" else f"{subject} − the baseline"
     named = {"baseline": "the baseline", "placebo": "its placebo", "plain": "its plain counterpart"}
     other = named[against] if isinstance(against, str) else _words(against)

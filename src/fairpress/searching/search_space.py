@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 BIT_WIDTHS = (8, 4, 2)
+ENDS = "bits=first:8|last:8"  # layers that lose most at 2 bits, and hold few weights
 # Hidden layers of smaller networks for tables; distilling a network for images takes too long.
 STUDENT_WIDTHS = ("64|64", "32|32")
 
@@ -22,7 +23,9 @@ class PlannedCandidate:
 
 
 def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
-    """Return recipes without training: bit widths, methods to choose ranges, calibration by groups.
+    """Return recipes without training: bit widths, rounding, methods to choose ranges, calibration by groups.
+
+    At 8 bits nearest rounding is hardly an error, so only fewer bits are also rounded with error compensation.
 
     Parameters
     ----------
@@ -40,6 +43,15 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
         for template in templates
         for width in widths
     ]
+    for width in widths:
+        if width < 8:
+            planned += [
+                PlannedCandidate(f"{kind}{width}(rounding=gptq)", f"int{width}") for kind in ("int", "w")
+            ]
+        if width == 2:
+            planned += [
+                PlannedCandidate(f"{kind}2({ENDS},rounding=gptq)", "int2", 1.05) for kind in ("int", "w")
+            ]
     return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
 
@@ -146,6 +158,10 @@ def sampled_recipe(
         if width != "8" and (preserved := trial.suggest_categorical("preserve", [0.0, 0.05, 0.1, 0.2])):
             options.append(f"preserve={preserved}")
             grouped = True
+        if width != "8" and training == "none" and trial.suggest_categorical("rounding", [False, True]):
+            options.append("rounding=gptq")
+        if width == "2" and trial.suggest_categorical("ends", [False, True]):
+            options.append(ENDS)
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     prefix = ""

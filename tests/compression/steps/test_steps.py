@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from fairpress.compression.apply import compress
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
 from fairpress.compression.steps.prune import keep_largest
 from fairpress.compression.verification.checks import integer_weights
@@ -221,6 +222,17 @@ def test_a_misspelt_layer_is_refused_by_its_name():
         created("int8(keep=9)")
     with pytest.raises(UserError, match="no layer 'head'"):
         created("qat-int4(bits=head:8)")
+
+
+def test_the_first_and_the_last_layer_are_named_by_their_place():
+    (artifact, _) = created("int2(bits=first:8|last:4)")
+    assert artifact.card.provenance["details"]["bits"] == {"1": 8, "3": 2, "5": 4}
+    (kept, _) = created("int8(keep=first)")
+    assert kept.card.provenance["details"]["bits"] == {"1": 32, "3": 8, "5": 8}
+    with pytest.raises(UserError, match="'5' is both kept in float and given 8 bits"):
+        created("int4(bits=last:8,keep_head=true)")
+    scheme = Scheme(weight_bits=4, bits=(("first", 8),))
+    assert scheme.widths(["a", "first"]) == {"a": 4, "first": 8}  # a layer's own name comes before its place
 
 
 def test_widths_by_layer_are_stored_and_told():

@@ -26,7 +26,7 @@ from fairpress.studies.analysis.claims.effect import (
 from fairpress.studies.analysis.claims.layer_depth import depth_correlation, measure_layers
 from fairpress.studies.analysis.claims.task import answer_claims
 from fairpress.studies.analysis.claims.verdict import CLAIMS, claim_verdicts
-from fairpress.studies.config.claims import Claim
+from fairpress.studies.config.claims import LOSSES, Claim
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.load import bundled_studies, load
 from fairpress.studies.planning.claim_tasks import claims_params, phase
@@ -109,6 +109,13 @@ def expected(quantity, label, race, said):
             changed = (said["small"] != said["fp32"]).astype(float)
             found = stats.ttest_1samp(changed, 0)
             return (changed.mean(), *found.confidence_interval(0.95), found.pvalue)
+        case "worst_group_flips":
+            changed = (said["small"] != said["fp32"])[~a].astype(float)
+            found = stats.ttest_1samp(changed, 0)
+            return (changed.mean(), *found.confidence_interval(0.95), found.pvalue)
+        case "flips_gap":
+            changed = (said["small"] != said["fp32"]).astype(float)
+            return welch(changed[~a], changed[a])
         case "lost_answers":
             gone = ((right["fp32"] == 1) & (right["small"] == 0)).astype(float)
             found = stats.ttest_1samp(gone, 0)
@@ -145,6 +152,8 @@ PAIRED = [
     "accuracy",
     "loss",
     "flips",
+    "worst_group_flips",
+    "flips_gap",
     "lost_answers",
     "worst_group_loss",
     "worst_group_accuracy",
@@ -162,7 +171,7 @@ def test_an_effect_and_its_interval_are_those_of_scipy_away_from_ties(one, quant
     label, race, said = rows_of(one)
     value, low, high, p = expected(quantity, label, race, said)
     effect = {("", "small"): 1.0}
-    if quantity not in ("loss", "flips", "lost_answers", "worst_group_loss", "loss_gap"):
+    if quantity not in LOSSES:
         effect[("", "fp32")] = -1.0
     found = measured(change(quantity), {"": one}, effect).effect
     assert found.value == pytest.approx(value, abs=1e-9)

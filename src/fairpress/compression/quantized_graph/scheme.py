@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairpress.core.errors import UserError, did_you_mean
 
 PRESERVED_BITS = 8
 PRESERVED_TOP = 63  # 7 of the 8 bits: nine times finer than 4 bits, and sums do not saturate on any processor
+
+PLACES = {"first": 0, "last": -1}
+"""Names of layers by their place, the same for every architecture."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Scheme:
     activations
         Whether the inputs of layers, sums and pools become unsigned 8-bit integers; False: weights only.
     bits
-        (layer, bit width) of single layers.
+        (layer, bit width) of single layers; `first` and `last` name them by their place unless a layer is called so.
     keep
         Layers that stay in float.
     keep_head
@@ -60,10 +63,10 @@ class Scheme:
         """
         names = list(layers)
         for name in (*(n for n, _ in self.bits), *self.keep):
-            if name not in names:
+            if name not in (*names, *PLACES):
                 raise UserError(f"there is no layer {name!r} to quantize." + did_you_mean(name, names))
-        in_float = {*self.keep, *(names[-1:] if self.keep_head else ())}
-        layer_bits = dict(self.bits)
+        in_float = {*(_placed(n, names) for n in self.keep), *(names[-1:] if self.keep_head else ())}
+        layer_bits = self.named_bits(names)
         conflicting = sorted(in_float & set(layer_bits))
         if conflicting:
             raise UserError(
@@ -73,3 +76,12 @@ class Scheme:
         if not set(names) - in_float:
             raise UserError("`keep=` leaves all layers in float; remove one of them to quantize something.")
         return {n: None if n in in_float else layer_bits.get(n, self.weight_bits) for n in names}
+
+    def named_bits(self, names: Sequence[str]) -> dict[str, int]:
+        """Return layer → bit width of the layers that `bits` names."""
+        return {_placed(n, names): bits for n, bits in self.bits}
+
+
+def _placed(name: str, names: Sequence[str]) -> str:
+    """Return the layer that a name means: one that is called so, else the first or the last."""
+    return name if name in names or not names else names[PLACES[name]]

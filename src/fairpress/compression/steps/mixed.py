@@ -145,8 +145,9 @@ class Mixed(QuantizationOptions, Step):
 
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
-        fixed_bits = dict(self.bits)
-        chosen = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
+        names_in_order = layers(engine.folded)
+        fixed_bits = self.scheme.named_bits(names_in_order)
+        chosen = [n for n, w in self.scheme.widths(names_in_order).items() if w is not None]
         sensitivities = sensitivity_table(self.sensitivity, engine, state, chosen, WIDTHS, rows)
         names = list(group_facts.get("rows_of_groups", ()))
 

@@ -55,7 +55,7 @@ class QuantizationOptions(BaseModel):
     activation_bits
         8: layers, sums and pools read unsigned 8-bit integers, with integer kernels. 32: weights only.
     bits
-        Layers with another bit width: ``bits=conv1:8|fc:8``.
+        Layers with another bit width: ``bits=conv1:8|fc:8``, or by their place, ``bits=first:8|last:8``.
     keep
         Layers that stay in float: ``keep=conv1|fc``.
     keep_head

@@ -20,10 +20,14 @@ Quantity = Literal[
     "worst_group_loss",
     "loss_gap",
     "flips",
+    "worst_group_flips",
+    "flips_gap",
     "lost_answers",
     "sensitivity_depth",
 ]
-LOSSES = ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
+FLIPS = ("flips", "worst_group_flips", "flips_gap")
+"""Shares of rows whose answer differs from the baseline's."""
+LOSSES = ("loss", "worst_group_loss", "loss_gap", *FLIPS, "lost_answers")
 """Quantities relative to the baseline on the same rows; they need no other reference."""
 METRIC_LOSSES = ("loss", "worst_group_loss", "loss_gap")
 """Quantities that are the loss of a metric; the names of all others define what is measured."""

@@ -11,7 +11,7 @@ from fairpress.auditing.statistics.clustered_contrasts import clustered_products
 from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap_of_contrasts, plausible_orders
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
-from fairpress.studies.config.claims import LOSSES, METRIC_LOSSES, OVERALL, Claim
+from fairpress.studies.config.claims import FLIPS, LOSSES, METRIC_LOSSES, OVERALL, Claim
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.planning.claim_trials import ClaimTrials, Trial
 
@@ -117,7 +117,7 @@ class ClaimArrays:
         predicted, label = table[trial[1]], table["label"]
         if quantity in PREDICTION_RATES or self.claim.metric == "fpr":
             values = pc.equal(predicted, self._positive)
-        elif quantity == "flips":
+        elif quantity in FLIPS:
             values = pc.not_equal(predicted, table[BASELINE])
         elif quantity == "lost_answers":
             values = pc.and_(pc.equal(table[BASELINE], label), pc.not_equal(predicted, label))
@@ -220,11 +220,11 @@ class ClaimArrays:
                 return [unit]
             case "loss":
                 return [unit if cells == 1 else unit[:1] - self.claim.times * unit[1:]]
-            case "worst_group_loss":
+            case "worst_group_loss" | "worst_group_flips":
                 return [unit]
             case "worst_group_accuracy":
                 return [-unit]
-            case "accuracy_gap" | "demographic_parity_difference" | "loss_gap":
+            case "accuracy_gap" | "demographic_parity_difference" | "loss_gap" | "flips_gap":
                 return [gap_of_contrasts(unit)]
             case "equal_opportunity_difference":
                 return [gap_of_contrasts(unit[:k])]
