@@ -23,6 +23,7 @@ from simulated import (
     exact_levels,
     family,
     gaps,
+    matched,
     monitoring,
     people,
     rates,
@@ -72,6 +73,10 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "releases": (monitoring.releases, 10_000),
     "decisions": (decisions.decisions, 600),
     "relative-margin": (relative_margins.relative_margin, 10_000),
+    "matched-level": (matched.matched_level, 400),
+    "matched-people": (matched.matched_people, 400),
+    "matched-power": (matched.matched_power, 400),
+    "counterfactual-pairs": (matched.counterfactual_pairs, 2000),
 }
 
 

@@ -33,6 +33,7 @@ def audit(
     family: str = "artifact",
     pairs: str | Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
     pairs_from: Any = None,
+    counterfactual: str | None = None,
     policy: Any = None,
 ) -> Audit:
     """Audit compressed models against a baseline on the same rows.
@@ -101,6 +102,9 @@ def audit(
     pairs_from
         Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen for each
         attribute and judged metric.
+    counterfactual
+        Column of templates, whose rows differ in identity (the attributes) alone, such as "I hate [IDENTITY]": the share of
+        pairs of rows of one template that models predict differently, and its change.
     policy
         A signed policy (`verdicts.policy`): the path of its YAML file, or its content. It fixes the options that it names,
         and is recorded.

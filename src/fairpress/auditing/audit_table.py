@@ -8,7 +8,9 @@ from typing import Any
 
 from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.comparison import CompressionComparison
+from fairpress.auditing.flip_comparisons import with_flips
 from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
+from fairpress.auditing.inference.counterfactual_pairs import notes_on_templates
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.relative_margins import baseline_error
 from fairpress.auditing.inference.score_tables import score_pairs
@@ -59,7 +61,8 @@ def audit_input(data: AuditInput) -> Audit:
         _group_pairs(data, rules.overall_margin),
     )
     models = (replace(rates.model(name), digest=data.digests.get(name)) for name in data.models)
-    comparisons = comparison.compare(data.compressed)
+    comparisons = with_flips(data, comparison.compare(data.compressed))
+    pairs = () if data.templates is None else notes_on_templates(data.templates, data.attributes)
     again = (ONE_LOOK,) if any(map(is_open, comparisons)) else ()
     return Audit(
         rows=evidence.table_rows,
@@ -81,7 +84,12 @@ def audit_input(data: AuditInput) -> Audit:
         models=tuple(models),
         fairness=tuple(f for name in data.models for f in rates.fairness(name)),
         comparisons=comparisons,
-        notes=(*notes(cells, evidence, data.attributes, options, data.scores.notes), *again),
+        notes=(
+            *notes(cells, evidence, data.attributes, options, data.scores.notes),
+            *data.closeness_notes,
+            *pairs,
+            *again,
+        ),
         warnings=data.warnings,
         positive_from=cells.positive_from,
         provenance=data.provenance,

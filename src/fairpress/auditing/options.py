@@ -176,6 +176,7 @@ class AuditOptions(BaseModel):
     family: Annotated[str, BeforeValidator(_family)] = "artifact"
     pairs: Annotated[Sequence[Any], BeforeValidator(_pairs)] = ()
     pairs_from: Any = None
+    counterfactual: OptionalColumn = None
     policy: Annotated[Policy | None, BeforeValidator(policy_of)] = None
 
     @model_validator(mode="before")

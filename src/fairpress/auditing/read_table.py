@@ -15,7 +15,9 @@ from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.cells.positive_class import PositiveClass
 from fairpress.auditing.cells.score_columns import check_orientation
+from fairpress.auditing.inference.closeness import ClosenessCounts, count_closeness
 from fairpress.auditing.inference.score_tables import ScoreTables, count_scores
+from fairpress.auditing.inference.template_counts import TemplateCounts, count_templates
 from fairpress.auditing.model_rates import PredictionProvenance
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.table_metadata import MODELS, recorded_text
@@ -62,6 +64,10 @@ class AuditInput:
         Sentences about the table.
     provenance
         Versions of the packages that compute the audit, and the table's path.
+    closeness, closeness_notes
+        The rows by how close to call the baseline's answers were, where it has scores; or why not.
+    templates
+        The rows by template, if the options name a column of them.
     """
 
     options: AuditOptions
@@ -76,6 +82,9 @@ class AuditInput:
     validation: CountedTable | None
     warnings: tuple[str, ...]
     provenance: Mapping[str, str]
+    closeness: ClosenessCounts | None = None
+    closeness_notes: tuple[str, ...] = ()
+    templates: TemplateCounts | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -123,6 +132,7 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
     validation = _validation_table(table, source, options, cells, baseline, attributes)
     scores = count_scores(source, cells, options, baseline, compressed)
     runs = source.runs()
+    closeness, closeness_notes = count_closeness(source, cells, options, models, attributes)
     return AuditInput(
         options=options,
         baseline=baseline,
@@ -139,6 +149,9 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
             *table_warnings(source, cells, options, models, attributes),
         ),
         provenance=provenance_of(source),
+        closeness=closeness,
+        closeness_notes=closeness_notes,
+        templates=count_templates(source, cells, options, models, attributes),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fairpress.auditing.flip_results import CounterfactualPairs, MatchedFlips
 from fairpress.auditing.measure import CLASS_MEASURES, Measure
 from fairpress.auditing.outcome import AuditedOutcome
 from fairpress.core.estimate import Estimate
@@ -324,6 +325,8 @@ class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no excess can be estimated.
+    `matched_flips` has the flips by group among answers as close to call, where the baseline has scores; `counterfactual`
+    the pairs of rows of one template, where requested. Each has an entry per attribute.
     `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its numbers, one
     entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless
     runs are stacked. `void` is the reason if the comparison is meaningless; the verdict is then ``void``, or ``harm`` if a
@@ -340,6 +343,8 @@ class Comparison:
     pairs: tuple[PairChange, ...] = ()
     exemplars: Exemplars | None = None
     void: str | None = None
+    matched_flips: tuple[MatchedFlips, ...] = ()
+    counterfactual: tuple[CounterfactualPairs, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def audit(
     family: str = "artifact",
     pair: Repeated = (),
     pair_from: str | None = None,
+    counterfactual: str | None = None,
     merge: Repeated = (),
     export_cells: Path | None = None,
     html: Path | None = None,
@@ -135,6 +136,9 @@ def audit(
         'sex*race=Female,Black|Male,White'. May be repeated.
     pair_from
         Another table, such as validation rows, on which to choose the pair with the largest gap of the baseline.
+    counterfactual
+        Column of templates, whose rows differ in identity (--by) alone: the share of pairs of rows of one template that are
+        predicted differently, before and after.
     merge
         Another table to add, with the same columns or of cells. May be repeated.
     export_cells
@@ -263,6 +267,7 @@ def audit(
         family=family,
         pairs=pair,
         pairs_from=pair_from,
+        counterfactual=counterfactual,
         policy=signed,
         **{name: value for name, value in given.items() if value is not None},
     )

@@ -38,12 +38,14 @@ def plan(
     flips
         Expected share of predictions that compression changes, either way: 0.03 is 3 %.
     by_counts
-        CSV file with a line for each group: its sensitive attributes, n and, for rates, positives.
+        CSV file with a line for each group: its sensitive attributes, n (or rows) and, for rates, positives. Or with the
+        columns attribute, group and rows, for several attributes one after the other.
     table
         Instead of counts, a table of rows (Parquet or CSV); labels are not needed. With --baseline and --compressed the
         flips are counted, and bound the loss of accuracy of each group whatever the labels are.
     by
-        Sensitive attributes, comma-separated; sex*race is the intersection. By default, for counts, that of all columns.
+        Sensitive attributes, comma-separated; sex*race is the intersection. By default, for counts, that of all columns,
+        or every attribute that has lines of its own.
     margin
         The margin of the audit, 0.02 or 2pp for two percentage points.
     confidence

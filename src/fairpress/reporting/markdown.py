@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fairpress.auditing.metrics.impact_ratio import ImpactRatios
 from fairpress.auditing.result import Audit, Comparison, GroupRates
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.reporting import first_screen, sentences
+from fairpress.reporting import first_screen, flip_text, sentences
 from fairpress.reporting.formatting import (
     METRIC,
     at_most,
@@ -88,6 +88,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[str]:
         yield escape(reason)
     yield ""
     yield from _table([everybody(comparison), *group_rows(comparison)], audit)
+    yield from _flips(audit, comparison)
     yield "</details>"
     yield ""
 
@@ -124,6 +125,27 @@ def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
     if audit.positive is not None:
         yield escape(sentences.positive(audit))
     yield ""
+
+
+def _flips(audit: Audit, comparison: Comparison) -> Iterator[str]:
+    """Yield matched flips and counterfactual pairs: a line and a table for each attribute."""
+    legend = flip_text.matched_legend(comparison, audit)
+    lines = (
+        *flip_text.matched_lines(comparison, audit),
+        *flip_text.counterfactual_lines(comparison, audit),
+        legend,
+    )
+    for line in filter(None, lines):
+        yield escape(line)
+        yield ""
+    tables = [(flip_text.MATCHED_HEAD, flip_text.matched_rows(m)) for m in comparison.matched_flips]
+    tables += [(flip_text.PAIRS_HEAD, flip_text.counterfactual_rows(c)) for c in comparison.counterfactual]
+    for head, rows in tables:
+        yield f"| {' | '.join(head)} |"
+        yield f"|---|{'--:|' * (len(head) - 1)}"
+        for cells in rows:
+            yield f"| {' | '.join(map(escape, cells))} |"
+        yield ""
 
 
 def _rates(groups: list[GroupRates], audit: Audit) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting.flip_text import counterfactual_lines, matched_legend, matched_lines
 from fairpress.reporting.formatting import (
     METRIC,
     at_most,
@@ -206,6 +207,10 @@ def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
         yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))
         yield _pair(pair)
+    for text in (*matched_lines(comparison, audit), *counterfactual_lines(comparison, audit)):
+        yield Text(clean(text))
+    if comparison.matched_flips:
+        yield Text(clean(matched_legend(comparison, audit)), style="dim")
     for line in (
         seed_tests(audit, comparison),
         None if comparison.exemplars is None else exemplars(comparison.exemplars),

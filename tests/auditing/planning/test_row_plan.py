@@ -143,7 +143,7 @@ def test_the_command_reads_a_file_of_counts(tmp_path, capsys, monkeypatch):
         ("sex,n\nF,10\n", ["--flips", "3", "--by-counts", "g.csv"], "for 3 % write 0.03"),
         ("sex,n\nF,10\n", ["--flips", "0"], "must be greater than 0"),
         ("sex,n\nF,10\n", ["--flips", "0.03"], "the file of their counts with `--by-counts groups.csv`"),
-        ("sex,rows\nF,10\n", ["--flips", "0.03", "--by-counts", "g.csv"], "no column 'n'"),
+        ("sex,people\nF,10\n", ["--flips", "0.03", "--by-counts", "g.csv"], "no column 'n'"),
         ("n\n10\n", ["--flips", "0.03", "--by-counts", "g.csv"], "no column of a sensitive attribute"),
         ("sex,n\nF,1.5\n", ["--flips", "0.03", "--by-counts", "g.csv"], "not a whole number of rows"),
         ("sex,n\nF,10,2\n", ["--flips", "0.03", "--by-counts", "g.csv"], "line 2: 3 fields"),
@@ -194,3 +194,52 @@ def test_a_margin_is_written_as_for_an_audit_but_not_relative_to_a_baseline():
     assert fp.plan(counts, flips=0.03, margin="2pp") == fp.plan(counts, flips=0.03, margin=0.02)
     with pytest.raises(UserError, match="depends on the baseline's error"):
         fp.plan(counts, flips=0.03, margin="5% of baseline")
+
+
+def test_several_attributes_are_planned_from_one_file_with_a_line_for_each_group(
+    tmp_path, capsys, monkeypatch
+):
+    """The command line of the issue: before collecting, the rows each group needs, or the margin its rows can show."""
+    monkeypatch.chdir(tmp_path)
+    lines = (
+        'attribute,group,rows\nsex,Female,3200\nsex,Male,3600\nrace,Black,500\nsex*race,"Female,Black",300\n'
+    )
+    (tmp_path / "groups.csv").write_text(lines)
+    run("--margin", "0.02", "--flips", "0.03", "--by-counts", "groups.csv")
+    text = capsys.readouterr().out
+    assert "sex = Female and race = Black" in text
+    assert "More rows are needed of: race = Black 70" in text
+    assert "Both groups of sex are cleared" in text
+    plan = fp.plan("groups.csv", flips=0.03, by=["race*sex", "sex"])
+    assert [(g.rows.attribute, dict(g.rows.values), g.rows.n) for g in plan.groups] == [
+        ("sex", {"sex": "Female"}, 3200),
+        ("sex", {"sex": "Male"}, 3600),
+        ("sex*race", {"sex": "Female", "race": "Black"}, 300),
+    ]
+    wide = fp.plan(
+        [{"sex": "Female", "n": 3200}, {"sex": "Male", "rows": 3600, "n": 3600}], flips=0.03, by="sex"
+    )
+    assert wide.groups == plan.groups[:2]
+
+
+def test_rows_and_n_are_one_column_of_counts():
+    assert fp.plan([{"sex": "F", "rows": 900}], flips=0.03) == fp.plan([{"sex": "F", "n": 900}], flips=0.03)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([("sex*race", "Female", 10)], "has 2 attributes, and 'Female' 1 values"),
+        ([("", "Female", 10)], "the column 'attribute' is empty"),
+        ([("sex", "F", 10), ("sex", "F", 20)], "the group F of sex is there twice"),
+        ([("sex", "F", "1e99")], "not a whole number of rows"),
+    ],
+)
+def test_wrong_lines_of_groups_are_refused(lines, sentence):
+    with pytest.raises(UserError, match=sentence.replace("*", r"\*")):
+        fp.plan([dict(zip(("attribute", "group", "rows"), line, strict=True)) for line in lines], flips=0.03)
+
+
+def test_an_attribute_without_lines_is_named():
+    with pytest.raises(UserError, match=r"no lines of the attribute 'racee'.*Did you mean 'race'"):
+        fp.plan([{"attribute": "race", "group": "A", "rows": 5}], flips=0.03, by="racee")

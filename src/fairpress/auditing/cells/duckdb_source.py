@@ -61,7 +61,7 @@ class TableSource(InspectedRelation):
             Column → edges that cut its numbers into groups; a value equal to an edge belongs to the upper group.
         """
         expressions = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
-        expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
+        expressions += [self.decision_expression(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
         measures = self._measures(weight)
         # Sorted, so that the order of summation, and every digit of the audit, is independent of the number of threads.
@@ -98,7 +98,7 @@ class TableSource(InspectedRelation):
         )
         return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text_literal(names[-1])} END"
 
-    def _decision_expression(self, model: str, decision: Decision) -> str:
+    def decision_expression(self, model: str, decision: Decision) -> str:
         if decision.among:
             return self._largest_score(model, decision.among)
         self.require(decision.column, f"model {model!r}")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fairpress.auditing.outcome import AuditedOutcome
+from fairpress.auditing.output.flips_json import counterfactual_to_dict, matched_to_dict
 from fairpress.auditing.result import (
     Audit,
     Exemplars,
@@ -84,6 +85,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 ],
                 "pairs": [_pair(p) for p in c.pairs],
                 "exemplars": None if c.exemplars is None else _exemplars(c.exemplars),
+                "matched_flips": [matched_to_dict(x) for x in c.matched_flips],
+                "counterfactual": [counterfactual_to_dict(x) for x in c.counterfactual],
             }
             for c in audit.comparisons
         },

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from fairpress.auditing.cells.counting import decisions
 from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.planning.row_plan import GroupRows
 from fairpress.auditing.result import Values
-from fairpress.core.attribute import parse_attributes
+from fairpress.core.attribute import SEPARATOR, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import SMALL_FILE_BYTES, read_regular
 
 N, POSITIVES = "n", "positives"
+ROWS = "rows"
+LONG = ("attribute", "group")
+"""Columns of a file with a line for each group of each attribute, in place of a column for each attribute."""
 METRICS = ("accuracy", "tpr", "fpr")
 MISSING = "(missing)"
 MAX_GROUPS = 1000
@@ -32,10 +35,14 @@ def groups_of_counts(
 ) -> list[GroupRows]:
     """Return the groups of a CSV file, or of mappings, with the columns attributes…, ``n`` and, for rates, ``positives``.
 
+    In place of a column for each attribute there may be two, ``attribute`` and ``group``: a line for each group of each
+    attribute, such as ``sex,Female,1200`` and ``sex*race,"Female,Black",300``. ``n`` may be called ``rows``.
+
     Parameters
     ----------
     by
-        Attributes and intersections to plan; by default the intersection of all columns. Counts of one group are added.
+        Attributes and intersections to plan; by default the intersection of all columns, or all attributes with lines of
+        their own. Counts of one group are added.
 
     Raises
     ------
@@ -47,6 +54,9 @@ def groups_of_counts(
     if not lines:
         raise UserError(f"{name} has no groups; write one line for each, such as sex,n and Female,1200.")
     columns = list(lines[0])
+    if N not in columns and ROWS in columns:
+        lines = [{N if k == ROWS else k: v for k, v in line.items()} for line in lines]
+        columns = list(lines[0])
     if N not in columns:
         raise UserError(
             f"{name} has no column 'n' for the rows of each group; its columns are {', '.join(columns)}."
@@ -58,6 +68,8 @@ def groups_of_counts(
             "positive label."
         )
     names = [c for c in columns if c not in (N, POSITIVES)]
+    if set(names) == set(LONG):
+        return _groups_of_lines(lines, flips, by, metrics, name)
     if not names:
         raise UserError(
             f"{name} has no column of a sensitive attribute beside the counts; add one, such as sex."
@@ -75,22 +87,82 @@ def groups_of_counts(
         if group in seen:
             raise UserError(f"{name}: the group {', '.join(group)} is there twice; add its counts up.")
         seen.add(group)
-        n = _count(line, N, f"{name}, group {i}")
-        positives = _count(line, POSITIVES, f"{name}, group {i}") if POSITIVES in columns else 0.0
-        if positives > n:
-            raise UserError(f"{name}, group {i}: {positives:,.0f} positives are more than its {n:,.0f} rows.")
+        n, positives = _sizes(line, f"{name}, group {i}")
         for attribute, totals in sizes.items():
             key = tuple(group[names.index(p)] for p in attribute.split("*"))
             total = totals.setdefault(key, [0.0, 0.0])
             total[0] += n
             total[1] += positives
     return [
-        GroupRows(attribute, dict(zip(attribute.split("*"), key, strict=True)), n, d, metric, flips)
+        rows
         for attribute, totals in sizes.items()
         for key, (n, positives) in sorted(totals.items())
-        for metric, d in zip(METRICS, (n, positives, n - positives), strict=True)
-        if metric in metrics
+        for rows in _group_rows(attribute, key, n, positives, flips, metrics)
     ]
+
+
+def _groups_of_lines(
+    lines: Sequence[Mapping[str, Any]], flips: float, by: Sequence[str], metrics: Sequence[str], name: str
+) -> list[GroupRows]:
+    """Return the groups of lines with an attribute and a group each; those of an attribute stay together."""
+    requested = {frozenset(p.split(SEPARATOR)): str(p) for p in by}
+    groups: dict[str, dict[tuple[str, ...], tuple[float, float]]] = {}
+    for i, line in enumerate(lines, start=1):
+        where = f"{name}, group {i}"
+        attribute, group = (str(line.get(c) or "").strip() for c in LONG)
+        parts = [p.strip() for p in attribute.split(SEPARATOR)]
+        values = (
+            tuple(v.strip() or MISSING for v in group.split(",")) if len(parts) > 1 else (group or MISSING,)
+        )
+        if not all(parts):
+            raise UserError(
+                f"{where}: the column 'attribute' is empty; write its name, such as sex or sex*race."
+            )
+        if len(values) != len(parts):
+            raise UserError(
+                f"{where}: {attribute!r} has {len(parts)} attributes, and {group!r} {len(values)} values; write as many, "
+                'such as "Female,Black".'
+            )
+        attribute = SEPARATOR.join(parts)
+        if values in groups.setdefault(attribute, {}):
+            raise UserError(
+                f"{where}: the group {', '.join(values)} of {attribute} is there twice; add its counts up."
+            )
+        groups[attribute][values] = _sizes(line, where)
+    unknown = [
+        text for key, text in requested.items() if key not in {frozenset(a.split(SEPARATOR)) for a in groups}
+    ]
+    if unknown:
+        raise UserError(
+            f"{name} has no lines of the attribute {unknown[0]!r}; it has {', '.join(groups)}."
+            + did_you_mean(unknown[0], list(groups))
+        )
+    return [
+        rows
+        for attribute, sizes in groups.items()
+        if not requested or frozenset(attribute.split(SEPARATOR)) in requested
+        for values, (n, positives) in sizes.items()
+        for rows in _group_rows(attribute, values, n, positives, flips, metrics)
+    ]
+
+
+def _group_rows(
+    attribute: str, values: Sequence[str], n: float, positives: float, flips: float, metrics: Sequence[str]
+) -> Iterator[GroupRows]:
+    """Yield the group, with the denominator of each metric."""
+    named: Values = dict(zip(attribute.split(SEPARATOR), values, strict=True))
+    for metric, denominator in zip(METRICS, (n, positives, n - positives), strict=True):
+        if metric in metrics:
+            yield GroupRows(attribute, named, n, denominator, metric, flips)
+
+
+def _sizes(line: Mapping[str, Any], where: str) -> tuple[float, float]:
+    """Return the rows and the positives of a line; raises UserError where they are not counts."""
+    n = _count(line, N, where)
+    positives = _count(line, POSITIVES, where) if POSITIVES in line else 0.0
+    if positives > n:
+        raise UserError(f"{where}: {positives:,.0f} positives are more than its {n:,.0f} rows.")
+    return n, positives
 
 
 def groups_of_table(

@@ -32,12 +32,13 @@ def plan(
     Parameters
     ----------
     by_counts
-        A CSV file, or mappings, with a line for each group: its attributes, ``n`` and, for rates, ``positives``.
+        A CSV file, or mappings, with a line for each group: its attributes, ``n`` (or ``rows``) and, for rates,
+        ``positives``; or with the columns ``attribute``, ``group`` and ``rows``, for several attributes one after the other.
     table
         In place of counts: a table of rows, whose labels are not needed. With the predictions of `baseline` and
         `compressed`, the flips are counted, and bound the loss of accuracy of each group whatever the labels are.
     by
-        Attributes and intersections; by default, for counts, the intersection of all columns.
+        Attributes and intersections; by default, for counts, the intersection of all columns, or every ``attribute``.
     flips
         Expected share of predictions that change, either way, such as 0.03.
     margin, confidence
