@@ -32,7 +32,9 @@ def audit_table(table: Any, options: AuditOptions) -> Audit:
     source = open_source(table)
     options = recorded_options(source, options)
     if options.outcome is None:
-        return with_recorded_sentences(audit_input(read_table(source, options)), source)
+        # `read_table` refuses pairs that are chosen on the audited table itself, and must see that it is the same.
+        audited = table if options.pairs_from is table else source
+        return with_recorded_sentences(audit_input(read_table(audited, options)), source)
     from fairpress.auditing.outcomes.audit_outcome import audit_outcome
 
     return with_recorded_sentences(audit_outcome(source, options), source)
