@@ -1,7 +1,10 @@
 """Outcomes that are numbers or ratios of sums: verdicts where the truth is exactly the margin, and their power.
 
-Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is 1 standard deviation
-of nothing: bounds move with the values, so that the loss is set to its true mean and the margin to the same.
+Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean. What
+is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 20 on.
+
+How skewed a sample is taken to be, and the share of an error rate that bounds use (`skewed_estimate`), were chosen by
+looking at the distributions of `ERRORS` and `LOSSES`, at people and at speakers. Those of `OTHERS` chose nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from simulated.found import Found, Rng, found
 
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
 
 LEVEL, GROUPS = 0.05, 20
-ROWS = (30, 100, 300, 1000, 3000)
+ROWS = (20, 30, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
 Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
@@ -47,19 +51,31 @@ LOSSES: dict[str, Draw] = {
     "gain log-normal, σ 1": lambda rng, shape: -_log_normal(rng, shape),
 }
 """Losses that are themselves skewed: hardly anybody loses much, and nobody gains."""
+OTHERS: dict[str, Draw] = {
+    "loss gamma, shape ½": lambda rng, shape: rng.gamma(0.5, size=shape),
+    "gain gamma, shape ½": lambda rng, shape: -rng.gamma(0.5, size=shape),
+    "normal, of which 5 % ten times as wide": lambda rng, shape: (
+        rng.standard_normal(shape) * np.where(rng.random(shape) < 0.05, 10.0, 1.0)
+    ),
+    "no change for 80 %, else Laplace with mean 1": lambda rng, shape: np.where(
+        rng.random(shape) < 0.8, 0.0, rng.laplace(1.0, 1.0, shape)
+    ),
+    "counts of edits, negative binomial less Poisson": lambda rng, shape: (
+        rng.negative_binomial(1, 0.6, shape) - rng.poisson(0.4, shape) + 0.0
+    ),
+}
+"""Differences and losses that chose nothing of the method."""
 
 
 def number_levels(rng: Rng, size: int) -> Iterator[Found]:
     """Rows are units; each sample's true loss is exactly the margin."""
-    for skewed, draws in ((False, ERRORS), (True, LOSSES)):
-        for name, draw in draws.items():
-            truth = float(np.mean([draw(rng, (1, 2_000_000)).mean() for _ in range(5)]))
-            for n in ROWS:
-                samples = min(size, MAX_VALUES // n)
-                values = draw(rng, (samples, n)).ravel()
-                x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
-                asked = (0.06 if skewed else LEVEL + 0.01) if n >= 100 or not skewed else None
-                yield from _levels(x, truth, f"{n:,} rows, {name}", asked)
+    for name, draw in (ERRORS | LOSSES | OTHERS).items():
+        truth = float(np.mean([draw(rng, (1, 2_000_000)).mean() for _ in range(5)]))
+        for n in ROWS:
+            samples = min(size, MAX_VALUES // n)
+            values = draw(rng, (samples, n)).ravel()
+            x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
+            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS)
 
 
 def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -72,7 +88,7 @@ def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
         values = effect[person] + rng.standard_t(3, person.size)
         index = person // units
         x = mean_of_units(unit_sums(values, index, samples, np.ones(values.size), person))
-        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", 0.06)
+        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE)
 
 
 def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -120,10 +136,8 @@ def number_families(rng: Rng, size: int) -> Iterator[Found]:
             uneven.append(bool((holm(excess_of_units(sums).p_above(0.0)) < LEVEL).any()))
             cleared.append(bool((x.upper(1 - LEVEL) < truth).all()))
         setting = f"{GROUPS} groups of 30 to 3,000 rows, {name}"
-        yield found(
-            "some `harm` where all groups lose exactly the margin", setting, harm, LEVEL + 0.01, False
-        )
-        yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL + 0.01, False)
+        yield found("some `harm` where all groups lose exactly the margin", setting, harm, LEVEL, False)
+        yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL, False)
         yield found("all groups `no_harm` where all lose exactly the margin", setting, cleared, LEVEL, False)
 
 
@@ -142,16 +156,17 @@ def number_power(rng: Rng, size: int) -> Iterator[Found]:
             yield found("`no_harm` where nothing changed", setting, hits)
 
 
-def _levels(x: SkewedEstimate, truth: float, setting: str, asked: float | None) -> Iterator[Found]:
-    yield found(
-        "`no_harm` at a loss of exactly the margin", setting, x.upper(1 - LEVEL) < truth, asked, False
-    )
-    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, asked, False)
+def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool) -> Iterator[Found]:
+    cleared = x.upper(1 - LEVEL) < truth
+    if assessed:
+        yield found("`no_harm` at a loss of exactly the margin", setting, cleared, LEVEL, False)
+    else:
+        yield found("… in a group that is too small to be assessed", setting, cleared)
+    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, LEVEL, False)
     corrected = x.p_above(truth) < LEVEL / GROUPS
-    bound = None if asked is None else 2 * LEVEL / GROUPS
-    yield found(f"… at the level .05/{GROUPS}", setting, corrected, bound, False)
+    yield found(f"… at the level .05/{GROUPS}", setting, corrected, LEVEL / GROUPS, False)
     low, high = x.interval(1 - LEVEL)
-    yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93 if asked else None)
+    yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93)
 
 
 def _index(samples: int, n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
-from fairpress.auditing.outcomes.judging import MIN_UNITS
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
 from fairpress.auditing.outcomes.protocol import OutcomeKind
 from fairpress.auditing.outcomes.registry import kind_of
@@ -133,7 +133,8 @@ def _rules(
     if without and given:
         raise UserError(f"`margin=` has none for {without[0]!r}; give one for each of {', '.join(metrics)}.")
     margins = {m: margin or Margin(0.02) for m, margin in chosen.items()}
-    min_units = next(iter(options.min_rows.values()), MIN_UNITS)
+    default = MIN_UNITS if options.subject is None else MIN_PEOPLE
+    min_units = next(iter(options.min_rows.values()), default)
     return JudgingRules(
         metrics,
         margins,
