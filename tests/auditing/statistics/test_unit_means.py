@@ -88,9 +88,7 @@ def test_a_value_far_from_zero_loses_no_digits_of_the_excess(rows):
 def test_people_of_unequal_size_have_fewer_degrees_of_freedom():
     sizes = np.array([1] * 20 + [60])
     person = np.repeat(np.arange(21), sizes)
-    x = mean_of_units(
-        unit_sums(np.arange(80.0), np.zeros(80, int), 1, np.ones(80), person)
-    )
+    x = mean_of_units(unit_sums(np.arange(80.0), np.zeros(80, int), 1, np.ones(80), person))
     assert x.df[0] == 1.0  # one person has nearly all rows
     assert 1 < x.effective_n[0] < 2
 
@@ -191,6 +189,8 @@ def test_a_ratio_is_that_of_a_weighted_regression_on_the_ratios_of_rows():
 
 
 def test_a_group_whose_denominators_sum_to_zero_has_no_ratio():
-    values = ratio_values(np.array([1.0, 2.0, 0.0]), np.array([4.0, 0.0, 0.0]), np.array([0, 0, 1]), 2, np.ones(3))
+    values = ratio_values(
+        np.array([1.0, 2.0, 0.0]), np.array([4.0, 0.0, 0.0]), np.array([0, 0, 1]), 2, np.ones(3)
+    )
     assert values[:2].mean() == 0.75
     assert np.isnan(values[2])
