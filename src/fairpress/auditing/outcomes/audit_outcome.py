@@ -16,7 +16,7 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
-from fairpress.auditing.outcomes.judging import MIN_UNITS
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
 from fairpress.auditing.outcomes.protocol import OutcomeKind
 from fairpress.auditing.outcomes.registry import kind_of
@@ -73,7 +73,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     )
     return Audit(
         rows=table.rows,
-        subjects=None if evidence.unit is None else len(np.unique(evidence.unit)),
+        subjects=evidence.people if evidence.unit is not None else None,
         seeds=None,
         baseline=baseline,
         margin=rules.margins[metric].value,
@@ -133,7 +133,8 @@ def _rules(
     if without and given:
         raise UserError(f"`margin=` has none for {without[0]!r}; give one for each of {', '.join(metrics)}.")
     margins = {m: margin or Margin(0.02) for m, margin in chosen.items()}
-    min_units = next(iter(options.min_rows.values()), MIN_UNITS)
+    default = MIN_UNITS if options.subject is None else MIN_PEOPLE
+    min_units = next(iter(options.min_rows.values()), default)
     return JudgingRules(
         metrics,
         margins,
@@ -180,7 +181,7 @@ def _notes(
         yield f"Rows are weighted by {options.weight!r}, scaled to a mean of one; every n is a weighted number of rows."
     if evidence.unit is not None:
         yield (
-            f"{table.rows:,} rows belong to {len(np.unique(evidence.unit)):,} people ({options.subject!r}), the unit of "
+            f"{table.rows:,} rows belong to {evidence.people:,} people ({options.subject!r}), the unit of "
             "every interval."
         )
     if comparisons:

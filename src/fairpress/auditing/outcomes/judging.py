@@ -20,8 +20,10 @@ from fairpress.core.attribute import OVERALL, Attribute
 
 MIN_UNITS = 100
 """Rows, or people, that a group needs to be assessed. How many would show "no harm" depends on how much the differences
-scatter, which cannot be known before looking; from 100 on, the bounds hold for log-normal losses (`skewed_estimate`)."""
-MIN_TESTED = 10
+scatter, which cannot be known before looking; from so many on, the bounds hold for log-normal losses (`skewed_estimate`)."""
+MIN_PEOPLE = 30
+"""The same where people have several rows: their sums are less skewed than single rows."""
+MIN_TESTED = 20
 """Units below which no harm or loss is tested: a handful of rows that agree by chance would have no spread at all."""
 
 
