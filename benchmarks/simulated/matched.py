@@ -167,7 +167,7 @@ def matched_power(rng: Rng, size: int) -> Iterator[Found]:
     """Scores of the first group, 30 % of the rows, are moved more: is it found, and does the interval hold the truth?"""
     for n in (2000, 10_000, 40_000):
         for more in (1.5, 2.0):
-            for scores in (replace(UNEQUAL[0], more=more), replace(UNEQUAL[2], more=more)):
+            for scores in (replace(UNEQUAL[0], more=more), replace(UNEQUAL[3], more=more)):
                 shown, hits, wald, small, widths, truths = [], [], [], [], [], []
                 for _ in range(size):
                     rows = draw(rng, n, scores)
@@ -198,7 +198,7 @@ def matched_power(rng: Rng, size: int) -> Iterator[Found]:
 
 
 def within_two_errors(rows: Rows, stratum: np.ndarray, truth: Floats) -> np.ndarray:
-    """Return whether truths are within 1.96 standard errors of Mantel and Haenszel's difference (Sato, Biometrics 45, 1989)."""
+    """Return whether truths are within 1.96 standard errors of the difference (Sato, Biometrics 45, 1989)."""
     c = StratifiedCounts.of(*tables(rows, stratum, rows.flipped.astype(float)))
     n, (first, second) = c.n1 + c.n0, c.rates()
     p = (c.n1**2 * c.x0 - c.n0**2 * c.x1 + c.n1 * c.n0 * (c.n0 - c.n1) / 2) / n**2
