@@ -76,7 +76,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "matched-level": (matched.matched_level, 400),
     "matched-people": (matched.matched_people, 400),
     "matched-power": (matched.matched_power, 400),
-    "counterfactual-pairs": (matched.counterfactual_pairs, 2000),
+    "counterfactual-pairs": (matched.counterfactual_pairs, 600),
 }
 
 
