@@ -77,12 +77,12 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "matched-level": (matched.matched_level, 400),
     "matched-people": (matched.matched_people, 400),
     "matched-power": (matched.matched_power, 400),
-    "counterfactual-pairs": (matched.counterfactual_pairs, 2000),
     "numbers": (numbers.number_levels, 20_000),
     "number-clusters": (numbers.cluster_levels, 20_000),
     "ratios": (numbers.ratio_levels, 10_000),
     "number-families": (numbers.number_families, 2000),
     "number-power": (numbers.number_power, 10_000),
+    "counterfactual-pairs": (matched.counterfactual_pairs, 600),
 }
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fairpress.auditing.statistics.pair_counts import count_pairs
 
@@ -82,3 +83,22 @@ def test_templates_are_the_clusters():
     assert many.df[0] == pytest.approx(599)
     assert few.df[0] == pytest.approx(29)
     assert few.se[0] > 3 * many.se[0]
+
+
+def test_the_change_is_a_linearised_ratio_over_templates():
+    """With many templates of one size, the t interval of the mean of their changes; the pseudo-templates hardly count."""
+    rng = np.random.default_rng(8)
+    template, identity = np.repeat(np.arange(4000), 4), np.tile(np.arange(4), 4000)
+    before, after = rng.integers(0, 2, 16_000), rng.integers(0, 2, 16_000)
+    whole, _ = count_pairs(template, identity, before, after, np.ones(16_000))
+    mean = stats.ttest_1samp((whole.after - whole.before) / whole.pairs, 0).confidence_interval()
+    low, high = whole.change(1).interval()
+    assert (low[0], high[0]) == pytest.approx((mean.low, mean.high), rel=0.01, abs=1e-4)
+
+
+def test_where_nothing_changes_the_interval_is_not_a_point():
+    identity = np.tile([0, 1, 2], 20)
+    same = np.ones(60, int)
+    low, high = count_pairs(np.arange(60) // 3, identity, same, same, np.ones(60))[0].change(1).interval()
+    assert low[0] < -0.05
+    assert high[0] > 0.05

@@ -141,9 +141,13 @@ def _scores(source: TableSource, model: str, decision: Decision, cells: Cells) -
 
 
 def _lead(source: TableSource, columns: Sequence[str]) -> str:
-    """Return SQL for the distance of the largest score of a row from the second largest."""
+    """Return SQL for the lead of the largest score of a row: minus the ratio of the second largest to it.
+
+    Ratios of probabilities are differences of logits, to which compression adds its noise. The same difference of
+    probabilities is a different difference of logits where a third class takes part.
+    """
     ordered = f"list_reverse_sort([{', '.join(map(source.as_number, columns))}])"
-    return f"{ordered}[1] - {ordered}[2]"
+    return f"coalesce(-{ordered}[2] / nullif({ordered}[1], 0), -1)"
 
 
 def _disagreeing(source: TableSource, model: str, columns: Sequence[str], classes: Sequence[str]) -> int:

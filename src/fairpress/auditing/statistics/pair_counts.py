@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fairpress.auditing.statistics.design_effect import cluster_sums, design_effect
-from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price
+from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 
@@ -39,29 +39,40 @@ class PairCounts:
         return self._share(self.before, groups), self._share(self.after, groups)
 
     def change(self, groups: int) -> TEstimate:
-        """Return the paired change of the share of pairs that disagree [groups], inferred over templates."""
-        deff, df = self._over_templates(self.started - self.stopped, self.started + self.stopped, groups)
-        started, stopped, pairs = (self._total(x, groups) for x in (self.started, self.stopped, self.pairs))
-        return bonett_price(started, stopped, pairs, deff, df)
+        """Return the paired change of the share of pairs that disagree [groups], inferred over templates.
+
+        The ratio Σu/Σm over templates, linearised (Cochran, *Sampling Techniques*, 1977, §11), with two pseudo-templates of
+        typical size m̄ = Σm²/Σm in which one row flips: √(2m̄) of the pairs of N rows contain it. Where sizes are so unequal
+        that m̄ exceeds their mean by more, so many pairs: a large template that is not in the sample could move as many.
+        """
+        moved, pairs = self.started - self.stopped, self._total(self.pairs, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            typical = self._total(self.pairs**2, groups) / pairs
+            count = self.templates(groups)
+            reach = np.minimum(np.maximum(np.sqrt(2 * typical), typical - pairs / count), typical)
+            value = np.where(pairs > 0, self._total(moved, groups) / pairs, np.nan)
+            deviations = self._total((moved - value[self.group] * self.pairs) ** 2, groups)
+            between = deviations * np.where(count > 1, count / (count - 1), 1.0)
+            se = np.sqrt(between + 2 * reach**2) / pairs
+            effective = pairs / typical
+        df = np.maximum(np.nan_to_num(effective) - 1, 1.0)
+        limits = (-1.0, 1.0)
+        return TEstimate(value, value, se, pairs, np.nan_to_num(effective), df, limits, "linearised")
 
     def templates(self, groups: int) -> Floats:
         """Return the number of templates that have pairs [groups]."""
         return self._total(np.ones(len(self.pairs)), groups)
 
     def _share(self, disagreeing: Floats, groups: int) -> TEstimate:
-        deff, df = self._over_templates(disagreeing, disagreeing, groups)
-        share = agresti_caffo(self._total(disagreeing, groups), self._total(self.pairs, groups), deff)
-        return TEstimate(
-            share.value, share.centre, share.se, share.n, share.effective_n, df, share.limits, share.method
+        """Return a share, with the design effect of templates, and Kish's number of equally large templates − 1 as df."""
+        effect = design_effect(
+            cluster_sums(self.pairs, self.pairs, disagreeing, disagreeing, self.group, groups)
         )
-
-    def _over_templates(self, sums: Floats, squares: Floats, groups: int) -> tuple[Floats, Floats]:
-        """Return the design effect of templates, and degrees of freedom: Kish's number of equally large templates − 1."""
-        effect = design_effect(cluster_sums(self.pairs, self.pairs, sums, squares, self.group, groups))
-        size, square = self._total(self.pairs, groups), self._total(self.pairs**2, groups)
+        pairs = self._total(self.pairs, groups)
         with np.errstate(divide="ignore", invalid="ignore"):
-            df = np.maximum(np.where(square > 0, size**2 / square, 1.0) - 1, 1.0)
-        return np.where(np.isfinite(effect.deff), effect.deff, 1.0), df
+            df = np.maximum(np.nan_to_num(pairs**2 / self._total(self.pairs**2, groups)) - 1, 1.0)
+        deff = np.where(np.isfinite(effect.deff), effect.deff, 1.0)
+        return replace(agresti_caffo(self._total(disagreeing, groups), pairs, deff), df=df)
 
     def _total(self, values: Floats, groups: int) -> Floats:
         return np.bincount(self.group, weights=values, minlength=groups).astype(float)
