@@ -42,7 +42,7 @@ def judged_by(
     if not with_choices or outcome.right is None or outcome.rows is not None:
         return outcome
     choices = _choices(files[0].tasks, tables, outcome, metric)
-    if choices is None:
+    if choices is None or len(np.unique(choices.label)) < 2:
         reason = (
             f"The answers are audited as right or wrong: which one a model chose does not follow from the log in the way in "
             f"which {metric} was computed."
