@@ -62,7 +62,7 @@ def read_inspect(
     check_unpaired(unpaired)
     required = names_in(same, SAME, "same")
     patterns = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    wanted = (fields,) if isinstance(fields, str) else tuple(fields)
+    kept = (fields,) if isinstance(fields, str) else tuple(fields)
     paths = model_paths(models, "read_inspect")
     if util.find_spec("inspect_ai") is None:
         raise MissingExtra("Reading logs of inspect_ai", "logs")
@@ -71,7 +71,7 @@ def read_inspect(
         logs,
         scorer=scorer,
         better=better,
-        fields=wanted,
+        fields=kept,
         unpaired=unpaired,
         same={part: SAME[part] for part in required},
     )
