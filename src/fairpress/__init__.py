@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         mitigate,
         plan,
         predict,
+        read_inspect,
+        read_lm_eval,
+        read_pair,
         search,
         train,
     )
@@ -49,6 +52,9 @@ __all__ = [
     "mitigate",
     "plan",
     "predict",
+    "read_inspect",
+    "read_lm_eval",
+    "read_pair",
     "search",
     "train",
 ]

@@ -8,6 +8,9 @@ from fairpress.api.models import compress, compress_file, mitigate, train
 from fairpress.api.running import bench, predict
 from fairpress.api.searching import search
 from fairpress.auditing.export_cells import export_cells
+from fairpress.auditing.logs.inspect_ai import read_inspect
+from fairpress.auditing.logs.joined_files import read_pair
+from fairpress.auditing.logs.lm_eval import read_lm_eval
 from fairpress.auditing.planning.planner import plan
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
@@ -32,6 +35,9 @@ __all__ = [
     "mitigate",
     "plan",
     "predict",
+    "read_inspect",
+    "read_lm_eval",
+    "read_pair",
     "search",
     "train",
 ]

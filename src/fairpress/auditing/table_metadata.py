@@ -98,6 +98,16 @@ def with_recorded_sentences(audit: Audit, table: Any) -> Audit:
     return replace(audit, warnings=(*warnings, *audit.warnings), notes=(*notes, *audit.notes))
 
 
+def with_sentences_of(table: Any, copy: Any) -> Any:
+    """Return an Arrow table that was made of another one, with the warnings and notes that this records."""
+    source = _described(table)
+    if source is None:
+        return copy
+    kept = {key.decode(): _lines(_sentences(source, key)) for key in (WARNINGS, NOTES)}
+    metadata = {k: v for k, v in kept.items() if v}
+    return copy.replace_schema_metadata({**(copy.schema.metadata or {}), **metadata}) if metadata else copy
+
+
 def _described(table: Any) -> TableSource | None:
     """Return a source of a table that may have schema metadata: Arrow, Parquet, or an open source."""
     if isinstance(table, TableSource):

@@ -14,8 +14,9 @@ from cyclopts import Parameter
 from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.gate import show_gate
+from fairpress.cli.logs import LogOptions, read_logs
 from fairpress.cli.monitor import record_use, show_monitored
-from fairpress.cli.usage_errors import in_options
+from fairpress.cli.usage_errors import EXAMPLES, in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
@@ -35,7 +36,7 @@ Text = Annotated[str, Parameter(show_default=False)]
 
 @app.command
 def audit(
-    table: str,
+    table: str | None = None,
     /,
     *,
     by: Text = "",
@@ -76,10 +77,13 @@ def audit(
     monitor: Path | None = None,
     force: Flag = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
+    logs: Annotated[LogOptions, Parameter(name="*")] = LogOptions(),  # noqa: B008
 ) -> int:
-    """Audit a table of predictions (Parquet or CSV) from any framework.
+    """Audit a table of predictions (Parquet or CSV) from any framework, or logs of evaluations.
 
     Example: fairpress audit preds.parquet --label y --baseline fp32 --compressed int8 --by 'sex,race,sex*race'
+
+    Logs: fairpress audit --lm-eval base=out/fp16/ q4=out/q4/ --by language,category
 
     Parameters
     ----------
@@ -201,6 +205,16 @@ def audit(
         raise UserError(f"--fail-on is empty; use {', '.join(GATES)}, or leave it out.")
     signed = policy_of(policy)
     attributes = split_list(by) or ([] if signed is None else list(signed.by))
+    named = [*(n.strip() for text in attributes for n in text.split("*")), subject, weight, *edges]
+    log = read_logs(logs, table, label, [name for name in named if name])
+    if log is None and table is None:
+        raise UserError(
+            f"audit needs TABLE: {EXAMPLES['TABLE']}; or logs, with --lm-eval, --inspect or --pair-files."
+        )
+    title, inputs = (
+        (_name_of(str(table)), [str(table)]) if log is None else (log.title, list(log.models.values()))
+    )
+    table = table if log is None else log.table
     if not attributes:
         raise UserError(
             f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
@@ -211,6 +225,10 @@ def audit(
         baseline = signed.baseline
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
+    if baseline is None and log is not None:
+        baseline = next(iter(log.models))
+    if log is not None and not compressed and (signed is None or not signed.compressed):
+        compressed = ",".join(name for name in log.models if name != baseline)
     if baseline is None:
         raise UserError("name the column of the baseline with --baseline, such as --baseline fp32.")
     names = [baseline, *(split_list(compressed) or (() if signed is None else signed.compressed or ()))]
@@ -228,7 +246,7 @@ def audit(
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
     model_files = {f"--card {name}": model_outputs.card_file(path) for name, path in cards}
     model_files |= {f"--embed {name}": str(Path(path) / "model.onnx") for name, path in embedded}
-    input_files = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
+    input_files = written_files([*inputs, *merge, *([pair_from] if pair_from is not None else [])])
     check_apart({**outputs, **model_files}, inputs=input_files)
     card_files = {f"--card {name}": path for name, path in cards if model_outputs.is_card_file(path)}
     kinds = {
@@ -296,7 +314,7 @@ def audit(
     ratios = _ratios(report, source, options) if four_fifths else []
     recorded = record_use(report, source, monitor, options)
     if html is not None:
-        report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
+        report.to_html(html, title=f"Audit of {title}", force=force)
     if markdown is not None:
         report.to_markdown(markdown, force=force)
     if latex is not None:
@@ -339,7 +357,9 @@ def _refuse_with_outcome(outcome: str, given: dict[str, Any]) -> None:
 
 def _in_options(sentences: Sequence[str]) -> tuple[str, ...]:
     """Return the warnings or notes of an audit with the options of the command line in place of Python's parameters."""
-    return tuple(in_options(text, ("--positive", "--subject", "--seed-column")) for text in sentences)
+    return tuple(
+        in_options(text, ("--positive", "--subject", "--seed-column", "--log-metric")) for text in sentences
+    )
 
 
 def _name_of(table: str) -> str:
@@ -362,21 +382,21 @@ def _ratios(report: Any, source: Any, options: AuditOptions) -> list[str]:
     return [text for text in texts if text]
 
 
-def _columns_of(table: str) -> str:
+def _columns_of(table: Any) -> str:
     """Return a sentence that lists the columns of a table; empty for an address."""
     columns = _columns(table)
     shown = ", ".join(columns[:MAX_COLUMNS]) + (", …" if len(columns) > MAX_COLUMNS else "")
     return f" Columns in this table: {shown}." if columns else ""
 
 
-def _columns(table: str) -> list[str]:
+def _columns(table: Any) -> list[str]:
     from fairpress.auditing.cells.ibis_source import is_address
     from fairpress.auditing.cells.open_source import open_source
 
     return [] if is_address(table) else list(open_source(table).columns)
 
 
-def _require_commas(names: Sequence[str], option: str, noun: str, table: str) -> None:
+def _require_commas(names: Sequence[str], option: str, noun: str, table: Any) -> None:
     """Raise UserError if several names are separated by blanks or semicolons instead of commas."""
     for name in names:
         parts = name.replace(";", " ").split()

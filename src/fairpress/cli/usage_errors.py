@@ -24,13 +24,19 @@ EXAMPLES: Mapping[str, str] = {
 }
 
 OPTIONS: Mapping[str, str] = {
+    "filter": "--log-filter",
     "max_epochs": "--epochs",
+    "metric": "--log-metric",
     "pairs": "--pair",
     "pairs_from": "--pair-from",
     "recipes": "--recipe",
+    "scorer": "--log-metric",
     "size": "--image-size",
 }
 """Parameters of the Python functions whose option has another name; all others differ in dashes alone."""
+
+FLAGS: Mapping[str, str] = {"`unpaired='drop'`": "--drop-unpaired"}
+"""Parameters with a value that are a flag of the command line."""
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
 
@@ -63,6 +69,9 @@ def in_options(text: str, options: Collection[str]) -> str:
     """
 
     def option(match: re.Match[str]) -> str:
+        flag = FLAGS.get(match[0])
+        if flag in options:
+            return f"`{flag}`"
         name = OPTIONS.get(match[1], f"--{match[1].replace('_', '-')}")
         positional = match[1].upper() in options
         if positional:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,11 +88,14 @@ def build(
         else _rename_values(c, [resolve(n, label_classes) or n for n in c.names])
         for m, c in raw.items()
     }
-    classes = (
-        (RIGHT, WRONG)
-        if answers
-        else _classes(labels, {m: c for m, c in models.items() if m not in decision_columns}, source_name)
-    )
+    choices = recorded is not None and recorded.no_positive
+    predictions = {m: c for m, c in models.items() if m not in decision_columns}
+    if answers:
+        classes: tuple[str, ...] = (RIGHT, WRONG)
+    elif choices:
+        classes = class_names({*labels.names, *(n for c in predictions.values() for n in c.names)})
+    else:
+        classes = _classes(labels, predictions, source_name)
     chosen = choose_positive(labels.names, positive, recorded, label, source_name)
     if decision_columns and len(classes) > 2:
         raise UserError(
@@ -101,7 +104,7 @@ def build(
         )
     if decision_columns and require_explicit_positive:
         refuse_doubtful_positive(chosen, classes, decision_columns.values(), source_name)
-    if len(classes) > 2 and chosen.name is None and not (recorded is not None and recorded.no_positive):
+    if len(classes) > 2 and chosen.name is None and not choices:
         _refuse_stray(labels.names, models, label, source_name)
     class_index = {name: i for i, name in enumerate(classes)}
     predicted = {}
@@ -178,7 +181,7 @@ def code_like(
     )
 
 
-def class_names(names: Sequence[str]) -> tuple[str, ...]:
+def class_names(names: Collection[str]) -> tuple[str, ...]:
     """Return the sorted distinct classes; 1 and 1.0 are one class, under its shortest spelling."""
     spellings: dict[str | float, str] = {}
     for name in sorted(names, key=lambda n: (len(n), n)):

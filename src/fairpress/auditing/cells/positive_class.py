@@ -47,7 +47,7 @@ class RecordedTask:
     positive
         The positive class; None if the metadata names none.
     no_positive
-        Whether it says that none is; a class that no model predicts is then no stray value.
+        Whether it says that none is: classes are answers to choose from, which may never be right or never be chosen.
     """
 
     positive: str | None = None

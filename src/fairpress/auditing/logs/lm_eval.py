@@ -71,7 +71,7 @@ def read_lm_eval(
     check_unpaired(unpaired)
     required = names_in(same, SAME, "same")
     patterns = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    wanted_fields = (fields,) if isinstance(fields, str) else tuple(fields)
+    kept = (fields,) if isinstance(fields, str) else tuple(fields)
     files = [find_samples(m, path, patterns) for m, path in model_paths(models, "read_lm_eval").items()]
     files, warnings = _same_tasks(files, unpaired)
     heads = [LogHead.of(of_model) for of_model in files]
@@ -79,7 +79,7 @@ def read_lm_eval(
     with_choices = all(head.multiple_choice for head in heads)
     columns = candidate_fields(
         (s["doc"] for s in heads[0].samples() if isinstance(s.get("doc"), Mapping)),
-        wanted_fields,
+        kept,
         (*RESERVED, *models),
         "doc.",
     )
@@ -108,9 +108,9 @@ def _same_tasks(files: Sequence[ModelFiles], unpaired: str) -> tuple[list[ModelF
     names = [{f.task for f in of_model.tasks} for of_model in files]
     common = set.intersection(*names)
     absent = [
-        f"{of_model.model} has no {listed(sorted(set.union(*names) - own), 4)}"
-        for of_model, own in zip(files, names, strict=True)
-        if set.union(*names) - own
+        f"{of_model.model} has no {listed(sorted(set.union(*names) - present), 4)}"
+        for of_model, present in zip(files, names, strict=True)
+        if set.union(*names) - present
     ]
     if not absent:
         return list(files), []
@@ -145,10 +145,10 @@ def _remedy(required: Sequence[str]) -> str:
 
 
 def _metric_note(name: str, requested: str | None, heads: Sequence[LogHead]) -> list[str]:
-    others = sorted({m for names in _common_metrics(heads).values() for m in names} - {name})
+    others = sorted({m for head in heads for s in head.samples() for m in metrics_of(s)} - {name})
     if requested is not None or not others:
         return []
-    return [f"The metric is {name}; the logs have {listed(others, 5)}, too (`metric={others[0]!r}`)."]
+    return [f"The metric is {name}; logs have {listed(others, 5)}, too (`metric={others[0]!r}`)."]
 
 
 def _sampled(heads: Sequence[LogHead]) -> list[str]:

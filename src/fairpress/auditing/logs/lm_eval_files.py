@@ -69,7 +69,7 @@ def find_samples(model: str, path: str | os.PathLike[str], tasks: Sequence[str] 
     """
     target = Path(path)
     if target.is_dir():
-        found = _in_folder(model, target)
+        by_task = _in_folder(model, target)
     elif target.exists():
         match = _SAMPLES.fullmatch(target.name)
         if match is None and target.suffix.lower() != ".jsonl":
@@ -77,26 +77,26 @@ def find_samples(model: str, path: str | os.PathLike[str], tasks: Sequence[str] 
                 f"{model}: {path} is no file of samples; name a folder or a samples_….jsonl that "
                 "`lm_eval --log_samples` wrote."
             )
-        found = {match["task"] if match else target.stem: [(match["date"] if match else "", target)]}
+        by_task = {match["task"] if match else target.stem: [(match["date"] if match else "", target)]}
     else:
         raise UserError(f"{model}: there is no file or folder {path}.")
-    chosen = [t for t in sorted(found) if not tasks or any(fnmatchcase(t, pattern) for pattern in tasks)]
-    absent = [p for p in tasks if not any(fnmatchcase(t, p) for t in found)]
+    chosen = [t for t in sorted(by_task) if not tasks or any(fnmatchcase(t, pattern) for pattern in tasks)]
+    absent = [p for p in tasks if not any(fnmatchcase(t, p) for t in by_task)]
     if absent:
         raise UserError(
-            f"{model}: {path} has no samples of the task {absent[0]!r}." + did_you_mean(absent[0], found)
+            f"{model}: {path} has no samples of the task {absent[0]!r}." + did_you_mean(absent[0], by_task)
         )
     notes = []
-    several = [t for t in chosen if len(found[t]) > 1]
+    several = [t for t in chosen if len(by_task[t]) > 1]
     if several:
         notes.append(
             f"{model}: several runs in {path}; the newest of each task is read ({listed(several, 5)}: "
-            f"{max(date for date, _ in found[several[0]])})."
+            f"{max(date for date, _ in by_task[several[0]])})."
         )
     results = _ResultFiles()
     files = []
     for task in chosen:
-        date, file = max(found[task])
+        date, file = max(by_task[task])
         files.append(TaskFile(task, str(file), results.of(file, date)))
     return ModelFiles(model, tuple(files), tuple(notes))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairpress.auditing.logs.choices import Choices, chosen_answers
+from fairpress.auditing.logs.choices import NORMALIZED, Choices, chosen_answers
 from fairpress.auditing.logs.item_outcomes import ItemOutcome, class_outcome, log_likelihoods, recorded_values
 from fairpress.auditing.logs.lm_eval_files import ModelFiles, TaskFile
 from fairpress.auditing.logs.lm_eval_metrics import HIGHER, OVER_ALL_ITEMS, PERPLEXITIES
@@ -39,10 +39,14 @@ def judged_by(
             f"{metric} is computed over all items, and the log has no value of it for each; choose another metric."
         )
     outcome = recorded_values(names, values, items, metric, higher=higher)
+    if with_choices and metric in NORMALIZED and outcome.right is None:
+        raise UserError(
+            f"{metric} has other values than 0 and 1, although these are logs of multiple choice; are they damaged?"
+        )
     if not with_choices or outcome.right is None or outcome.rows is not None:
         return outcome
     choices = _choices(files[0].tasks, tables, outcome, metric)
-    if choices is None:
+    if choices is None or len(np.unique(choices.label)) < 2:
         reason = (
             f"The answers are audited as right or wrong: which one a model chose does not follow from the log in the way in "
             f"which {metric} was computed."

@@ -70,7 +70,8 @@ def item_names(table: pa.Table) -> pa.Array:
     """Return the name of each item, ``task/doc_id``."""
     import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(table["task"], table["doc_id"], "/").combine_chunks()
+    names: pa.Array = pc.binary_join_element_wise(table["task"], table["doc_id"], "/").combine_chunks()
+    return names
 
 
 def read_items(

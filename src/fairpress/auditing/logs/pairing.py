@@ -254,6 +254,6 @@ def _refusal(logs: Sequence[ItemLog], problems: Sequence[_Problem], items: _Item
     other = remedy if any(p.column for p in problems) else ""
     described = "; ".join(_listed(p, items) for p in problems)
     return (
-        f"{_of(logs)} cannot be paired: of {items.counts.shape[1]:,} items, {described}. Evaluate all models on the same items, "
-        f"or leave these out with `unpaired='drop'`{other}."
+        f"{_of(logs)} cannot be paired: of {items.counts.shape[1]:,} items, {described}. Evaluate all models on the same "
+        f"items, or leave these out with `unpaired='drop'`{other}."
     )
