@@ -19,6 +19,7 @@ import numpy as np
 from simulated import (
     assurance,
     claims,
+    classes,
     decisions,
     exact_levels,
     family,
@@ -72,6 +73,10 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "releases": (monitoring.releases, 10_000),
     "decisions": (decisions.decisions, 600),
     "relative-margin": (relative_margins.relative_margin, 10_000),
+    "classes-null": (classes.null, 600),
+    "classes-harm": (classes.at_the_margin, 1000),
+    "classes-power": (classes.power, 300),
+    "classes-means": (classes.means, 2000),
 }
 
 

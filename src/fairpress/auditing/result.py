@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fairpress.auditing.class_result import ClassComparison
 from fairpress.core.estimate import Estimate
 
 Verdict = Literal["harm", "void", "loss", "inconclusive", "not_estimable", "no_harm"]
@@ -172,6 +173,7 @@ class GroupComparison:
     """One group under the compressed model and the baseline, on the same rows.
 
     `changes` is compressed − baseline of every rate; `losses` the judged ones, that of the deciding metric first.
+    `class_losses` are those of the recall of every class, where it is judged.
     """
 
     values: Values
@@ -181,6 +183,7 @@ class GroupComparison:
     losses: tuple[Loss, ...]
     flips: Flips
     sentence: str = ""
+    class_losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,7 +309,7 @@ class Comparison:
     `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its numbers, one
     entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless
     runs are stacked. `void` is the reason if the comparison is meaningless; the verdict is then ``void``, or ``harm`` if a
-    harm is demonstrated nevertheless.
+    harm is demonstrated nevertheless. `classes` has the rates of every class, where their recall is judged.
     """
 
     compressed: str
@@ -319,6 +322,7 @@ class Comparison:
     pairs: tuple[PairChange, ...] = ()
     exemplars: Exemplars | None = None
     void: str | None = None
+    classes: ClassComparison | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fairpress.auditing.class_recall import class_of, is_class_metric
 from fairpress.auditing.result import (
     AttributeComparison,
     Comparison,
@@ -20,6 +21,13 @@ from fairpress.auditing.verdicts.wording import deciding_loss, group_name, metri
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
 SHORT_ERROR = {"accuracy": "error", "tpr": "FNR", "fpr": "FPR"}
+
+
+def short_error(metric: str) -> str:
+    """Return the error of a metric for narrow columns: ``FNR``, ``class cat``."""
+    if is_class_metric(metric):
+        return f"class {one}" if (one := class_of(metric)) is not None else "rare classes"
+    return SHORT_ERROR[metric]
 
 
 @dataclass(frozen=True)

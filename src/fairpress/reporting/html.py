@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import claims as claim_text
-from fairpress.reporting import first_screen, formatting, group_rows, recipe_rows, sentences
+from fairpress.reporting import class_rows, first_screen, formatting, group_rows, recipe_rows, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
@@ -169,6 +169,7 @@ def render(
         formatting=formatting,
         first_screen=first_screen,
         group_rows=group_rows,
+        class_rows=class_rows,
         sentences=sentences,
         group_name=group_name,
     )

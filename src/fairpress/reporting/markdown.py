@@ -96,8 +96,9 @@ def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
     for r in rows:
         points = format_points(r.loss.estimate) if r.loss.estimate.estimable else "–"
         yield (
-            f"| {escape(r.title)} | {r.n:,.0f} | {r.error} | {points} | {at_most(r.loss)} | {r.lose:.0f} / {r.gain:.0f} | "
-            f"{group_verdict(r)} |" + (f" {rows_to_decide(r.loss.rows_to_decide)} |" if advice else "")
+            f"| {escape(r.title)} | {r.n:,.0f} | {escape(r.error)} | {points} | {at_most(r.loss)} | "
+            f"{r.lose:.0f} / {r.gain:.0f} | {group_verdict(r)} |"
+            + (f" {rows_to_decide(r.loss.rows_to_decide)} |" if advice else "")
         )
     yield ""
     confidence = f"{100 * audit.confidence:g} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairpress.auditing.class_recall import margin_key
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
 from fairpress.auditing.verdicts.release_gate import DIGITS
 from fairpress.auditing.verdicts.wording import (
@@ -30,7 +31,7 @@ def meaning(comparison: Comparison, audit: Audit) -> str:
     error = metric_name(audit.metrics[0])
     if comparison.verdict in ("harm", "loss"):
         row = worst_row(comparison)
-        error, margin = row.error, margin_text(audit.margins[row.loss.metric])
+        error, margin = row.error, margin_text(audit.margins[margin_key(row.loss.metric)])
     return {
         "harm": f"A rise of the {error} by more than {margin} is demonstrated.",
         "void": "The audit shows nothing about this model.",
@@ -73,6 +74,10 @@ def _open_errors(comparison: Comparison) -> str:
     """Return what the errors that do not decide leave open, as the end of a sentence."""
     uncertain = [b for b in comparison.bounds[1:] if b.upper is not None and not is_cleared(b)]
     texts = [f"{metric_name(b.metric)} (up to {points_up(b.upper or 0.0)} points)" for b in uncertain]
+    if comparison.classes is not None and comparison.classes.cleared < comparison.classes.cells:
+        up = comparison.classes.upper
+        size = "too few rows" if up is None else f"up to {points_up(up.value)} points"
+        texts.append(f"the recall of single classes ({size})")
     return f"; consider what is open in {' and '.join(texts)}" if texts else ""
 
 
@@ -126,9 +131,9 @@ def margins(audit: Audit) -> str:
 
     A signed policy is named with its digest and date.
     """
-    first, *others = audit.metrics
-    texts = {m: margin_text(audit.margins[m]) for m in audit.metrics}
-    reasons = {m: f" ({r})" if (r := audit.margins[m].reason) else "" for m in audit.metrics}
+    first, *others = dict.fromkeys((*audit.metrics, *audit.margins))
+    texts = {m: margin_text(x) for m, x in audit.margins.items()}
+    reasons = {m: f" ({x.reason})" if x.reason else "" for m, x in audit.margins.items()}
     sentence = f"{metric_name(first)} decides, margin {texts[first]}{reasons[first]}"
     different = [
         f"{metric_name(m)} {texts[m]}{reasons[m]}" for m in others if audit.margins[m] != audit.margins[first]
@@ -148,6 +153,7 @@ def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
         audit.confidence,
         [p for a in comparison.attributes for p in a.pools],
         comparison.void,
+        comparison.classes,
     )
 
 
@@ -288,7 +294,10 @@ def count_tested(comparison: Comparison, audit: Audit) -> int:
     """Return the number of losses that are corrected together with those of a comparison, those of pools included."""
     family = audit.comparisons if audit.family == "study" else (comparison,)
     losses = [
-        x for c in family for g in (c.overall, *(g for a in c.attributes for g in a.groups)) for x in g.losses
+        x
+        for c in family
+        for g in (c.overall, *(g for a in c.attributes for g in a.groups))
+        for x in (*g.losses, *g.class_losses)
     ]
     losses += [p.loss for c in family for a in c.attributes for p in a.pools]
     return sum(x.estimate.value is not None for x in losses)

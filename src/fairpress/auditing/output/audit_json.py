@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from fairpress.auditing.output.classes_json import classes_to_dict
 from fairpress.auditing.result import (
     Audit,
     Exemplars,
@@ -83,6 +84,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 ],
                 "pairs": [_pair(p) for p in c.pairs],
                 "exemplars": None if c.exemplars is None else _exemplars(c.exemplars),
+                **({} if c.classes is None else {"classes": classes_to_dict(c.classes)}),
             }
             for c in audit.comparisons
         },
@@ -116,6 +118,7 @@ def _group(group: GroupComparison) -> dict[str, Any]:
         "flips": asdict(group.flips),
         "changes": _estimates(group.changes),
         "losses": [loss_to_dict(x) for x in group.losses],
+        **({"class_losses": [loss_to_dict(x) for x in group.class_losses]} if group.class_losses else {}),
     }
 
 
