@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.class_comparison import with_classes
 from fairpress.auditing.class_recall import RECALL, is_class_metric
 from fairpress.auditing.comparison import CompressionComparison
@@ -28,6 +29,10 @@ from fairpress.core.errors import UserError
 
 def audit_table(table: Any, options: AuditOptions) -> Audit:
     """Audit a table of predictions; `audit.audit` describes tables, options and errors."""
+    if options.outcome is not None:
+        from fairpress.auditing.outcomes.audit_outcome import audit_outcome
+
+        return audit_outcome(open_source(table), options)
     return audit_input(read_table(table, options))
 
 

@@ -157,15 +157,18 @@ class _ClassRates:
         estimator, cells = self.single[index], self.evidence.cells
         if estimator is None:
             return [None] * grouping.size
-        own = estimator.cells.grouping_as(cells, grouping.attribute)
+        groups = estimator.cells.grouping_as(cells, grouping.attribute)
         repeats = self.evidence.repeats
-        rows = per_group(estimator.cells.weight * (estimator.cells.label == index), own.index, own.size)
-        seen = np.bincount(own.index, minlength=own.size) > 0
-        recall, precision = self._recall(estimator, own), self._ratio(estimator, "ppv", own, _UNPREDICTED)
+        rows = per_group(estimator.cells.weight * (estimator.cells.label == index), groups.index, groups.size)
+        seen = np.bincount(groups.index, minlength=groups.size) > 0
+        recall, precision = (
+            self._recall(estimator, groups),
+            self._ratio(estimator, "ppv", groups, _UNPREDICTED),
+        )
         name = cells.classes[index]
         return [
             ClassRates(name, float(rows[g] / repeats), recall[g], precision[g]) if seen[g] else None
-            for g in range(own.size)
+            for g in range(groups.size)
         ]
 
     def _recall(self, estimator: GroupEstimator, grouping: Grouping) -> list[BeforeAfter]:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats
-
 RECALL = "recall"
 """The name by which users ask for the recall of every class."""
 RARE_CLASSES = "recall-of-rare-classes"
@@ -52,7 +50,7 @@ def rows_of_class(metric: str, label: np.ndarray, classes: Sequence[str], rare: 
     return np.asarray(np.isin(label, [classes.index(c) for c in members]))
 
 
-def rare_classes(sizes: Floats, classes: Sequence[str], min_rows: float) -> tuple[str, ...]:
+def rare_classes(sizes: np.ndarray, classes: Sequence[str], min_rows: float) -> tuple[str, ...]:
     """Return the classes that are judged together besides: those with rows, but too few to be assessed even over all groups.
 
     Empty if there are fewer than two, if together they have too few rows, or if no class has enough: together they would

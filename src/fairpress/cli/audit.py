@@ -44,6 +44,7 @@ def audit(
     compressed: Text = "",
     decide: Repeated = (),
     positive: str | None = None,
+    outcome: str | None = None,
     margin: Repeated = (),
     min_rows: Repeated = (),
     confidence: float | None = None,
@@ -97,9 +98,12 @@ def audit(
     positive
         The positive class; by default the one that `predict` recorded, or 1, yes or true. With more than two classes and
         no positive class, only accuracy and flips are audited.
+    outcome
+        What to judge instead of a class: abs_error=age (numeric predictions), score,better=higher (a number per row and
+        model), wer=edits/words (a ratio of sums); see docs/outcomes.md. By default what the table records, else a class.
     margin
         A loss above this is harm: 0.02 or 2pp is two percentage points (the default), '5% of baseline' a share of the
-        baseline's own error; 'error=1pp,fnr=5% of baseline' for each error.
+        baseline's own error; 'error=1pp,fnr=5% of baseline' for each error. With --outcome, a number in its unit.
     min_rows
         Rows that a group needs to be assessed: 200, or 'fnr=100'; by default what the margin asks for.
     confidence
@@ -176,6 +180,7 @@ def audit(
     from fairpress.auditing.cells.open_source import open_source
     from fairpress.auditing.export_cells import export_table
     from fairpress.auditing.options import AuditOptions
+    from fairpress.auditing.outcomes.recorded import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
     from fairpress.auditing.verdicts.policy import policy_of
     from fairpress.reporting import model_outputs
@@ -243,7 +248,10 @@ def audit(
         "subject": subject,
         "correction": correction,
         "label": label,
+        "outcome": outcome if outcome is not None else recorded_outcome(table),
     }
+    if given["outcome"] is not None:
+        _refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
     options = AuditOptions(
         baseline=baseline,
         compressed=names[1:],
@@ -311,6 +319,18 @@ def audit(
         print_written(f"gate failed: {reason}", True)
     passed = not gate or show_gate(report)
     return GATE_FAILED if reasons or not passed else 0
+
+
+def _refuse_with_outcome(outcome: str, given: dict[str, Any]) -> None:
+    """Raise UserError for an option that is about classes."""
+    reasons = {
+        "--export-cells": "cells count classes",
+        "--monitor": "a ledger records losses of correct answers",
+        "--four-fifths": "impact ratios are of selection rates",
+    }
+    for option, reason in reasons.items():
+        if given.get(option) is not None:
+            raise UserError(f"{option} does not go with the outcome {outcome!r}: {reason}. Leave it out.")
 
 
 def _in_options(sentences: Sequence[str]) -> tuple[str, ...]:

@@ -37,15 +37,15 @@ def class_rows(comparison: Comparison) -> list[ClassRow]:
         for loss in group.class_losses:
             if not loss.estimate.estimable:
                 continue
-            found = rates.get((tuple(group.values.items()), class_of(loss.metric) or ""))
+            one = rates.get((tuple(group.values.items()), class_of(loss.metric) or ""))
             rows.append(
                 ClassRow(
                     class_name(loss.metric),
                     short_name(comparison, group.values),
                     group.values,
                     loss,
-                    None if found is None else found.recall,
-                    None if found is None else found.precision,
+                    None if one is None else one.recall,
+                    None if one is None else one.precision,
                 )
             )
     return sorted(rows, key=_rank)

@@ -19,13 +19,15 @@ from fairpress.reporting.formatting import (
     WORD,
     at_most,
     format_change,
+    format_levels,
+    format_loss,
     format_points,
     format_rate,
     group_verdict,
     tone,
     verdict_line,
 )
-from fairpress.reporting.group_rows import SHORT_ERROR, GroupRow, everybody, group_rows, short_error
+from fairpress.reporting.group_rows import SHORT_ERROR, GroupRow, everybody, group_rows
 from fairpress.reporting.sentences import (
     exemplars,
     headline,
@@ -55,6 +57,10 @@ LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
     "one-sided {confidence:g} % bound, which decides"
 )
+_OUTCOME_LEGEND = (
+    "{unit}: {rise} of the {name} [{confidence:g} % confidence interval], + is worse; at most: the one-sided "
+    "{confidence:g} % bound, which decides"
+)
 _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
@@ -83,7 +89,7 @@ def render(audit: Audit) -> Iterator[RenderableType]:
     compared = f"; {margins(audit)}" if audit.comparisons else ""
     yield Text(f"{size}{compared}; {100 * audit.confidence:g} % confidence", style="dim")
     if audit.comparisons:
-        yield Text(LEGEND.format(confidence=100 * audit.confidence), style="dim")
+        yield Text(_legend(audit), style="dim")
     if audit.positive is not None:
         yield Text(
             clean(positive(audit)),
@@ -100,6 +106,16 @@ def render(audit: Audit) -> Iterator[RenderableType]:
         yield Text("")
     for note in audit.notes:
         yield Text(clean(f"* {note}"), style="dim")
+
+
+def _legend(audit: Audit) -> str:
+    if audit.outcome is None:
+        return LEGEND.format(confidence=100 * audit.confidence)
+    m = audit.measure(audit.metrics[0])
+    legend = _OUTCOME_LEGEND.format(
+        unit=m.unit or "loss", rise=m.rise, name=m.name, confidence=100 * audit.confidence
+    )
+    return f"{clean(audit.outcome.title)}\n{clean(legend)}"
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
@@ -129,16 +145,19 @@ class _GroupTable:
         from rich.text import Text
 
         metrics = {row.loss.metric for row in self.rows}
-        one = next(iter(metrics))
-        one_error = (
-            "points" if len(metrics) > 1 else f"{_RATE_NAME.get(one) or clean(short_error(one))}: points"
+        first = self.rows[0].loss.measure
+        classes = self.rows[0].loss.outcome_measure is None
+        unit = first.unit or "loss"
+        error = (
+            _RATE_NAME.get(next(iter(metrics)), first.short) if classes and len(metrics) == 1 else first.short
         )
+        one_error = clean(f"{error}: {unit}" if len(metrics) == 1 and error != unit else unit)
         head = [
             "n",
             *([] if len(metrics) == 1 else ["decided by"]),
             one_error,
             "at most",
-            "of 1,000 lose/gain",
+            "of 1,000 lose/gain" if classes else "before → after",
         ]
         cells = [self._cells(row, by_row=len(metrics) > 1) for row in self.rows]
         verdicts = [group_verdict(row) for row in self.rows]
@@ -174,10 +193,10 @@ class _GroupTable:
         assessed = row.loss.estimate.estimable and row.verdict != "not_estimable"
         return [
             f"{row.n:,.0f}",
-            *([clean(short_error(row.loss.metric))] if by_row else []),
-            format_points(row.loss.estimate) if assessed else "–",
+            *([clean(row.loss.measure.short)] if by_row else []),
+            format_loss(row.loss) if assessed else "–",
             at_most(row.loss) if assessed else "–",
-            f"{row.lose:.0f}/{row.gain:.0f}",
+            f"{row.lose:.0f}/{row.gain:.0f}" if row.loss.outcome_measure is None else format_levels(row.loss),
         ]
 
 
