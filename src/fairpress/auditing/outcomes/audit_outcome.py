@@ -73,7 +73,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     )
     return Audit(
         rows=table.rows,
-        subjects=None if evidence.unit is None else len(np.unique(evidence.unit)),
+        subjects=evidence.people if evidence.unit is not None else None,
         seeds=None,
         baseline=baseline,
         margin=rules.margins[metric].value,
@@ -180,7 +180,7 @@ def _notes(
         yield f"Rows are weighted by {options.weight!r}, scaled to a mean of one; every n is a weighted number of rows."
     if evidence.unit is not None:
         yield (
-            f"{table.rows:,} rows belong to {len(np.unique(evidence.unit)):,} people ({options.subject!r}), the unit of "
+            f"{table.rows:,} rows belong to {evidence.people:,} people ({options.subject!r}), the unit of "
             "every interval."
         )
     if comparisons:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,14 +41,25 @@ class OutcomeEvidence:
     row_values: RowValues
     measures: Mapping[str, Measure]
     linear: bool
+    _results: dict[tuple[object, ...], tuple[Grouping, SkewedEstimate]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def level(self, model: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return the level of each group under one model."""
-        return self._mean(self.row_values.values(model, metric, grouping), grouping)
+        key = (model, metric, id(grouping))
+        if key not in self._results:  # the grouping is kept, so that no other has its id
+            values = self.row_values.values(model, metric, grouping)
+            self._results[key] = (grouping, self._mean(values, grouping))
+        return self._results[key][1]
 
     def loss(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return the paired loss of each group: positive is worse."""
-        return self._mean(self._losses(model, baseline, metric, grouping), grouping)
+        key = (model, baseline, metric, id(grouping))
+        if key not in self._results:
+            losses = self._losses(model, baseline, metric, grouping)
+            self._results[key] = (grouping, self._mean(losses, grouping))
+        return self._results[key][1]
 
     def beyond(
         self, model: str, baseline: str, metric: str, grouping: Grouping, share: float
@@ -92,7 +103,7 @@ class OutcomeEvidence:
 
     def units(self, metric: str, grouping: Grouping, baseline: str) -> Floats:
         """Return the effective number of units of each group that a metric has; no model influences it."""
-        return self._sums(self.row_values.values(baseline, metric, grouping), grouping).sizes
+        return self.level(baseline, metric, grouping).effective_n
 
     def rows(self, grouping: Grouping) -> Floats:
         """Return the (weighted) rows of each group."""
@@ -105,7 +116,7 @@ class OutcomeEvidence:
     def gap(self, model: str, metric: str, grouping: Grouping, alpha: float) -> Bounds:
         """Return bounds of the largest minus the smallest level (`range_bounds`)."""
         x = self.level(model, metric, grouping)
-        return range_bounds(x[x.estimable], alpha, self._shared(metric, model, grouping))
+        return range_bounds(x[x.estimable], alpha, self._shared(grouping))
 
     def gap_change(
         self, model: str, baseline: str, metric: str, grouping: Grouping, alpha: float
@@ -121,7 +132,7 @@ class OutcomeEvidence:
         if keep.sum() < 2:
             return None
         triple = (before[keep], after[keep], change[keep])
-        shared, level = self._shared(metric, model, grouping), selection_level(alpha)
+        shared, level = self._shared(grouping), selection_level(alpha)
         low, high = maximum_change_bounds(
             pair_differences([triple[1]], level, shared),
             pair_differences([triple[0]], level, shared),
@@ -135,6 +146,11 @@ class OutcomeEvidence:
         """The person of each row; None where rows are the unit."""
         return self.table.cells.keys.get("subject")
 
+    @property
+    def people(self) -> int:
+        """The number of people, or of rows where these are the unit."""
+        return self.table.rows if self.unit is None else len(np.unique(self.unit))
+
     def _losses(self, model: str, baseline: str, metric: str, grouping: Grouping) -> Floats:
         before, after = (self.row_values.values(m, metric, grouping) for m in (baseline, model))
         return before - after if self.measures[metric].higher_is_better else after - before
@@ -145,8 +161,6 @@ class OutcomeEvidence:
     def _mean(self, values: Floats, grouping: Grouping) -> SkewedEstimate:
         return mean_of_units(self._sums(values, grouping))
 
-    def _shared(self, metric: str, model: str, grouping: Grouping) -> bool:
-        return (
-            self.unit is not None
-            and self._sums(self.row_values.values(model, metric, grouping), grouping).shared
-        )
+    def _shared(self, grouping: Grouping) -> bool:
+        """Return whether some person has rows in several groups, so that these are not independent."""
+        return self.unit is not None and self._sums(self.table.cells.rows, grouping).shared

@@ -15,7 +15,7 @@ def ratio_values(
     Its weighted mean in a group is R, and the variance of that mean is the linearised variance of the ratio (Cochran 1977,
     *Sampling Techniques*, 6.13). NaN for rows in no group, and in groups whose denominators sum to 0.
     """
-    inside = index >= 0
+    inside = slice(None) if index.min(initial=0) >= 0 else np.flatnonzero(index >= 0)
     g, w = index[inside], weight[inside]
     a, b, n = (
         np.bincount(g, weights=x, minlength=groups)
@@ -23,7 +23,7 @@ def ratio_values(
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, mean = np.where(b > 0, a / np.where(b > 0, b, 1.0), np.nan), b / n
-        values = ratio[g] + (numerator[inside] - ratio[g] * denominator[inside]) / mean[g]
+        values = ratio[g] + numerator[inside] / mean[g] - (ratio / mean)[g] * denominator[inside]
     out = np.full(len(index), np.nan)
     out[inside] = values
     return out

@@ -16,6 +16,7 @@ from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.t_estimate import Floats
 
 _NO_LIMITS = (-np.inf, np.inf)
+_DENSE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class UnitSums:
     @property
     def shared(self) -> bool:
         """Whether some unit is in several groups, so that the groups are not independent."""
-        return len(np.unique(self.unit)) < len(self.unit)
+        return bool((np.bincount(self.unit) > 1).any()) if len(self.unit) else False
 
 
 def unit_sums(
@@ -71,8 +72,14 @@ def unit_sums(
     total = w * values[inside]
     if unit is None:
         return UnitSums(total, w, group, np.flatnonzero(inside), groups)
-    keys, entry = np.unique(unit[inside].astype(np.int64) * groups + group, return_inverse=True)
-    totals, weights = (_sums_by(entry, x, len(keys)) for x in (total, w))
+    entry = unit[inside].astype(np.int64) * groups + group
+    size = (int(unit.max(initial=0)) + 1) * groups
+    if size <= 4 * len(entry) + _DENSE:  # a dense table is faster than sorting
+        keys = np.flatnonzero(np.bincount(entry, minlength=size))
+        totals, weights = (_sums_by(entry, x, size)[keys] for x in (total, w))
+    else:
+        keys, entry = np.unique(entry, return_inverse=True)
+        totals, weights = (_sums_by(entry, x, len(keys)) for x in (total, w))
     return UnitSums(totals, weights, keys % groups, keys // groups, groups)
 
 
@@ -151,10 +158,11 @@ def _sums_by(index: np.ndarray, x: Floats, size: int) -> Floats:
 
 def _moments(s: UnitSums, z: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return Σz², Σz³, the number of units and the degrees of freedom of each group."""
-    w2, w4 = s.per_group(s.weight**2), s.per_group(s.weight**4)
+    squares = s.weight**2
+    w2, w4 = s.per_group(squares), s.per_group(squares**2)
     units = s.per_group((s.weight > 0).astype(float))
     df = np.maximum(w2**2 / np.where(w4 > 0, w4, 1.0) - 1, 1.0)
-    return s.per_group(z**2), s.per_group(z**3), units, df
+    return s.per_group(z * z), s.per_group(z * z * z), units, df
 
 
 def _without(s: UnitSums, total: Floats, weight: Floats, mean: Floats, power: int) -> Floats:

@@ -1,0 +1,158 @@
+"""Outcomes that are numbers or ratios of sums: verdicts where the truth is exactly the margin, and their power.
+
+Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is 1 standard deviation
+of nothing: bounds move with the values, so that the loss is set to its true mean and the margin to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from simulated.found import Found, Rng, found
+
+from fairpress.auditing.statistics.linear_values import ratio_values
+from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
+from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
+from fairpress.auditing.verdicts.multiplicity import holm
+
+LEVEL, GROUPS = 0.05, 20
+ROWS = (30, 100, 300, 1000, 3000)
+UNITS = (20, 30, 50, 100, 200)
+MAX_VALUES = 12_000_000
+Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
+
+
+def _log_normal(rng: Rng, shape: tuple[int, int], sigma: float = 1.0) -> np.ndarray:
+    return np.exp(sigma * rng.standard_normal(shape))
+
+
+def _errors(rng: Rng, shape: tuple[int, int]) -> np.ndarray:
+    """Return |error after| − |error before| of predictions whose errors are log-normal in size, and keep it mostly."""
+    size, noise = _log_normal(rng, shape), rng.standard_normal((2, *shape))
+    return np.asarray(np.abs(size * (noise[0] + 0.3 * noise[1])) - np.abs(size * noise[0]))
+
+
+ERRORS: dict[str, Draw] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "t with 3 df": lambda rng, shape: rng.standard_t(3, shape),
+    "two log-normal errors": lambda rng, shape: _log_normal(rng, shape) - _log_normal(rng, shape),
+    "log-normal errors that change little": _errors,
+}
+"""Differences between the errors of two models."""
+LOSSES: dict[str, Draw] = {
+    "loss log-normal, σ ½": lambda rng, shape: _log_normal(rng, shape, 0.5),
+    "loss exponential": lambda rng, shape: rng.exponential(size=shape),
+    "loss log-normal, σ 1": _log_normal,
+    "gain log-normal, σ 1": lambda rng, shape: -_log_normal(rng, shape),
+}
+"""Losses that are themselves skewed: hardly anybody loses much, and nobody gains."""
+
+
+def number_levels(rng: Rng, size: int) -> Iterator[Found]:
+    """Rows are units; each sample's true loss is exactly the margin."""
+    for skewed, draws in ((False, ERRORS), (True, LOSSES)):
+        for name, draw in draws.items():
+            truth = float(np.mean([draw(rng, (1, 2_000_000)).mean() for _ in range(5)]))
+            for n in ROWS:
+                samples = min(size, MAX_VALUES // n)
+                values = draw(rng, (samples, n)).ravel()
+                x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
+                asked = (0.06 if skewed else LEVEL + 0.01) if n >= 100 or not skewed else None
+                yield from _levels(x, truth, f"{n:,} rows, {name}", asked)
+
+
+def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
+    """People with 1 to 50 rows each, whose loss is log-normal over people, with t₃ errors of rows; half of it shared."""
+    for units in UNITS:
+        samples = min(size, MAX_VALUES // (26 * units))
+        counts = rng.integers(1, 51, samples * units)
+        person = np.repeat(np.arange(samples * units), counts)
+        effect = np.exp(0.5 * rng.standard_normal(samples * units))
+        values = effect[person] + rng.standard_t(3, person.size)
+        index = person // units
+        x = mean_of_units(unit_sums(values, index, samples, np.ones(values.size), person))
+        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", 0.06)
+
+
+def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
+    """Edits over words: speakers of log-normal skill, whose utterances are the longer the better they are recognized."""
+    for units in UNITS:
+        samples = min(size, MAX_VALUES // (20 * units))
+        e0, e1, words, person = utterances(rng, samples * units)
+        truth = _ratio_truth(rng)
+        index, ones = person // units, np.ones(person.size)
+        before, after = (ratio_values(e, words, index, samples, ones) for e in (e0, e1))
+        x = mean_of_units(unit_sums(after - before, index, samples, ones, person))
+        yield from _levels(
+            x, truth, f"{units} speakers with 1 to 30 utterances", 0.065 if units < 30 else 0.06
+        )
+
+
+def utterances(rng: Rng, speakers: int) -> tuple[np.ndarray, ...]:
+    """Return edits before and after, words, and the speaker of each utterance."""
+    person = np.repeat(np.arange(speakers), rng.integers(1, 31, speakers))
+    skill = np.exp(0.5 * rng.standard_normal(speakers))[person]
+    words = 1.0 + rng.poisson(12 / np.sqrt(skill))
+    p = np.clip(0.08 * skill, 0, 0.5)
+    before = rng.binomial(words.astype(int), p)
+    added = rng.binomial(words.astype(int), 0.1 * p) - rng.binomial(before, 0.05)
+    return before.astype(float), before + added.astype(float), words, person
+
+
+def _ratio_truth(rng: Rng) -> float:
+    e0, e1, words, _ = utterances(rng, 100_000)
+    return float((e1 - e0).sum() / words.sum())
+
+
+def number_families(rng: Rng, size: int) -> Iterator[Found]:
+    """Twenty groups of 30 to 3,000 rows that all lose exactly the margin, with Holm's correction; and excess losses of 0."""
+    rows = np.geomspace(30, 3000, GROUPS).astype(int)
+    group = np.repeat(np.arange(GROUPS), rows)
+    for name, draw in (ERRORS | LOSSES).items():
+        truth = float(draw(rng, (1, 10_000_000)).mean())
+        harm, uneven, cleared = [], [], []
+        for _ in range(size):
+            values = draw(rng, (1, group.size))[0]
+            sums = unit_sums(values, group, GROUPS, np.ones(group.size), None)
+            x = mean_of_units(sums)
+            harm.append(bool((holm(x.p_above(truth)) < LEVEL).any()))
+            uneven.append(bool((holm(excess_of_units(sums).p_above(0.0)) < LEVEL).any()))
+            cleared.append(bool((x.upper(1 - LEVEL) < truth).all()))
+        setting = f"{GROUPS} groups of 30 to 3,000 rows, {name}"
+        yield found(
+            "some `harm` where all groups lose exactly the margin", setting, harm, LEVEL + 0.01, False
+        )
+        yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL + 0.01, False)
+        yield found("all groups `no_harm` where all lose exactly the margin", setting, cleared, LEVEL, False)
+
+
+def number_power(rng: Rng, size: int) -> Iterator[Found]:
+    """How often `no_harm` is said where nothing changed, at a margin of a fraction of the differences' deviation."""
+    for name, draw in ERRORS.items():
+        sample = draw(rng, (1, 10_000_000))
+        deviation, mean = float(sample.std()), float(sample.mean())
+        for fraction in (0.1, 0.2, 0.5):
+            n = int(np.ceil((1.6449 + 1.2816) ** 2 / fraction**2))
+            samples = min(size, MAX_VALUES // n)
+            values = draw(rng, (samples, n)).ravel() - mean
+            x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
+            hits = x.upper(1 - LEVEL) < fraction * deviation
+            setting = f"{name}, margin {fraction} of the deviation, {n:,} rows, for 90 % with a normal mean"
+            yield found("`no_harm` where nothing changed", setting, hits)
+
+
+def _levels(x: SkewedEstimate, truth: float, setting: str, asked: float | None) -> Iterator[Found]:
+    yield found(
+        "`no_harm` at a loss of exactly the margin", setting, x.upper(1 - LEVEL) < truth, asked, False
+    )
+    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, asked, False)
+    corrected = x.p_above(truth) < LEVEL / GROUPS
+    bound = None if asked is None else 2 * LEVEL / GROUPS
+    yield found(f"… at the level .05/{GROUPS}", setting, corrected, bound, False)
+    low, high = x.interval(1 - LEVEL)
+    yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93 if asked else None)
+
+
+def _index(samples: int, n: int) -> np.ndarray:
+    return np.repeat(np.arange(samples), n)
