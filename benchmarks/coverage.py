@@ -19,6 +19,7 @@ import numpy as np
 from simulated import (
     assurance,
     claims,
+    classes,
     decisions,
     exact_levels,
     family,
@@ -83,6 +84,10 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "number-families": (numbers.number_families, 2000),
     "number-power": (numbers.number_power, 10_000),
     "counterfactual-pairs": (matched.counterfactual_pairs, 600),
+    "classes-null": (classes.null, 600),
+    "classes-harm": (classes.at_the_margin, 1000),
+    "classes-power": (classes.power, 300),
+    "classes-means": (classes.means, 2000),
 }
 
 

@@ -79,7 +79,7 @@ def test_keys_are_the_columns_that_identify_repeated_rows():
         ({"missing": "drop"}, "`missing=` must be group or refuse"),
         ({"correction": "none"}, f"one of {', '.join(CORRECTIONS)}"),
         ({"family": "all"}, "artifact or study"),
-        ({"metrics": ["f1"]}, "accuracy, tpr and fpr, not f1"),
+        ({"metrics": ["f1"]}, "accuracy, tpr, fpr and recall, not f1"),
         ({"metrics": []}, "an empty list"),
     ],
 )

@@ -58,7 +58,7 @@ def audit(
         The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
         true or positive, else the last of two in alphabetical order, which a note then reports. Where predictions come from
         scores, alphabetical order is not enough and the class must be named. With more than two classes and no positive
-        class, only accuracy and flips are audited.
+        class, only accuracy and flips are audited (and the recall of every class, see `metrics`).
     decide
         Model → ``column>=number``, for models whose prediction is a threshold on a numeric score.
     outcome
@@ -76,7 +76,8 @@ def audit(
         The error whose rise decides, declared before looking: ``"error"`` (the error rate), ``"fnr"`` or ``"fpr"``. The
         others are shown with their bounds and can only make a verdict worse.
     metrics
-        The metrics whose losses are judged: accuracy, tpr, fpr; all three by default.
+        The metrics whose losses are judged: accuracy, tpr, fpr; all three by default. ``["accuracy", "recall"]`` also judges
+        the recall of every class in every group, for labels with more than two classes.
     weight
         Column of row weights; they are scaled to a mean of one, and every n is weighted.
     subject

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.open_source import open_source
+from fairpress.auditing.class_comparison import with_classes
+from fairpress.auditing.class_recall import RECALL, is_class_metric
 from fairpress.auditing.comparison import CompressionComparison
 from fairpress.auditing.flip_comparisons import with_flips
 from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
@@ -20,7 +23,7 @@ from fairpress.auditing.model_rates import ModelRates
 from fairpress.auditing.notes import ONE_LOOK, notes
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
-from fairpress.auditing.result import Audit, Comparison
+from fairpress.auditing.result import Audit, Comparison, Margin
 from fairpress.auditing.table_metadata import recorded_options, with_recorded_sentences
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
@@ -43,13 +46,16 @@ def audit_table(table: Any, options: AuditOptions) -> Audit:
 def audit_input(data: AuditInput) -> Audit:
     """Audit what was read from a table. Raises UserError for options that do not suit it."""
     options, cells = data.options, data.table.cells
-    evidence = (
-        GroupEstimator(cells) if options.seed_column is None else SeedGroupEstimator(cells, data.table.name)
-    )
+    evidence = _evidence(data, cells)
     scored = score_pairs(data.scores, cells, data.baseline, data.table.name)
     rules = judging_rules(
         options, data.metrics, lambda metric: baseline_error(evidence, data.baseline, metric)
     )
+    if options.judges_classes:
+        margin, min_rows = class_margin(options, lambda: baseline_error(evidence, data.baseline, "accuracy"))
+        rules, rare = with_classes(rules, evidence, margin, min_rows)
+        cells = replace(cells, rare_classes=rare)
+        evidence = _evidence(data, cells)
     rates = ModelRates(
         evidence, cells, data.attributes, options.confidence, scored.sides, data.runs, rules.overall_margin
     )
@@ -81,8 +87,8 @@ def audit_input(data: AuditInput) -> Audit:
         family=options.family,
         attributes=tuple(map(str, data.attributes)),
         metrics=rules.metrics,
-        margins=rules.margins,
-        min_rows=rules.min_rows,
+        margins={m: x for m, x in rules.margins.items() if not is_class_metric(m)},
+        min_rows={m: n for m, n in rules.min_rows.items() if not is_class_metric(m)},
         models=tuple(models),
         fairness=tuple(f for name in data.models for f in rates.fairness(name)),
         comparisons=comparisons,
@@ -97,6 +103,23 @@ def audit_input(data: AuditInput) -> Audit:
         provenance=data.provenance,
         policy=None if options.policy is None else options.policy.record(),
     )
+
+
+def _evidence(data: AuditInput, cells: Cells) -> GroupEstimator:
+    if data.options.seed_column is None:
+        return GroupEstimator(cells)
+    return SeedGroupEstimator(cells, data.table.name)
+
+
+def class_margin(options: AuditOptions, error: Callable[[], float]) -> tuple[Margin, int]:
+    """Return the margin of the recall of every class, and the rows of a class that a group needs to be assessed.
+
+    A relative margin needs as many rows as an absolute one of that share of `error`, the baseline's error rate.
+    """
+    margin = options.margin.get(RECALL, options.margin[DEFAULT])
+    absolute = margin.value * error() if margin.relative else margin.value
+    rows = options.min_rows.get(RECALL, options.min_rows.get(DEFAULT))
+    return margin, rows or min_rows_for(absolute, options.confidence)
 
 
 def is_open(comparison: Comparison) -> bool:
@@ -134,7 +157,8 @@ def judging_rules(
             f"or {remedy}."
         )
     ordered = (deciding, *(m for m in metrics if m != deciding))
-    margins = by_metric(options.margin, ordered)
+    given = {e: x for e, x in options.margin.items() if e != RECALL or not options.judges_classes}
+    margins = by_metric(given, ordered)
     absolute = {m: x.value * error_of(m) if x.relative else x.value for m, x in margins.items()}
     chosen = {m: options.min_rows.get(e, options.min_rows.get(DEFAULT)) for e, m in HARMS.items()}
     min_rows = {m: chosen[m] or min_rows_for(absolute[m], options.confidence) for m in ordered}

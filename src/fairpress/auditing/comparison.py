@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
+from fairpress.auditing.class_comparison import class_comparison
 from fairpress.auditing.group_pairs import GroupPair, pair_change
 from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
 from fairpress.auditing.inference.exemplars import exemplars
@@ -17,7 +18,12 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.rows_to_decide import rows_to_decide
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
-from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
+from fairpress.auditing.inference.to_estimates import (
+    UNDEFINED_REASONS,
+    gap_estimate,
+    to_estimates,
+    undefined_reason,
+)
 from fairpress.auditing.judging import JudgedFamily, JudgingRules, judge_family
 from fairpress.auditing.loss_bounds import loss_bounds
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
@@ -116,11 +122,19 @@ class CompressionComparison:
         bounds = loss_bounds(self.cells, self.baseline, family, name, self.rules, overall, attributes)
         if void is not None:  # nobody is cleared by models that have nothing to lose
             bounds = tuple(replace(b, cleared=0.0) for b in bounds)
+        classes = (
+            class_comparison(self.evidence, self.baseline, name, self.by, self.rules, family)
+            if self.rules.classes
+            else None
+        )
         return Comparison(
             name,
             verdict,
-            disparate([p for key, p in family.excess_adjusted.items() if key[0] == name], self.confidence),
-            headline(verdict, groups, bounds, self.confidence, pools, void),
+            disparate(
+                [p for key, p in family.excess_adjusted.items() if key[0] == name and key[2] in self.metrics],
+                self.confidence,
+            ),
+            headline(verdict, groups, bounds, self.confidence, pools, void, classes),
             overall,
             attributes,
             bounds,
@@ -138,6 +152,7 @@ class CompressionComparison:
             if isinstance(self.evidence, SeedGroupEstimator)
             else None,
             void,
+            classes=classes,
         )
 
     def _void(self, name: str) -> str | None:
@@ -163,9 +178,9 @@ class CompressionComparison:
             r: to_estimates(x, self.confidence, UNDEFINED_REASONS[r], x.p_two_sided())
             for r, x in changes.items()
         } | self._other_changes(name, grouping)
-        losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
+        losses = {m: self._losses((name, attribute, m), family) for m in self.rules.tested}
         flips = self._flips(name, grouping)
-        keys = [(name, attribute, m) for m in self.metrics]
+        keys = [(name, attribute, m) for m in self.rules.tested]
         verdicts = group_verdicts(
             [family.judged[key].verdict for key in keys],
             [family.tested[key].loss.value for key in keys],
@@ -180,6 +195,7 @@ class CompressionComparison:
                 losses=tuple(losses[m][g] for m in self.metrics),
                 flips=flips[g],
                 sentence=verdict_sentence(group, flips[g]),
+                class_losses=tuple(losses[m][g] for m in self.rules.classes),
             )
             for g, group in enumerate(values)
         ]
@@ -201,7 +217,7 @@ class CompressionComparison:
         self, name: str, attribute: Attribute, values: Sequence[Values], family: JudgedFamily
     ) -> Iterator[Pool]:
         """Yield the groups that are judged together in a metric."""
-        for metric in self.metrics:
+        for metric in self.rules.tested:
             key = (name, attribute, metric)
             if key in family.pools:
                 loss = _loss(metric, family.pools[key], family.judged_pools[key], self.confidence)[0]
@@ -308,7 +324,7 @@ class CompressionComparison:
             excesses = to_estimates(
                 excess,
                 self.confidence,
-                UNDEFINED_REASONS[metric],
+                undefined_reason(metric),
                 excess.p_above(0.0),
                 family.excess_adjusted[key],
             )
@@ -320,7 +336,7 @@ def _loss(metric: str, tested: Tested, judged: Verdicts, confidence: float) -> l
     estimates = to_estimates(
         tested.loss,
         confidence,
-        UNDEFINED_REASONS[metric],
+        undefined_reason(metric),
         judged.p_loss,
         judged.p_loss_adjusted,
         (tested.low, tested.high),
@@ -341,8 +357,16 @@ def _loss(metric: str, tested: Tested, judged: Verdicts, confidence: float) -> l
 
 def _void_group(group: GroupComparison) -> GroupComparison:
     """Return a group of a void comparison, with "void" instead of "no harm": it had nothing to lose."""
-    losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
-    return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
+
+    def void(losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        return tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in losses)
+
+    return replace(
+        group,
+        losses=void(group.losses),
+        class_losses=void(group.class_losses),
+        verdict="void" if group.verdict == "no_harm" else group.verdict,
+    )
 
 
 def _void_attribute(attribute: AttributeComparison) -> AttributeComparison:

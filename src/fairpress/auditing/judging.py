@@ -9,13 +9,14 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
+from fairpress.auditing.class_recall import is_class_metric
 from fairpress.auditing.inference.denominators import denominator_sizes
 from fairpress.auditing.inference.flip_strata import POOL, Key, PoolKey, loss_p_adjusted, loss_p_values
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.relative_margins import with_relative_margin
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
-from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.metrics.rates import loss_sign
 from fairpress.auditing.result import Margin, SeedNoise
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
@@ -39,6 +40,8 @@ class JudgingRules:
         As in `result.Audit`.
     overall_margin
         The margin of the deciding metric among all people, as a share of them.
+    classes
+        The recalls of classes that are judged besides (`class_recall`); they can only make a verdict worse.
     """
 
     metrics: tuple[str, ...]
@@ -48,6 +51,12 @@ class JudgingRules:
     correction: str = "westfall-young"
     family: str = "artifact"
     overall_margin: float = 0.02
+    classes: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """All metrics that are tested together."""
+        return (*self.metrics, *self.classes)
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,15 @@ def eligibility_of(
     evidence: GroupEstimator, attributes: Sequence[Attribute], rules: JudgingRules
 ) -> dict[tuple[Attribute, str], Eligibility]:
     """Return which groups are assessed, by attribute and metric. Predictions are not read."""
-    return {
-        (attribute, metric): eligible(
-            denominator_sizes(evidence, metric, evidence.cells.grouping(attribute)), rules.min_rows[metric]
-        )
-        for attribute in (OVERALL, *attributes)
-        for metric in rules.metrics
-    }
+    out = {}
+    for attribute in (OVERALL, *attributes):
+        for metric in rules.tested:
+            sizes = denominator_sizes(evidence, metric, evidence.cells.grouping(attribute))
+            selection = eligible(sizes, rules.min_rows[metric])
+            if is_class_metric(metric) and not selection.assessed.any():
+                selection = replace(selection, pool=())  # all its groups together are everybody
+            out[attribute, metric] = selection
+    return out
 
 
 def judge_family(
@@ -114,17 +125,24 @@ def judge_family(
         if attribute != OVERALL:
             excess[name, attribute, metric] = evidence.excess(*query)
         if isinstance(evidence, SeedGroupEstimator):
-            seeds[name, attribute, metric] = evidence.per_seed(*query) * LOSS_SIGN[metric]
+            seeds[name, attribute, metric] = evidence.per_seed(*query) * loss_sign(metric)
     adjust = CORRECTIONS[rules.correction]
     exact: dict[Key | PoolKey, Floats] | None = None
     if is_exact(evidence, rules):
         pools = {(name, a, m): x.pool for name in names for (a, m), x in eligibility.items() if x.pool}
-        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics, pools)
+        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.tested, pools)
         exact = loss_p_adjusted(*hypotheses)
         for key, p in loss_p_values(*hypotheses).items():
             everything[key] = replace(everything[key], p_loss=p)
     judged = judge(everything, rules.confidence, adjust, exact)
     keys = _keys(names, eligibility)
+    excess_adjusted: dict[Key, Floats] = {}
+    for metrics in (
+        rules.metrics,
+        rules.classes,
+    ):  # whether groups lose unevenly is about the judged errors alone
+        part = {key: x for key, x in excess.items() if key[2] in metrics}
+        excess_adjusted |= judge_excess(part, rules.confidence, adjust)[1]
     pool_keys = [key for key in keys if (*key, POOL) in everything]
     return JudgedFamily(
         exact is not None,
@@ -134,7 +152,7 @@ def judge_family(
         {key: everything[(*key, POOL)] for key in pool_keys},
         {key: judged[(*key, POOL)] for key in pool_keys},
         excess,
-        judge_excess(excess, rules.confidence, adjust)[1],
+        excess_adjusted,
         seed_noise(seeds, rules.confidence, adjust),
     )
 
@@ -167,7 +185,7 @@ def _test(
         enough = eligibility[key[1], metric].assessed
         if len(key) == 4:
             loss, share, enough = loss[-1:], share[-1:], np.ones(1, bool)
-        losses.append(loss if LOSS_SIGN[metric] > 0 else -loss)
+        losses.append(loss if loss_sign(metric) > 0 else -loss)
         shares.append(share)
         margins.append(np.full(len(share), rules.margins[metric].value))
         assessed.append(enough)

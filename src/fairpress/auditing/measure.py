@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fairpress.auditing.class_recall import RECALL, class_of, is_class_metric
+
 MARGIN_STEPS = 20
 """A value is written in steps of at most this part of the margin: 0.1 points at a margin of 2 points."""
 DIGITS, MAX_DECIMALS = 4, 8
@@ -113,3 +115,17 @@ CLASS_MEASURES = {
     "fpr": Measure("false positive rate", "FPR", **_POINTS),  # type: ignore[arg-type]
 }
 """Judged metric of classes → the error whose rise is its loss."""
+
+
+def measure_of(metric: str) -> Measure:
+    """Return the measure of a judged metric of classes, the recall of a single class included.
+
+    Raises ``KeyError`` for another metric.
+    """
+    if metric == RECALL:
+        return Measure("error rate of each class", "class", **_POINTS)  # type: ignore[arg-type]
+    if is_class_metric(metric):
+        one = class_of(metric)
+        name = "error rate of the rare classes together" if one is None else f"error rate of class {one}"
+        return Measure(name, "rare classes" if one is None else f"class {one}", **_POINTS)  # type: ignore[arg-type]
+    return CLASS_MEASURES[metric]

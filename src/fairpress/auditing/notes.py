@@ -13,7 +13,7 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator, per_gro
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.statistics.two_way import ENOUGH_SEEDS
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.verdicts.wording import group_name, name_groups
 from fairpress.core.attribute import Attribute
 
 MAX_NAMES = 5
@@ -46,8 +46,12 @@ def notes(
             f"rates compare {cells.positive!r} with all other classes; accuracy and flips use all classes."
             if cells.positive is not None
             else "only accuracy and flips are audited, because no positive class was named."
+            if not options.judges_classes
+            else "accuracy, flips and the recall of every class are audited."
         )
         yield f"The label has {len(cells.classes)} classes; {rest}"
+        if options.judges_classes:
+            yield from _classes(cells)
     if options.weight is not None:
         yield f"Rows are weighted by {options.weight!r}, scaled to a mean of one; every n is a weighted number of rows."
     if options.subject is not None:
@@ -74,6 +78,19 @@ def notes(
     if cells.positive is not None:
         yield from _groups_left_out(cells, by)
     yield from scores
+
+
+def _classes(cells: Cells) -> Iterator[str]:
+    """Name the classes that nobody has, and those that are judged together because they are rare."""
+    unlabelled = sorted(set(range(len(cells.classes))) - set(np.unique(cells.label).tolist()))
+    if unlabelled:
+        names = name_groups([cells.classes[c] for c in unlabelled])
+        yield f"Predicted, but never the label, and therefore without a recall: {names}."
+    if cells.rare_classes:
+        yield (
+            "Too few rows to be assessed even over all people, therefore also judged together: "
+            f"{name_groups(cells.rare_classes)}. A rare class can lose without moving all of them."
+        )
 
 
 def _missing_values(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:

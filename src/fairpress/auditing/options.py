@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from fairpress.auditing.class_recall import RECALL
 from fairpress.auditing.outcome import OutcomeRequest, outcome_request
 from fairpress.auditing.verdicts.margins import DEFAULT_MARGIN, HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
@@ -57,10 +58,10 @@ def _attributes(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
 
 def _judged_metrics(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
     names = _names(given, info)
-    unknown = [m for m in names or () if m not in JUDGED_BINARY]
+    unknown = [m for m in names or () if m not in (*JUDGED_BINARY, RECALL)]
     if unknown or (names is not None and not names):
         raise UserError(
-            f"`metrics=` must name some of accuracy, tpr and fpr, not {', '.join(unknown) or 'an empty list'}."
+            f"`metrics=` must name some of accuracy, tpr, fpr and recall, not {', '.join(unknown) or 'an empty list'}."
         )
     return names
 
@@ -194,8 +195,18 @@ class AuditOptions(BaseModel):
         }
 
     def judged(self, binary: bool) -> tuple[str, ...]:
-        """Return the metrics whose losses are judged, for a label with or without a positive class."""
-        return tuple(self.metrics or (JUDGED_BINARY if binary else JUDGED_MULTICLASS))
+        """Return the metrics whose losses are judged, for a label with or without a positive class.
+
+        Without the recall of every class, which is one metric per class (`judges_classes`).
+        """
+        return tuple(
+            m for m in self.metrics or (JUDGED_BINARY if binary else JUDGED_MULTICLASS) if m != RECALL
+        )
+
+    @property
+    def judges_classes(self) -> bool:
+        """Whether the recall of every class is judged, too."""
+        return RECALL in (self.metrics or ())
 
 
 def options_of(arguments: Mapping[str, Any]) -> AuditOptions:

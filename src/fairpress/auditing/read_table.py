@@ -15,6 +15,7 @@ from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.cells.positive_class import PositiveClass
 from fairpress.auditing.cells.score_columns import check_orientation
+from fairpress.auditing.class_recall import RECALL
 from fairpress.auditing.inference.closeness import ClosenessCounts, count_closeness
 from fairpress.auditing.inference.score_tables import ScoreTables, count_scores
 from fairpress.auditing.inference.template_counts import TemplateCounts, count_templates
@@ -49,7 +50,7 @@ class AuditInput:
     attributes
         The audited attributes, without duplicates.
     metrics
-        The metrics whose losses are judged.
+        The metrics whose losses are judged, without the recall of every class.
     table
         The counted table.
     scores
@@ -124,7 +125,12 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
     decided_by = decisions(source, models, options.decide)
     positive = PositiveClass(cells.positive, cells.positive_from)
     orientation_warnings = check_orientation(source, decided_by, positive, cells.classes)
-    if cells.positive is None and set(options.metrics or ()) - {*JUDGED_MULTICLASS}:
+    if RECALL in (options.metrics or ()) and len(cells.classes) < 3:
+        raise UserError(
+            f"the label {options.label!r} has two classes, whose recalls are the TPR and 1 − FPR; ask for "
+            "`metrics=['accuracy', 'tpr', 'fpr']`."
+        )
+    if cells.positive is None and set(options.metrics or ()) - {*JUDGED_MULTICLASS, RECALL}:
         raise UserError(
             f"the label {options.label!r} has {len(cells.classes)} classes, and TPR and FPR need a positive class; name "
             "it with `positive=`, or judge accuracy alone with `metrics='accuracy'`."

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fairpress.auditing.class_result import ClassComparison
 from fairpress.auditing.flip_results import CounterfactualPairs, MatchedFlips
-from fairpress.auditing.measure import CLASS_MEASURES, Measure
+from fairpress.auditing.measure import Measure, measure_of
 from fairpress.auditing.outcome import AuditedOutcome
 from fairpress.core.estimate import Estimate
 
@@ -178,7 +179,7 @@ class Loss:
     @property
     def measure(self) -> Measure:
         """What the loss is measured in, and its words."""
-        return self.outcome_measure or CLASS_MEASURES[self.metric]
+        return self.outcome_measure or measure_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ class GroupComparison:
     """One group under the compressed model and the baseline, on the same rows.
 
     `changes` is compressed − baseline of every rate; `losses` the judged ones, that of the deciding metric first.
+    `class_losses` are those of the recall of every class, where it is judged.
     """
 
     values: Values
@@ -195,6 +197,7 @@ class GroupComparison:
     losses: tuple[Loss, ...]
     flips: Flips
     sentence: str = ""
+    class_losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,7 @@ class LossBounds:
     @property
     def measure(self) -> Measure:
         """What the losses are measured in, and their words."""
-        return self.outcome_measure or CLASS_MEASURES[self.metric]
+        return self.outcome_measure or measure_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -330,7 +333,7 @@ class Comparison:
     `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its numbers, one
     entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless
     runs are stacked. `void` is the reason if the comparison is meaningless; the verdict is then ``void``, or ``harm`` if a
-    harm is demonstrated nevertheless.
+    harm is demonstrated nevertheless. `classes` has the rates of every class, where their recall is judged.
     """
 
     compressed: str
@@ -345,6 +348,7 @@ class Comparison:
     void: str | None = None
     matched_flips: tuple[MatchedFlips, ...] = ()
     counterfactual: tuple[CounterfactualPairs, ...] = ()
+    classes: ClassComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -403,4 +407,4 @@ class Audit:
 
     def measure(self, metric: str) -> Measure:
         """Return what the losses in a metric are measured in, and their words."""
-        return CLASS_MEASURES[metric] if self.outcome is None else self.outcome.measures[metric]
+        return measure_of(metric) if self.outcome is None else self.outcome.measures[metric]

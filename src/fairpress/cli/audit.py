@@ -117,7 +117,8 @@ def audit(
         The error whose rise decides, declared before looking: error (error rate, the default), fnr or fpr. The others can
         only make it worse.
     metrics
-        The metrics to test: accuracy,tpr,fpr (all by default).
+        The metrics to test: accuracy,tpr,fpr (all by default). 'accuracy,recall' also tests the recall of every class in
+        every group, for labels with more than two classes.
     weight
         Column of row weights.
     subject

@@ -74,7 +74,7 @@ def _rows(title: str, audit: Audit) -> Iterator[dict[str, Any]]:
             margin = {"margin": None if b.margin.relative else b.margin.value}
             yield {**models, **bound, **margin, "verdict": c.verdict if b is c.bounds[0] else ""}
         for x in (c.overall, *(g for a in c.attributes for g in a.groups)):
-            for loss in x.losses:
+            for loss in (*x.losses, *x.class_losses):
                 yield {**models, **_group(x.values), "what": "loss", **_loss(loss)}
         for pool in (p for a in c.attributes for p in a.pools):
             members = "; ".join(", ".join(map(str, m.values())) for m in pool.members)

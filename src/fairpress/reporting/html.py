@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import claims as claim_text
-from fairpress.reporting import first_screen, flip_text, formatting, group_rows, recipe_rows, sentences
+from fairpress.reporting import (
+    class_rows,
+    first_screen,
+    flip_text,
+    formatting,
+    group_rows,
+    recipe_rows,
+    sentences,
+)
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
@@ -170,6 +178,7 @@ def render(
         flip_text=flip_text,
         first_screen=first_screen,
         group_rows=group_rows,
+        class_rows=class_rows,
         sentences=sentences,
         group_name=group_name,
     )

@@ -110,7 +110,7 @@ def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
         points = format_loss(r.loss) if r.loss.estimate.estimable else "–"
         change = f"{r.lose:.0f} / {r.gain:.0f}" if audit.outcome is None else format_levels(r.loss)
         yield (
-            f"| {escape(r.title)} | {r.n:,.0f} | {r.error} | {points} | {at_most(r.loss)} | {change} | "
+            f"| {escape(r.title)} | {r.n:,.0f} | {escape(r.error)} | {points} | {at_most(r.loss)} | {change} | "
             f"{group_verdict(r)} |" + (f" {rows_to_decide(r.loss.rows_to_decide)} |" if advice else "")
         )
     yield ""

@@ -171,7 +171,7 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
 
 def _judged(row: GroupRow) -> list[str]:
     return [
-        row.error,
+        escape(row.error),
         _cell(format_loss(row.loss)),
         at_most(row.loss),
         f"{row.lose:.0f} / {row.gain:.0f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fairpress.auditing.measure import measure_of
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Pool, Values, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import is_cleared, metric_name, name_groups, points_down, points_up
@@ -122,7 +123,7 @@ def short_result(c: Comparison) -> ShortResult:
     return ShortResult(
         tone(c),
         f"{sign} {WORD[c.verdict]}",
-        SHORT_ERROR[metric] if names_error else "",
+        measure_of(metric).short if names_error else "",
         bool(c.disparate),
         (BoundText(NONE),) if void else tuple(_upper(c, b) for b in shown),
         None if lower is None else _lower(c, lower),

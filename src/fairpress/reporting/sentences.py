@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairpress.auditing.class_recall import margin_key
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
 from fairpress.auditing.verdicts.release_gate import DIGITS
 from fairpress.auditing.verdicts.wording import (
@@ -10,6 +11,7 @@ from fairpress.auditing.verdicts.wording import (
     is_cleared,
     margin_text,
     name_groups,
+    points_up,
 )
 from fairpress.reporting.formatting import at_most, format_in, format_loss, format_p, format_points
 from fairpress.reporting.group_rows import (
@@ -74,6 +76,10 @@ def _open_errors(comparison: Comparison) -> str:
         f"{b.measure.name} (up to {b.measure.rounded_up(b.upper or 0.0)}{b.measure.brief_suffix})"
         for b in uncertain
     ]
+    if comparison.classes is not None and comparison.classes.cleared < comparison.classes.cells:
+        up = comparison.classes.upper
+        size = "too few rows" if up is None else f"up to {points_up(up.value)} points"
+        texts.append(f"the recall of single classes ({size})")
     return f"; consider what is open in {' and '.join(texts)}" if texts else ""
 
 
@@ -127,9 +133,9 @@ def margins(audit: Audit) -> str:
 
     A signed policy is named with its digest and date.
     """
-    first, *others = audit.metrics
-    texts = {m: margin_in(audit, m) for m in audit.metrics}
-    reasons = {m: f" ({r})" if (r := audit.margins[m].reason) else "" for m in audit.metrics}
+    first, *others = dict.fromkeys((*audit.metrics, *audit.margins))
+    texts = {m: margin_in(audit, m) for m in audit.margins}
+    reasons = {m: f" ({x.reason})" if x.reason else "" for m, x in audit.margins.items()}
     sentence = f"{audit.measure(first).name} decides, margin {texts[first]}{reasons[first]}"
     different = [
         f"{audit.measure(m).name} {texts[m]}{reasons[m]}"
@@ -144,7 +150,7 @@ def margins(audit: Audit) -> str:
 
 def margin_in(audit: Audit, metric: str) -> str:
     """Return the margin of a metric in what it is measured in: ``2 points``, ``0.25 years``."""
-    return margin_text(audit.margins[metric], audit.measure(metric))
+    return margin_text(audit.margins[margin_key(metric)], audit.measure(metric))
 
 
 def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
@@ -156,6 +162,7 @@ def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
         audit.confidence,
         [p for a in comparison.attributes for p in a.pools],
         comparison.void,
+        comparison.classes,
     )
 
 
@@ -306,7 +313,10 @@ def count_tested(comparison: Comparison, audit: Audit) -> int:
     """Return the number of losses that are corrected together with those of a comparison, those of pools included."""
     family = audit.comparisons if audit.family == "study" else (comparison,)
     losses = [
-        x for c in family for g in (c.overall, *(g for a in c.attributes for g in a.groups)) for x in g.losses
+        x
+        for c in family
+        for g in (c.overall, *(g for a in c.attributes for g in a.groups))
+        for x in (*g.losses, *g.class_losses)
     ]
     losses += [p.loss for c in family for a in c.attributes for p in a.pools]
     return sum(x.estimate.value is not None for x in losses)

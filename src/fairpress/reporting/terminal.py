@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fairpress.auditing.class_result import BeforeAfter
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting.class_rows import class_rows, means
 from fairpress.reporting.flip_text import counterfactual_lines, matched_legend, matched_lines
 from fairpress.reporting.formatting import (
     METRIC,
+    SYMBOL,
+    WORD,
     at_most,
     format_change,
     format_levels,
@@ -48,7 +52,7 @@ STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MAX_ROWS, MAX_WORD_WIDTH = 12, 16
+MAX_ROWS, MAX_CLASS_ROWS, MAX_WORD_WIDTH = 12, 8, 16
 _RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
 LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
@@ -145,8 +149,10 @@ class _GroupTable:
         first = self.rows[0].loss.measure
         classes = self.rows[0].loss.outcome_measure is None
         unit = first.unit or "loss"
-        error = _RATE_NAME[next(iter(metrics))] if classes and len(metrics) == 1 else first.short
-        one_error = f"{error}: {unit}" if len(metrics) == 1 and error != unit else unit
+        error = (
+            _RATE_NAME.get(next(iter(metrics)), first.short) if classes and len(metrics) == 1 else first.short
+        )
+        one_error = clean(f"{error}: {unit}" if len(metrics) == 1 and error != unit else unit)
         head = [
             "n",
             *([] if len(metrics) == 1 else ["decided by"]),
@@ -188,7 +194,7 @@ class _GroupTable:
         assessed = row.loss.estimate.estimable and row.verdict != "not_estimable"
         return [
             f"{row.n:,.0f}",
-            *([row.loss.measure.short] if by_row else []),
+            *([clean(row.loss.measure.short)] if by_row else []),
             format_loss(row.loss) if assessed else "–",
             at_most(row.loss) if assessed else "–",
             f"{row.lose:.0f}/{row.gain:.0f}" if row.loss.outcome_measure is None else format_levels(row.loss),
@@ -203,6 +209,7 @@ def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
     if scores:
         values = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
         yield Text(f"Scores, all people: {values}. By group: --html, --json.")
+    yield from _classes(comparison)
     for pair in comparison.pairs:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
         yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))
@@ -217,6 +224,46 @@ def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
     ):
         if line:
             yield Text(line)
+
+
+def _classes(comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield the means over classes, and the pairs of class and group with the most severe verdicts."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if comparison.classes is None:
+        return
+    _, present, recall, f1 = next(iter(means(comparison)))
+    yield Text(
+        f"All people, mean of {present} classes: recall {_before_after(recall)}, F1 {_before_after(f1)} points."
+    )
+    rows = class_rows(comparison)
+    shown = [r for r in rows if r.loss.verdict != "not_estimable"][:MAX_CLASS_ROWS]
+    if shown:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        heads = ("class", "group", "n", "recall: points", "at most", "verdict")
+        for head in heads:
+            table.add_column(head, justify="left" if head in ("class", "group", "verdict") else "right")
+        for r in shown:
+            table.add_row(
+                Text(clean(r.name)),
+                Text(clean(r.group)),
+                f"{r.loss.estimate.n:,.0f}",
+                format_points(r.loss.estimate),
+                at_most(r.loss),
+                Text(f"{SYMBOL[r.loss.verdict]} {WORD[r.loss.verdict]}", style=STYLE[r.loss.verdict]),
+            )
+        yield table
+    if len(rows) > len(shown):
+        yield Text(
+            f"… {len(rows) - len(shown):,} more pairs of class and group with --html or --json", style="dim"
+        )
+
+
+def _before_after(x: BeforeAfter) -> str:
+    if x.before.value is None or x.after.value is None:
+        return "–"
+    return f"{x.before.value:.3f} to {x.after.value:.3f}, {format_points(x.change)}"
 
 
 def _pair(pair: PairChange) -> RenderableType:

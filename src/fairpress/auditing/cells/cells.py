@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.cells.positive_class import Origin
+from fairpress.auditing.class_recall import is_class_metric, rows_of_class
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.attribute import Attribute
 
@@ -41,6 +42,8 @@ class Cells:
         All classes as text, and the positive one; None when there are more than two classes and none was named.
     positive_from
         How the positive class was chosen (`positive_class.PositiveClass`).
+    rare_classes
+        Classes that are judged together because each has too few rows (`class_recall.rare_classes`).
     keys
         Index of the subject, seed and row of each combination, where these columns were requested.
     """
@@ -56,6 +59,7 @@ class Cells:
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     weight_scale: float = 1.0
     positive_from: Origin | None = None
+    rare_classes: tuple[str, ...] = ()
     _groupings: dict[Attribute, Grouping] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def grouping(self, attribute: Attribute) -> Grouping:
@@ -119,10 +123,13 @@ class Cells:
     def indicator(self, model: str, rate: str) -> Floats:
         """Return the indicator whose mean is the rate: 0 or 1, and NaN outside the rate's denominator.
 
-        Accuracy is over all classes; the others are the positive class against the rest.
+        Accuracy is over all classes, the recall of a class (`class_recall`) over the rows of that class; the others are the
+        positive class against the rest.
         """
         if rate == "accuracy":
             return np.asarray(self.correct(model), dtype=float)
+        if is_class_metric(rate):
+            return np.where(self.rows_in(rate), self.correct(model), np.nan)
         y, p = self.binary(self.label), self.binary(self.predicted[model])
         match rate:
             case "selection_rate":
@@ -136,6 +143,14 @@ class Cells:
             case "npv":
                 return np.where(p == 0, 1 - y, np.nan)
         raise ValueError(f"there is no rate {rate!r}")
+
+    def rows_in(self, metric: str) -> np.ndarray:
+        """Return where a row is in the denominator of a judged metric, which labels alone determine [combinations]."""
+        if is_class_metric(metric):
+            return rows_of_class(metric, self.label, self.classes, self.rare_classes)
+        if metric in ("tpr", "fpr"):
+            return np.asarray(self.binary(self.label) == (1 if metric == "tpr" else 0))
+        return np.ones(len(self.label), bool)
 
     def pair(self, baseline: str, compressed: str, grouping: Grouping) -> Floats:
         """Return weighted cells [groups, label, ŷ baseline, ŷ compressed] of the positive class against the rest."""

@@ -10,16 +10,14 @@ from fairpress.auditing.statistics.t_estimate import Floats
 
 
 def denominator_sizes(evidence: GroupEstimator, metric: str, grouping: Grouping) -> Floats:
-    """Return the effective number of rows [groups] in the denominator of accuracy, TPR or FPR.
+    """Return the effective number of rows [groups] in the denominator of a judged metric.
 
     Rows without weights and repeats. Weighted rows count as (Σw)²/Σw² rows (Kish, *Survey Sampling*, 1965, §11.7), rows
     that belong to people as (Σm)²/Σm² people, with m the weight of a person: a lower bound, since several rows of a person
     are worth at least one. No prediction is read, so that the groups that are assessed do not depend on any model.
     """
     cells, groups = evidence.cells, grouping.size
-    inside = np.ones(len(cells.label), bool)
-    if metric in ("tpr", "fpr"):
-        inside = cells.binary(cells.label) == (1 if metric == "tpr" else 0)
+    inside = cells.rows_in(metric)
     weight, index = cells.weight[inside] / evidence.repeats, grouping.index[inside]
     total = per_group(weight, index, groups)
     if evidence.plain:

@@ -19,8 +19,9 @@ import numpy as np
 from scipy import sparse
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.class_recall import is_class_metric
 from fairpress.auditing.inference.group_estimator import per_group
-from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.metrics.rates import LOSS_SIGN, loss_sign
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
@@ -98,12 +99,12 @@ def flip_strata(
 ) -> FlipStrata:
     """Return the strata of some compressed models' flips against the baseline.
 
-    `attributes` may include `OVERALL`, all rows together; `metrics` among accuracy, TPR and FPR. Weights,
-    subjects and seeds are not looked at: each row is one flip.
+    `attributes` may include `OVERALL`, all rows together; `metrics` among accuracy, TPR, FPR and recalls of classes.
+    Weights, subjects and seeds are not looked at: each row is one flip.
 
     Raises ``ValueError`` for another metric.
     """
-    unknown = sorted(set(metrics) - set(LOSS_SIGN))
+    unknown = sorted(m for m in set(metrics) - set(LOSS_SIGN) if not is_class_metric(m))
     if unknown:
         raise ValueError(f"exact tests of losses are of {', '.join(LOSS_SIGN)}, not of {', '.join(unknown)}")
     outcomes = [(name, metric) for name in names for metric in metrics]
@@ -114,7 +115,7 @@ def flip_strata(
     for i, (name, metric) in enumerate(outcomes):
         difference = cells.indicator(name, metric) - cells.indicator(baseline, metric)
         inside = ~np.isnan(difference)
-        signed[i] = LOSS_SIGN[metric] * np.nan_to_num(difference)
+        signed[i] = loss_sign(metric) * np.nan_to_num(difference)
         for grouping in groups:
             start = sum(len(r) for r in rows)
             slices[name, grouping.attribute, metric] = slice(start, start + grouping.size)

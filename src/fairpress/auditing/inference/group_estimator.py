@@ -68,6 +68,10 @@ class GroupEstimator:
         )
         self.plain = self._subjects is None and not weighted
 
+    def like(self, cells: Cells) -> GroupEstimator:
+        """Return the same estimator of other cells of this table."""
+        return type(self)(cells)
+
     def rate(self, model: str, name: str, grouping: Grouping, confidence: float) -> Rate:
         """Return a rate of each group with Wilson's interval."""
         s = self._sums(self.cells.indicator(model, name), grouping)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
-from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.metrics.rates import loss_sign
 from fairpress.auditing.statistics.paired_ratio import under_ratio
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.verdicts.rules import Tested
@@ -47,7 +47,7 @@ def with_relative_margin(
         _share(evidence, x, grouping) for x in (before * after, before * (1 - after), after * (1 - before))
     ]
     error = evidence.smoothed(baseline, metric, grouping).value
-    if LOSS_SIGN[metric] < 0:
+    if loss_sign(metric) < 0:
         error = 1 - error
     if last:
         difference, error, shares = difference[-1:], error[-1:], [x[-1:] for x in shares]
@@ -63,13 +63,13 @@ def with_relative_margin(
 def baseline_error(evidence: GroupEstimator, baseline: str, metric: str) -> float:
     """Return the baseline's error among all people, smoothed so that it is above 0 (Agresti and Caffo 2000)."""
     rate = float(evidence.smoothed(baseline, metric, evidence.cells.grouping(OVERALL)).centre[0])
-    return rate if LOSS_SIGN[metric] > 0 else 1 - rate
+    return rate if loss_sign(metric) > 0 else 1 - rate
 
 
 def _errors(evidence: GroupEstimator, model: str, metric: str) -> Floats:
     """Return the indicator [combinations] of the error that a metric is about; NaN outside its denominator."""
     rate = evidence.cells.indicator(model, metric)
-    return rate if LOSS_SIGN[metric] > 0 else 1 - rate
+    return rate if loss_sign(metric) > 0 else 1 - rate
 
 
 def _share(evidence: GroupEstimator, indicator: Floats, grouping: Grouping) -> Floats:

@@ -10,7 +10,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
-from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.metrics.rates import loss_sign
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
@@ -59,6 +59,9 @@ class SeedGroupEstimator(GroupEstimator):
         self._weight = self.by_seed(cells.weight)[0]
         if self._subjects is not None:
             self._unit = self.by_seed(self._subjects)[0]
+
+    def like(self, cells: Cells) -> GroupEstimator:
+        return type(self)(cells, "")
 
     @property
     def repeats(self) -> float:
@@ -147,7 +150,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def loss_sums(self, model: str, baseline: str, name: str, grouping: Grouping) -> CrossedSums:
         """Return the crossed sums of the losses of rows [groups]; positive is worse."""
-        return self._crossed(LOSS_SIGN[name] * self._difference(model, baseline, name), grouping)[0]
+        return self._crossed(loss_sign(name) * self._difference(model, baseline, name), grouping)[0]
 
     def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairpress.auditing.class_recall import RARE_CLASSES, is_class_metric
 from fairpress.auditing.metrics.fairness import Gap
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.estimate import Estimate
@@ -20,6 +21,13 @@ UNDEFINED_REASONS = {
     "npv": "nobody in this group was predicted negative",
     "balanced_accuracy": "no positives or no negatives in this group",
 }
+
+
+def undefined_reason(metric: str) -> str:
+    """Return why a rate, or the recall of a class, is undefined in a group."""
+    if metric == RARE_CLASSES:
+        return "no rows of the rare classes in this group"
+    return "no rows of this class in this group" if is_class_metric(metric) else UNDEFINED_REASONS[metric]
 
 
 def to_estimates(

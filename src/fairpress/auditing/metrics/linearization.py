@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.metrics.class_means import MACRO, macro
 from fairpress.auditing.statistics.t_estimate import Floats
 
 LINEARIZED = ("ppv", "npv", "balanced_accuracy")
@@ -28,7 +29,9 @@ class Linear(NamedTuple):
 
 
 def linearize(cells: Cells, model: str, rate: str, stratum: np.ndarray, strata: int) -> Linear:
-    """Return a rate of `LINEARIZED` as values; a stratum is a group, or a group under one seed."""
+    """Return a rate of `LINEARIZED` or of `class_means.MACRO` as values; a stratum is a group, or one under one seed."""
+    if rate in MACRO:
+        return Linear(*macro(cells, model, rate, stratum, strata))
     y, p = (cells.binary(v).astype(float) for v in (cells.label, cells.predicted[model]))
     match rate:
         case "ppv":

@@ -8,12 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairpress.auditing.class_recall import is_class_metric
 from fairpress.auditing.statistics.t_estimate import Floats
 
 BASELINE, COMPRESSED = 0, 1
 
 LOSS_SIGN: dict[str, float] = {"accuracy": -1.0, "tpr": -1.0, "fpr": 1.0}
 """Judged rates: loss = sign × change (compressed − baseline), so that a positive loss is worse."""
+
+
+def loss_sign(metric: str) -> float:
+    """Return the sign of a judged metric, the recall of a class included. Raises ``KeyError`` for another metric."""
+    return -1.0 if is_class_metric(metric) else LOSS_SIGN[metric]
 
 
 class Confusion(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fairpress.auditing.outcome import AuditedOutcome
+from fairpress.auditing.output.classes_json import classes_to_dict
 from fairpress.auditing.output.flips_json import counterfactual_to_dict, matched_to_dict
 from fairpress.auditing.result import (
     Audit,
@@ -87,6 +88,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 "exemplars": None if c.exemplars is None else _exemplars(c.exemplars),
                 "matched_flips": [matched_to_dict(x) for x in c.matched_flips],
                 "counterfactual": [counterfactual_to_dict(x) for x in c.counterfactual],
+                **({} if c.classes is None else {"classes": classes_to_dict(c.classes)}),
             }
             for c in audit.comparisons
         },
@@ -135,6 +137,7 @@ def _group(group: GroupComparison) -> dict[str, Any]:
         "flips": asdict(group.flips),
         "changes": _estimates(group.changes),
         "losses": [loss_to_dict(x) for x in group.losses],
+        **({"class_losses": [loss_to_dict(x) for x in group.class_losses]} if group.class_losses else {}),
     }
 
 

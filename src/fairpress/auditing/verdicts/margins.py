@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.class_recall import RECALL
 from fairpress.auditing.result import Margin
 from fairpress.core.errors import UserError, did_you_mean
 
 HARMS = {"error": "accuracy", "fnr": "tpr", "fpr": "fpr"}
 """The error that harms → the judged metric whose loss is its rise."""
+MARGINS = {**HARMS, RECALL: RECALL}
+"""The error that has a margin → the judged metric: also the error rate of each class, its recall."""
 DEFAULT = "default"
 """The name of the margin of the errors that have none of their own."""
 DEFAULT_MARGIN = Margin(0.02)
@@ -94,7 +97,7 @@ def margins_of(given: Any) -> dict[str, Margin]:
         pairs = [(DEFAULT, given)]
     margins: dict[str, Margin] = {}
     for name, value in pairs:
-        if name not in (*HARMS, DEFAULT):
+        if name not in (*MARGINS, DEFAULT):
             raise UserError(_unknown(name))
         if name in margins:
             which = "the default margin" if name == DEFAULT else f"the margin of {name}"
@@ -105,7 +108,7 @@ def margins_of(given: Any) -> dict[str, Margin]:
 
 def by_metric(margins: Mapping[str, Margin], metrics: Iterable[str]) -> dict[str, Margin]:
     """Return the margin of each judged metric. Raises UserError where one is given for an error that is not judged."""
-    judged = {error: metric for error, metric in HARMS.items() if metric in tuple(metrics)}
+    judged = {error: metric for error, metric in MARGINS.items() if metric in tuple(metrics)}
     unused = [name for name in margins if name != DEFAULT and name not in judged]
     if unused:
         raise UserError(
@@ -129,7 +132,7 @@ def min_rows_of(given: Any) -> dict[str, int]:
     pairs = given.items() if isinstance(given, Mapping) else [(DEFAULT, given)]
     rows = {}
     for name, value in pairs:
-        if name not in (*HARMS, DEFAULT):
+        if name not in (*MARGINS, DEFAULT):
             raise UserError(_unknown(str(name)))
         whole = _whole(value)
         if whole is None or whole < 1:
@@ -205,5 +208,5 @@ def _scaled(match: re.Match[str], divisor: int) -> float:
 
 def _unknown(name: str) -> str:
     known = {metric: error for error, metric in HARMS.items()}
-    hint = f" Did you mean {known[name]!r}?" if name in known else did_you_mean(name, HARMS)
+    hint = f" Did you mean {known[name]!r}?" if name in known else did_you_mean(name, MARGINS)
     return f"there is no error {name!r}." + hint

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from fairpress.auditing.measure import CLASS_MEASURES, Measure
+from fairpress.auditing.class_result import ClassBound, ClassComparison
+from fairpress.auditing.measure import CLASS_MEASURES, Measure, measure_of
 from fairpress.auditing.result import Flips, GroupComparison, Loss, LossBounds, Margin, Pool, Values, Verdict
 
 ERROR_NAME: Mapping[str, str] = {metric: measure.name for metric, measure in CLASS_MEASURES.items()}
@@ -34,12 +35,12 @@ def name_groups(names: Sequence[str]) -> str:
 
 def lacks_rows(group: GroupComparison) -> bool:
     """Return whether a group has too few rows in at least one of the judged metrics."""
-    return any(x.verdict == "not_estimable" for x in group.losses)
+    return any(x.verdict == "not_estimable" for x in (*group.losses, *group.class_losses))
 
 
 def metric_name(metric: str) -> str:
     """Return the error that a metric is judged by: ``accuracy`` is judged by the error rate, ``tpr`` by false negatives."""
-    return ERROR_NAME[metric]
+    return measure_of(metric).name
 
 
 def who(group: Values | Pool) -> str:
@@ -74,9 +75,10 @@ def headline(
     confidence: float,
     pools: Sequence[Pool] = (),
     void: str | None = None,
+    classes: ClassComparison | None = None,
 ) -> str:
     """Return the sentences of `headline_sentences` as one text."""
-    return " ".join(headline_sentences(verdict, groups, bounds, confidence, pools, void))
+    return " ".join(headline_sentences(verdict, groups, bounds, confidence, pools, void, classes))
 
 
 def headline_sentences(
@@ -86,6 +88,7 @@ def headline_sentences(
     confidence: float,
     pools: Sequence[Pool] = (),
     void: str | None = None,
+    classes: ClassComparison | None = None,
 ) -> tuple[str, ...]:
     """Return what is ruled out and for whom, who was not assessed, and what is shown, the most important sentence first.
 
@@ -101,6 +104,7 @@ def headline_sentences(
             shown_sentence(bounds),
             _cleared(deciding),
             _others(bounds),
+            "" if classes is None else class_sentence(classes),
         ]
     parts.append(_pooled(deciding.metric, pools))
     if void is not None and verdict != "void":
@@ -139,6 +143,30 @@ def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     m = bounds[0].measure
     texts = [f"{whose}: {', '.join(errors)}{m.brief_suffix}" for whose, errors in shown.items()]
     return f"Shown to {m.rise} for {'; for '.join(texts)}."
+
+
+def class_sentence(classes: ClassComparison) -> str:
+    """Return what is shown and what is open in the recall of single classes, and for how many pairs it could be judged."""
+
+    def whose(bound: ClassBound) -> str:
+        return f"{bound.name or 'the rare classes together'}, {group_name(bound.values)}"
+
+    parts = []
+    if classes.lower is not None:
+        low = classes.lower
+        parts.append(f"shown to fall by at least {points_down(low.value)} points ({whose(low)})")
+    if classes.upper is not None:
+        up = classes.upper
+        parts.append(
+            f"not ruled out up to {points_up(up.value)} points ({whose(up)})"
+            if up.value > 0
+            else "no fall in any assessed class"
+        )
+    parts.append(
+        f"a fall above the margin is ruled out in {classes.cleared:,} of {classes.cells:,} pairs of class and group, of "
+        f"which {classes.assessed:,} have enough rows"
+    )
+    return f"Recall of single classes: {'; '.join(parts)}."
 
 
 def _cleared(bound: LossBounds) -> str:
@@ -241,7 +269,11 @@ def deciding_loss(group: GroupComparison) -> Loss:
     first = group.losses[0]
     if first.verdict == group.verdict:
         return first
-    same = [x for x in group.losses if x.verdict == group.verdict and x.estimate.value is not None]
+    same = [
+        x
+        for x in (*group.losses, *group.class_losses)
+        if x.verdict == group.verdict and x.estimate.value is not None
+    ]
     return max(same, key=lambda x: x.estimate.value or 0.0, default=first)
 
 
