@@ -39,11 +39,13 @@ def test_outputs_stay_nearer_to_the_float_network_on_other_rows(bits):
     expected = logits_in_chunks(prepared, state, others, rounded=False).log_softmax(-1)
 
     def divergence(rounding):
-        found = calibrate(prepared, state, rows, rounding=rounding)
+        calibrated = calibrate(prepared, state, rows, rounding=rounding)
         for layer in prepared.layers:
             if rounding == "gptq":
-                assert on_grid(found.state[layer.weight], found.state[f"{layer.module}.scale"], layer.top)
-        result = logits_in_chunks(prepared, found.state, others, rounded=True).log_softmax(-1)
+                assert on_grid(
+                    calibrated.state[layer.weight], calibrated.state[f"{layer.module}.scale"], layer.top
+                )
+        result = logits_in_chunks(prepared, calibrated.state, others, rounded=True).log_softmax(-1)
         return float((expected.exp() * (expected - result)).sum(1).mean())
 
     assert divergence("gptq") < 0.8 * divergence("nearest")

@@ -141,10 +141,10 @@ class _Sweep:
         known = self.changed.get(self.prepared.slots.aliases.get(name, name))
         if known is not None:
             return known
-        found: Any = self.prepared.graph
+        value: Any = self.prepared.graph
         for part in name.split("."):
-            found = getattr(found, part)
-        return found
+            value = getattr(value, part)
+        return value
 
     def _bytes(self) -> int:
         """Return the bytes of the values per chunk, each tensor's memory once."""
