@@ -146,6 +146,7 @@ class BatchQuantizer:
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
+            **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,
             **agreement,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,12 @@ CHUNK = 2**20  # input values per chunk, to limit the memory for activations of 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A network's state with scale and zero point of every fake-quantize module, and the methods they came from."""
+    """A network's state with scale and zero point of every fake-quantize module, their methods, and facts for the card."""
 
     state: Mapping[str, Tensor]
     weights: Ranges
     activations: Ranges
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def calibrate(
@@ -81,11 +82,11 @@ def calibrate(
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
-        weight_state = round_weights(
-            prepared, weight_state, chunks(rows), rounding, bias_correction=bias_correction
+        weight_state, facts = round_weights(
+            prepared, weight_state, rows, rounding, bias_correction=bias_correction
         )
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
-            calibrated = Calibrated({**weight_state, **activation_scales}, w, a)
+            calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:
                 return calibrated
             logits = logits_in_chunks(prepared, calibrated.state, validation, rounded=True)

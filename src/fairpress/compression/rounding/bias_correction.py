@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from fairpress.compression.quantized_graph.fake_quantize import mode
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
-from fairpress.compression.rounding.graph_run import GraphRun, in_order, layer_of
+from fairpress.compression.rounding.graph_run import GraphRun, in_order, layer_of, varying_nodes
 from fairpress.models.tracing import CONVOLUTIONS
 
 
@@ -25,8 +25,8 @@ def correct_biases(
     state: Mapping[str, Tensor],
     rounded: Mapping[str, Tensor],
     chunks: Sequence[Tensor],
-) -> dict[str, Tensor]:
-    """Return the rounded state with E[float output] − E[output] added to the biases, layer by layer.
+) -> tuple[dict[str, Tensor], int]:
+    """Return the rounded state with E[float output] − E[output] added to the biases, layer by layer, and their number.
 
     Every layer reads what the rounded and corrected layers before it compute. Layers without a bias, those that compute
     several products, and biases with another reader stay as they are.
@@ -54,20 +54,26 @@ def correct_biases(
                 run.state[name] = (run.state[name].double() + shift).to(run.state[name].dtype)
                 for value in run.values[node]:
                     value += _along(shift.to(value.dtype), axis, value.dim())
-    return run.state
+    return run.state, len(biases)
 
 
 def _biases(prepared: PreparedGraph) -> dict[Node, str]:
     """Return the name of the bias of each operator whose bias nothing else reads."""
     layers = {layer.module: layer for layer in prepared.layers if layer.uses == 1}
     aliases = prepared.slots.aliases
+    varying = varying_nodes(prepared)
     candidates: dict[Node, str] = {}
     readers: Counter[str] = Counter()
     for node in prepared.graph.graph.nodes:
         if node.op == "get_attr":
             readers[aliases.get(str(node.target), str(node.target))] += len(node.users)
         bias: Any = node.args[2] if len(node.args) > 2 else None
-        if layer_of(node, layers) is not None and isinstance(bias, Node) and bias.op == "get_attr":
+        if (
+            node in varying
+            and layer_of(node, layers) is not None
+            and isinstance(bias, Node)
+            and bias.op == "get_attr"
+        ):
             candidates[node] = aliases.get(str(bias.target), str(bias.target))
     return {node: name for node, name in candidates.items() if readers[name] == 1}
 

@@ -67,7 +67,7 @@ def residual_blocks(prepared: PreparedGraph) -> list[Block]:
 
 def _layers(prepared: PreparedGraph) -> dict[Node, Layer]:
     modules = {layer.module: layer for layer in prepared.layers if layer.uses == 1}
-    layers = {node: layer_of(node, modules) for node in prepared.graph.graph.nodes}
+    layers = {node: layer_of(node, modules) for node in in_order(prepared) if node in varying_nodes(prepared)}
     return {node: layer for node, layer in layers.items() if layer is not None}
 
 

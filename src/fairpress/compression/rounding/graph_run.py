@@ -42,22 +42,28 @@ class GraphRun:
         self._aliases = prepared.slots.aliases
         self._modules = dict(prepared.graph.named_modules())
         self._scaled = {layer.module for layer in prepared.layers}
-        self._readers = {node: len(node.users) for node in prepared.graph.graph.nodes}
+        self._unread = {node: len(node.users) for node in prepared.graph.graph.nodes}
 
     def step(self, node: Node) -> None:
         """Compute a node; those before it have been computed."""
+        for source in node.all_input_nodes:
+            self._unread[source] -= 1
+        last = [source for source in node.all_input_nodes if not self._unread[source]]
         if node.op == "placeholder":
-            self.values[node] = self._chunks
+            self.values[node] = list(self._chunks)
         elif node.op == "get_attr":
             self.values[node] = self._attribute(str(node.target))
         elif node in self.varying:
-            self.values[node] = [self.compute(node, _Chunk(self, i)) for i in range(len(self._chunks))]
+            results = self.values[node] = []
+            for i in range(len(self._chunks)):
+                results.append(self.compute(node, _Chunk(self, i)))
+                for source in last:
+                    if source in self.varying:
+                        self.values[source][i] = None
         else:
             self.values[node] = self.compute(node, self.values)
-        for read in node.all_input_nodes:
-            self._readers[read] -= 1
-            if not self._readers[read]:
-                self.values.pop(read, None)
+        for source in last:
+            del self.values[source]
 
     def compute(self, node: Node, values: Mapping[Node, Any]) -> Any:
         """Return a node's value for these values of its inputs."""
@@ -70,11 +76,16 @@ class GraphRun:
         module: Any = self._modules[name]
         if isinstance(module, FakeQuantizeWeight) and not self.rounded:
             return args[0]
-        if name in self._scaled:
-            module.scale = self.state[f"{name}.scale"]
-            if f"{name}.top" in self.state:
-                module.top = self.state[f"{name}.top"]
-        return module(*args, **kwargs)
+        if name not in self._scaled:
+            return module(*args, **kwargs)
+        earlier = {key: getattr(module, key) for key in module._buffers}
+        try:
+            for key, tensor in earlier.items():
+                setattr(module, key, self.state.get(f"{name}.{key}", tensor))
+            return module(*args, **kwargs)
+        finally:
+            for key, tensor in earlier.items():
+                setattr(module, key, tensor)
 
     def set_weight(self, layer: Layer, rounder: Node, value: Tensor) -> None:
         """Set a layer's weight from its operator on; `rounder` is the node that rounds it."""
