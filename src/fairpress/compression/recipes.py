@@ -15,6 +15,7 @@ from fairpress.compression.step import Step
 from fairpress.compression.steps.checkpoint import EarlierCheckpoint
 from fairpress.compression.steps.distill import Distill
 from fairpress.compression.steps.dynamic import QuantizeDynamic
+from fairpress.compression.steps.equalize import Equalize
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.compression.steps.kmeans import Cluster
 from fairpress.compression.steps.mixed import Mixed
@@ -59,6 +60,7 @@ _NAMES: dict[str, _StepName] = {
     "checkpoint-{n}": _StepName(EarlierCheckpoint, {}, "epochs"),
     "finetune": _StepName(FineTune, {}),
     "distill": _StepName(Distill, {}),
+    "equalize": _StepName(Equalize, {}),
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (

@@ -22,7 +22,6 @@ from torch.fx import GraphModule
 from fairpress.compression.quantization.calibrate import (
     Calibrated,
     Choice,
-    Rounding,
     calibrate,
     logits_in_chunks,
 )
@@ -30,6 +29,7 @@ from fairpress.compression.quantization.float_layers import check_quantizable, f
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.round_weights import Rounding
 from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.equivalence import check_equivalence, reference
@@ -221,6 +221,7 @@ def quantize_many(
     groups: Sequence[Tensor] | None = None,
     tops: Sequence[Mapping[str, Tensor]] | None = None,
     rounding: Rounding = "nearest",
+    bias_correction: bool = False,
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -232,7 +233,7 @@ def quantize_many(
         Inputs [rows, …] per network that set the ranges of its activations.
     scheme
         Bit widths; by default 8 bits everywhere.
-    weights, activations, rounding
+    weights, activations, rounding, bias_correction
         Methods of range estimation and of rounding (`calibrate.calibrate`).
     validation, groups
         Inputs [rows, …] per network, for ``"auto"``; their groups [rows] if the worst group's error counts.
@@ -260,6 +261,7 @@ def quantize_many(
             validation=validation_rows,
             groups=None if groups is None else groups[i],
             rounding=rounding,
+            bias_correction=bias_correction,
         )
         out.append(engine.finish(prepared, calibrated, rows))
     return out

@@ -18,10 +18,9 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
-from fairpress.compression.rounding.compensate import compensate
+from fairpress.compression.rounding.round_weights import Rounding, round_weights
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
-Rounding = Literal["nearest", "gptq"]
 CHUNK = 2**20  # input values per chunk, to limit the memory for activations of images
 
 
@@ -45,6 +44,7 @@ def calibrate(
     validation: Tensor | None = None,
     groups: Tensor | None = None,
     rounding: Rounding = "nearest",
+    bias_correction: bool = False,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -65,8 +65,8 @@ def calibrate(
     groups
         Their groups [rows] int64: the mean divergence of the worst group decides instead of that of all rows. Rows of
         group −1 are ignored.
-    rounding
-        ``"nearest"``, or ``"gptq"`` (`rounding.compensate`), which moves the weights of the returned state to their grids.
+    rounding, bias_correction
+        `rounding.round_weights`; all but ``"nearest"`` moves the weights of the returned state to their grids.
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -82,9 +82,9 @@ def calibrate(
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
-        facts: Mapping[str, Any] = {}
-        if rounding == "gptq":
-            weight_state, facts = compensate(prepared, weight_state, rows)
+        weight_state, facts = round_weights(
+            prepared, weight_state, rows, rounding, bias_correction=bias_correction
+        )
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:

@@ -42,7 +42,7 @@ def compensate(
     UserError
         A layer reads values that are not finite.
     """
-    used = _rows_in_memory(prepared, state, rows)
+    used = rows_in_memory(prepared, state, rows)
 
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
         scale, top = state[f"{layer.module}.scale"], layer.tops(state)
@@ -68,7 +68,7 @@ def compensate(
     return sweep(prepared, state, used, visit), {"rounding_rows": sum(map(len, used))}
 
 
-def _rows_in_memory(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+def rows_in_memory(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
     """Return the rows that a sweep may hold at once, in chunks."""
     size = max(bytes_per_row(prepared, state, rows), 1)
     count = min(len(rows), max(MIN_ROWS, MAX_BYTES // size))

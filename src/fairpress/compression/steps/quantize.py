@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
-Rounding = Literal["nearest", "gptq"]
+Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
 
 
 def split_names(value: Any) -> Any:
@@ -259,12 +259,16 @@ class Quantize(QuantizationOptions, Step):
     Attributes
     ----------
     rounding
-        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little.
+        ``"nearest"``, or integers chosen so that outputs on calibration rows change little: those of layers one column at a
+        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``).
+    bias_correction
+        Whether the biases of layers make up for the mean change of each output channel on calibration rows.
     """
 
     final: ClassVar[bool] = True
 
     rounding: Rounding = "nearest"
+    bias_correction: bool = False
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
@@ -299,6 +303,7 @@ class Quantize(QuantizationOptions, Step):
             groups=groups,
             tops=tops,
             rounding=self.rounding,
+            bias_correction=self.bias_correction,
         )
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")

@@ -1,0 +1,101 @@
+"""Learn the rounding of all weights of a network, block after block, towards what the float network computes.
+
+A block reads what the rounded blocks before it compute; its target is the output of the same block of the float network.
+AdaRound (Nagel et al. 2020, arXiv 2004.10568) takes single layers, BRECQ (Li et al. 2021, arXiv 2102.05426) residual blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from fairpress.compression.quantized_graph.fake_quantize import mode
+from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.compression.rounding.blocks import Block
+from fairpress.compression.rounding.graph_run import GraphRun, in_order
+from fairpress.compression.rounding.learned import RoundedWeight, learn_rounding
+
+
+@torch.no_grad()
+def reconstruct(
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    start: Mapping[str, Tensor],
+    chunks: Sequence[Tensor],
+    blocks: Sequence[Block],
+    **options: float,
+) -> dict[str, Tensor]:
+    """Return the start's state with weights that lie on their grids, learned block by block.
+
+    Parameters
+    ----------
+    state
+        The (folded) float state, with the scales of all weights.
+    start
+        The state that learning starts from: its weights, rounded to nearest.
+    chunks
+        Inputs [rows, …] of the calibration part in chunks; labels are not used.
+    blocks
+        Blocks in the order in which they run; layers in none keep the start's integers.
+    options
+        Of `learn_rounding`.
+    """
+    nodes = in_order(prepared)
+    position = {node: i for i, node in enumerate(nodes)}
+    by_first = {block.nodes[0]: block for block in blocks}
+    outputs = {block.output for block in blocks}
+    targets: dict[Node, Tensor] = {}
+    with mode(prepared.graph, weights="round", activations="pass"):
+        expected = GraphRun(prepared, state, chunks, rounded=False)
+        run = GraphRun(prepared, start, chunks, rounded=True)
+        reached = 0
+        for node in nodes:
+            if (block := by_first.get(node)) is not None:
+                for ahead in nodes[reached : position[block.output] + 1]:
+                    expected.step(ahead)
+                    if ahead in outputs:  # later nodes may change its values in place, or drop them
+                        targets[ahead] = expected.all_rows(ahead)
+                reached = max(reached, position[block.output] + 1)
+                _learn(run, block, state, targets.pop(block.output), options)
+            run.step(node)
+    return run.state
+
+
+def _learn(
+    run: GraphRun,
+    block: Block,
+    state: Mapping[str, Tensor],
+    target: Tensor,
+    options: Mapping[str, float],
+) -> None:
+    """Set the weights of a block in a run that has reached it."""
+    rounders: dict[Node, Layer] = {node.args[1]: layer for node, layer in block.layers.items()}
+    inputs = {node: run.all_rows(node) for node in block.inputs if node not in rounders}
+
+    def compute(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        values = dict(zip(rounders, weights, strict=True))
+        for node, value in inputs.items():
+            if node in run.varying:
+                value = value[rows] if isinstance(value, Tensor) else len(rows)
+            values[node] = value
+        for node in block.nodes:
+            values[node] = run.compute(node, values)
+        return values[block.output]
+
+    weights = [rounded_weight(layer, state, run.state[layer.weight]) for layer in rounders.values()]
+    learned = learn_rounding(compute, target, weights, **options)  # type: ignore[arg-type]
+    for (rounder, layer), value in zip(rounders.items(), learned, strict=True):
+        run.set_weight(layer, rounder, value)
+
+
+def rounded_weight(layer: Layer, state: Mapping[str, Tensor], start: Tensor) -> RoundedWeight:
+    """Return a layer's float weight with the grid values that `start` is nearest to."""
+    shape = (-1, *[1] * (len(layer.shape) - 1))
+    top = layer.tops(state)
+    limit = top.view(shape) if isinstance(top, Tensor) else torch.tensor(float(top))
+    scale = state[f"{layer.module}.scale"].view(shape)
+    integers = torch.clamp((start / scale).round(), -limit, limit)
+    return RoundedWeight(state[layer.weight].detach(), integers, scale, limit)

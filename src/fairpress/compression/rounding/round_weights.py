@@ -1,0 +1,55 @@
+"""Round all weights of a network by a method, and correct its biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from fairpress.compression.quantized_graph.prepare import PreparedGraph
+from fairpress.compression.rounding.bias_correction import correct_biases
+from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
+from fairpress.compression.rounding.compensate import compensate, rows_in_memory
+from fairpress.compression.rounding.reconstruct import reconstruct
+
+Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
+
+
+def round_weights(
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    method: Rounding,
+    *,
+    bias_correction: bool = False,
+) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+    """Return the state with weights whose nearest integers are those of the method, and facts for the card.
+
+    Parameters
+    ----------
+    state
+        The (folded) float state, with the scales of all weights.
+    rows
+        Inputs [rows, …] of the calibration part; labels are not used.
+    method
+        ``"nearest"``; ``"gptq"`` (`compensate`); ``"adaround"`` and ``"brecq"``, which start from gptq's integers and
+        learn those of layers and of residual blocks (`reconstruct`).
+    """
+    rounded, facts = state, dict[str, Any]()
+    if method != "nearest":
+        rounded, facts = compensate(prepared, state, rows)
+    if method in ("adaround", "brecq"):
+        blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
+        rounded = reconstruct(prepared, state, rounded, _chunks(prepared, state, rows), blocks)
+        facts["rounding_blocks"] = len(blocks)
+    if bias_correction:
+        rounded, facts["corrected_biases"] = correct_biases(
+            prepared, state, rounded, _chunks(prepared, state, rows)
+        )
+    return rounded, facts
+
+
+def _chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+    """Return the rows that fit into memory, those of `compensate`, for two networks."""
+    return rows_in_memory(prepared, state, rows)
