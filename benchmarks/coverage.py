@@ -74,8 +74,8 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "decisions": (decisions.decisions, 600),
     "relative-margin": (relative_margins.relative_margin, 10_000),
     "matched-level": (matched.matched_level, 400),
-    "matched-people": (matched.matched_people, 400),
-    "matched-power": (matched.matched_power, 400),
+    "matched-people": (matched.matched_people, 200),
+    "matched-power": (matched.matched_power, 200),
     "counterfactual-pairs": (matched.counterfactual_pairs, 600),
 }
 
