@@ -35,7 +35,12 @@ PAIRS_HEAD: tuple[str, ...] = (
 
 
 def matched_lines(comparison: Comparison, audit: Audit) -> list[str]:
-    """Return a line for each attribute: whether a group flips more than the closeness of its answers explains."""
+    """Return a line for each attribute: whether a group flips more than the closeness of its answers explains.
+
+    None of a void comparison, whose models have nothing to lose.
+    """
+    if comparison.verdict == "void":
+        return []
     lines = (_matched_line(m, audit.confidence) for m in comparison.matched_flips)
     return [line for line in lines if line]
 

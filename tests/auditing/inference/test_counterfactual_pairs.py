@@ -11,7 +11,10 @@ import pytest
 
 import fairpress as fp
 from fairpress import cli
+from fairpress.auditing.inference.counterfactual_pairs import counterfactual_pairs
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.json_schema import json_schema
+from fairpress.auditing.read_table import read_table
 from fairpress.core.errors import UserError
 
 MODELS = {"baseline": "fp32", "compressed": "int8", "counterfactual": "template"}
@@ -31,7 +34,9 @@ def table(templates: int = 40) -> pd.DataFrame:
 
 
 def pairs_of(frame: pd.DataFrame, **options):
-    return fp.audit(frame, **{**MODELS, "by": "identity", **options}).comparisons[0].counterfactual
+    data = read_table(frame, AuditOptions(**{**MODELS, "by": "identity", **options}))
+    assert data.templates is not None
+    return counterfactual_pairs(data.templates, "fp32", ["int8"], data.attributes)["int8"]
 
 
 def test_shares_are_those_of_all_pairs_of_a_template():
