@@ -1,7 +1,8 @@
 """Outcomes that are numbers or ratios of sums: verdicts where the truth is exactly the margin, and their power.
 
-Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean. What
-is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 20 on.
+Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean.
+What is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 50 rows or
+20 people on; at the level of a correction where groups are assessed. `number_families` asks the family-wise error.
 
 How skewed a sample is taken to be, and the share of an error rate that bounds use (`skewed_estimate`), were chosen by
 looking at the distributions of `ERRORS` and `LOSSES`, at people and at speakers. Those of `OTHERS` chose nothing.
@@ -14,14 +15,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
 
 LEVEL, GROUPS = 0.05, 20
-ROWS = (20, 30, 100, 300, 1000, 3000)
+ROWS = (30, 50, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
 Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
@@ -75,7 +76,7 @@ def number_levels(rng: Rng, size: int) -> Iterator[Found]:
             samples = min(size, MAX_VALUES // n)
             values = draw(rng, (samples, n)).ravel()
             x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
-            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS)
+            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS, n >= MIN_TESTED)
 
 
 def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -88,7 +89,9 @@ def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
         values = effect[person] + rng.standard_t(3, person.size)
         index = person // units
         x = mean_of_units(unit_sums(values, index, samples, np.ones(values.size), person))
-        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE)
+        yield from _levels(
+            x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE, True
+        )
 
 
 def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -156,15 +159,24 @@ def number_power(rng: Rng, size: int) -> Iterator[Found]:
             yield found("`no_harm` where nothing changed", setting, hits)
 
 
-def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool) -> Iterator[Found]:
+def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool, tested: bool) -> Iterator[Found]:
+    small = "" if assessed else ", in a group that is too small to be assessed"
+    asked, corrected = LEVEL if assessed else None, LEVEL / GROUPS
     cleared = x.upper(1 - LEVEL) < truth
-    if assessed:
-        yield found("`no_harm` at a loss of exactly the margin", setting, cleared, LEVEL, False)
-    else:
-        yield found("… in a group that is too small to be assessed", setting, cleared)
-    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, LEVEL, False)
-    corrected = x.p_above(truth) < LEVEL / GROUPS
-    yield found(f"… at the level .05/{GROUPS}", setting, corrected, LEVEL / GROUPS, False)
+    yield found(f"`no_harm` at a loss of exactly the margin{small}", setting, cleared, asked, False)
+    p = x.p_above(truth)
+    small = "" if tested else ", in a group that is too small to be tested"
+    yield found(
+        f"`harm` at a loss of exactly the margin{small}", setting, p < LEVEL, LEVEL if tested else None, False
+    )
+    small = "" if assessed else ", in a group that is not assessed"
+    yield found(
+        f"`harm` at the level .05/{GROUPS}{small}",
+        setting,
+        p < corrected,
+        corrected if assessed else None,
+        False,
+    )
     low, high = x.interval(1 - LEVEL)
     yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93)
 
