@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy import stats
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
@@ -25,6 +26,7 @@ LEVEL, GROUPS = 0.05, 20
 ROWS = (30, 50, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
+DRAWS, BOOTSTRAPPED = 399, 3000
 Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
 
 
@@ -142,6 +144,35 @@ def number_families(rng: Rng, size: int) -> Iterator[Found]:
         yield found("some `harm` where all groups lose exactly the margin", setting, harm, LEVEL, False)
         yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL, False)
         yield found("all groups `no_harm` where all lose exactly the margin", setting, cleared, LEVEL, False)
+
+
+def number_methods(rng: Rng, size: int) -> Iterator[Found]:
+    """`no_harm` at the margin by other one-sided bounds: Student's t, Hall's alone, bootstrap-t with 399 draws."""
+    for name in ("t with 3 df", "log-normal errors that change little", "loss log-normal, σ 1"):
+        draw = (ERRORS | LOSSES)[name]
+        truth = float(draw(rng, (1, 10_000_000)).mean())
+        for n in (30, 100, 300):
+            values = draw(rng, (size, n))
+            mean, deviation = values.mean(axis=1), values.std(axis=1, ddof=1)
+            t = np.sqrt(n) * (mean - truth) / deviation
+            k = stats.skew(values, axis=1) / np.sqrt(n)
+            low = stats.t.ppf(LEVEL, n - 1)
+            setting = f"{n:,} rows, {name}"
+            x = mean_of_units(unit_sums(values.ravel(), _index(size, n), size, np.ones(values.size), None))
+            yield found("`no_harm` at the margin by the audit's bound", setting, x.upper(1 - LEVEL) < truth)
+            yield found("`no_harm` at the margin by Student's t", setting, t < low)
+            hall = t + k * (t**2 / 3 + 1 / 6) + k**2 * t**3 / 27
+            yield found("`no_harm` at the margin by Hall's transformation alone", setting, hall < low)
+            hits = [t[i] < _bootstrap_quantile(rng, values[i]) for i in range(min(size, BOOTSTRAPPED))]
+            yield found("`no_harm` at the margin by a bootstrap-t", setting, hits)
+
+
+def _bootstrap_quantile(rng: Rng, values: np.ndarray) -> float:
+    n = values.size
+    drawn = values[rng.integers(0, n, (DRAWS, n))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.sqrt(n) * (drawn.mean(axis=1) - values.mean()) / drawn.std(axis=1, ddof=1)
+    return float(np.quantile(t, LEVEL))
 
 
 def number_power(rng: Rng, size: int) -> Iterator[Found]:
