@@ -1,7 +1,8 @@
 """Outcomes that are numbers or ratios of sums: verdicts where the truth is exactly the margin, and their power.
 
-Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean. What
-is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 20 on.
+Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean.
+What is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 50 rows or
+20 people on; at the level of a correction where groups are assessed. `number_families` asks the family-wise error.
 
 How skewed a sample is taken to be, and the share of an error rate that bounds use (`skewed_estimate`), were chosen by
 looking at the distributions of `ERRORS` and `LOSSES`, at people and at speakers. Those of `OTHERS` chose nothing.
@@ -12,18 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy import stats
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
 
 LEVEL, GROUPS = 0.05, 20
-ROWS = (20, 30, 100, 300, 1000, 3000)
+ROWS = (30, 50, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
+DRAWS, BOOTSTRAPPED = 399, 3000
 Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
 
 
@@ -75,7 +78,7 @@ def number_levels(rng: Rng, size: int) -> Iterator[Found]:
             samples = min(size, MAX_VALUES // n)
             values = draw(rng, (samples, n)).ravel()
             x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
-            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS)
+            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS, n >= MIN_TESTED)
 
 
 def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -88,7 +91,9 @@ def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
         values = effect[person] + rng.standard_t(3, person.size)
         index = person // units
         x = mean_of_units(unit_sums(values, index, samples, np.ones(values.size), person))
-        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE)
+        yield from _levels(
+            x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE, True
+        )
 
 
 def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -141,6 +146,35 @@ def number_families(rng: Rng, size: int) -> Iterator[Found]:
         yield found("all groups `no_harm` where all lose exactly the margin", setting, cleared, LEVEL, False)
 
 
+def number_methods(rng: Rng, size: int) -> Iterator[Found]:
+    """`no_harm` at the margin by other one-sided bounds: Student's t, Hall's alone, bootstrap-t with 399 draws."""
+    for name in ("t with 3 df", "log-normal errors that change little", "loss log-normal, σ 1"):
+        draw = (ERRORS | LOSSES)[name]
+        truth = float(draw(rng, (1, 10_000_000)).mean())
+        for n in (30, 100, 300):
+            values = draw(rng, (size, n))
+            mean, deviation = values.mean(axis=1), values.std(axis=1, ddof=1)
+            t = np.sqrt(n) * (mean - truth) / deviation
+            k = stats.skew(values, axis=1) / np.sqrt(n)
+            low = stats.t.ppf(LEVEL, n - 1)
+            setting = f"{n:,} rows, {name}"
+            x = mean_of_units(unit_sums(values.ravel(), _index(size, n), size, np.ones(values.size), None))
+            yield found("`no_harm` at the margin by the audit's bound", setting, x.upper(1 - LEVEL) < truth)
+            yield found("`no_harm` at the margin by Student's t", setting, t < low)
+            hall = t + k * (t**2 / 3 + 1 / 6) + k**2 * t**3 / 27
+            yield found("`no_harm` at the margin by Hall's transformation alone", setting, hall < low)
+            hits = [t[i] < _bootstrap_quantile(rng, values[i]) for i in range(min(size, BOOTSTRAPPED))]
+            yield found("`no_harm` at the margin by a bootstrap-t", setting, hits)
+
+
+def _bootstrap_quantile(rng: Rng, values: np.ndarray) -> float:
+    n = values.size
+    drawn = values[rng.integers(0, n, (DRAWS, n))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.sqrt(n) * (drawn.mean(axis=1) - values.mean()) / drawn.std(axis=1, ddof=1)
+    return float(np.quantile(t, LEVEL))
+
+
 def number_power(rng: Rng, size: int) -> Iterator[Found]:
     """How often `no_harm` is said where nothing changed, at a margin of a fraction of the differences' deviation."""
     for name, draw in ERRORS.items():
@@ -156,15 +190,24 @@ def number_power(rng: Rng, size: int) -> Iterator[Found]:
             yield found("`no_harm` where nothing changed", setting, hits)
 
 
-def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool) -> Iterator[Found]:
+def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool, tested: bool) -> Iterator[Found]:
+    small = "" if assessed else ", in a group that is too small to be assessed"
+    asked, corrected = LEVEL if assessed else None, LEVEL / GROUPS
     cleared = x.upper(1 - LEVEL) < truth
-    if assessed:
-        yield found("`no_harm` at a loss of exactly the margin", setting, cleared, LEVEL, False)
-    else:
-        yield found("… in a group that is too small to be assessed", setting, cleared)
-    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, LEVEL, False)
-    corrected = x.p_above(truth) < LEVEL / GROUPS
-    yield found(f"… at the level .05/{GROUPS}", setting, corrected, LEVEL / GROUPS, False)
+    yield found(f"`no_harm` at a loss of exactly the margin{small}", setting, cleared, asked, False)
+    p = x.p_above(truth)
+    small = "" if tested else ", in a group that is too small to be tested"
+    yield found(
+        f"`harm` at a loss of exactly the margin{small}", setting, p < LEVEL, LEVEL if tested else None, False
+    )
+    small = "" if assessed else ", in a group that is not assessed"
+    yield found(
+        f"`harm` at the level .05/{GROUPS}{small}",
+        setting,
+        p < corrected,
+        corrected if assessed else None,
+        False,
+    )
     low, high = x.interval(1 - LEVEL)
     yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93)
 

@@ -24,7 +24,7 @@ from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
 from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
 from fairpress.auditing.verdicts.wording import group_name, name_groups
-from fairpress.core.attribute import OVERALL, parse_attributes
+from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 
 _CLASSES_ONLY: Mapping[str, str] = {
@@ -61,7 +61,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     table = read_rows(source, options, attributes, numbers, texts)
     row_values = kind.bind(request, table, models, options.label)
     rules = _rules(options, request, row_values.metrics, margins)
-    evidence = OutcomeEvidence(table, row_values, kind.measures(request, margins), kind.linear)
+    evidence = OutcomeEvidence(table, baseline, row_values, kind.measures(request, margins), kind.linear)
     evidence = replace(
         evidence, measures=kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
     )
@@ -204,10 +204,31 @@ def _notes(
             rows = int((column.codes == column.names.index(MISSING)).sum())
             yield f"{name!r} is missing in {rows:,} rows; they form a separate group, {MISSING}."
     yield from of_kind
+    if evidence.unit is not None and comparisons:
+        yield from _too_few_people(comparisons[0], evidence, rules)
     for comparison in comparisons:
         yield from _disagreements(comparison, evidence, rules)
     if any(c.verdict in ("inconclusive", "not_estimable") for c in comparisons):
         yield ONE_LOOK
+
+
+def _too_few_people(comparison: Comparison, evidence: OutcomeEvidence, rules: JudgingRules) -> Iterator[str]:
+    """Yield a note with the effective number of people of each group that is not assessed alone."""
+    metric = rules.metrics[0]
+    names = []
+    for attribute in comparison.attributes:
+        grouping = evidence.table.cells.grouping(Attribute.from_text(attribute.attribute))
+        people = evidence.units(metric, grouping)
+        names += [
+            f"{group_name(group.values)} ({count:,.0f})"
+            for group, count in zip(attribute.groups, people, strict=True)
+            if not group.losses[0].assessed
+        ]
+    if names:
+        yield (
+            f"Too few people to be assessed alone, counted so that people with many rows do not count for more: "
+            f"{name_groups(names)}."
+        )
 
 
 def _disagreements(comparison: Comparison, evidence: OutcomeEvidence, rules: JudgingRules) -> Iterator[str]:

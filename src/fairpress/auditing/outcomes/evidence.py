@@ -38,6 +38,7 @@ class OutcomeEvidence:
     """Estimator of an outcome over the rows, or people, of one table."""
 
     table: RowTable
+    baseline: str
     row_values: RowValues
     measures: Mapping[str, Measure]
     linear: bool
@@ -101,9 +102,9 @@ class OutcomeEvidence:
         worse, better = (np.bincount(g, weights=w * x, minlength=grouping.size) for x in (d > 0, d < 0))
         return np.asarray(worse, float), np.asarray(better, float)
 
-    def units(self, metric: str, grouping: Grouping, baseline: str) -> Floats:
+    def units(self, metric: str, grouping: Grouping) -> Floats:
         """Return the effective number of units of each group that a metric has; no model influences it."""
-        return self.level(baseline, metric, grouping).effective_n
+        return self.level(self.baseline, metric, grouping).effective_n
 
     def rows(self, grouping: Grouping) -> Floats:
         """Return the (weighted) rows of each group."""
