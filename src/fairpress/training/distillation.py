@@ -22,9 +22,9 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, expected: Tensor) -> Tensor:
-        result, wanted = logits.log_softmax(-1), expected.exp()
-        ctx.save_for_backward(result.exp() - wanted)
-        return (wanted * (expected - result)).sum(-1)
+        result, probabilities = logits.log_softmax(-1), expected.exp()
+        ctx.save_for_backward(result.exp() - probabilities)
+        return (probabilities * (expected - result)).sum(-1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

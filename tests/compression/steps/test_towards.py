@@ -269,14 +269,14 @@ def test_weights_are_compensated_through_the_fold():
         shape = (-1, *[1] * (len(layer.shape) - 1))
         scale = f"{layer.module}.scale"
         now = (started[layer.weight] / started[scale].view(shape)).round()
-        wanted = (expected[layer.weight] / scales[scale].view(shape)).round()
+        target = (expected[layer.weight] / scales[scale].view(shape)).round()
         if layer.name == "first.0":
             assert torch.equal(started[layer.weight][1], state[layer.weight][1])
-            now[1] = wanted[1] = 0
-            wanted[0] *= -1
+            now[1] = target[1] = 0
+            target[0] *= -1
             assert now[0].abs().max() > 0
-        wanted[state[layer.weight] == 0] = 0
-        assert torch.equal(now, wanted), layer.name
+        target[state[layer.weight] == 0] = 0
+        assert torch.equal(now, target), layer.name
         assert started[scale].isfinite().all()
     others = {k for k, v in graphs.first_state(state).items() if not torch.equal(started[k], v)}
     assert others <= {n for layer in graphs.training.layers for n in (layer.weight, f"{layer.module}.scale")}
