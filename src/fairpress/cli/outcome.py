@@ -50,8 +50,8 @@ def plan_by_deviation(
         return 0
     print_line(
         f"Each group needs {plan.rows:,} rows (or people, where rows repeat) for a chance of {100 * assurance:g} % of no "
-        f"harm at a margin of {number:g}, if differences scatter by {sd:g} and the true loss is {loss:g}. Long tails need more. "
-        "Take the deviation from other rows than those that will be audited.",
+        f"harm at a margin of {number:g}, if differences scatter by {sd:g} and the true loss is {loss:g}. Long tails need "
+        "more. Take the deviation from other rows than those that will be audited.",
         markup=False,
         soft_wrap=True,
     )
