@@ -299,3 +299,16 @@ def test_classes_are_audited_as_before(ages):
     assert plain.margin == 0.02
     assert json.dumps(plain.to_dict(), default=str) == json.dumps(named.to_dict(), default=str)
     assert "outcome" not in plain.to_dict()
+
+
+def test_open_verdicts_say_what_more_rows_would_do(ages):
+    upper = group(audited(ages), race="B").losses[0].upper
+    report = audited(ages, margin=upper * 0.8)
+    loss = group(report, race="B").losses[0]
+    assert loss.verdict in ("inconclusive", "loss")
+    if loss.verdict == "inconclusive":
+        plan = loss.rows_to_decide
+        assert plan.more is None or plan.more > 0
+        assert plan.decided == pytest.approx(plan.no_harm + plan.loss)
+        assert any("for one look" in note for note in report.notes)
+    assert group(report, race="C").losses[0].rows_to_decide is None
