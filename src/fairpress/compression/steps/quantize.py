@@ -259,12 +259,18 @@ class Quantize(QuantizationOptions, Step):
     Attributes
     ----------
     rounding
-        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little.
+        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little,
+        and takes all 4 integers of 2 bits and all 8 of 3 bits.
     """
 
     final: ClassVar[bool] = True
 
     rounding: Rounding = "nearest"
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme for the quantizer."""
+        return replace(super().scheme, full_range=self.rounding != "nearest")
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
