@@ -260,7 +260,8 @@ class Quantize(QuantizationOptions, Step):
     ----------
     rounding
         ``"nearest"``, or integers chosen so that outputs on calibration rows change little: those of layers one column at a
-        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``).
+        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``). These take all 4
+        integers of 2 bits and all 8 of 3 bits.
     bias_correction
         Whether the biases of layers make up for the mean change of each output channel on calibration rows.
     """
@@ -269,6 +270,11 @@ class Quantize(QuantizationOptions, Step):
 
     rounding: Rounding = "nearest"
     bias_correction: bool = False
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme for the quantizer."""
+        return replace(super().scheme, full_range=self.rounding != "nearest")
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""

@@ -71,7 +71,7 @@ def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor]
     weights = integer_weights(model)
     check_widths(weights, layers)
     for layer, (_, values) in zip(layers, weights, strict=True):
-        check_range(layer, values, layer.tops(state))
+        check_range(layer, values, layer.tops(state), layer.lows(state))
         check_zeros(layer.name, values, state[layer.weight])
     check_channels(model, layers, state)
     return check_kernels(data, layers, integer)
@@ -140,14 +140,24 @@ def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Lay
             )
 
 
-def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = None) -> None:
-    """Raise VerificationError unless integers lie in −top … top; `tops` [channels] if channels differ."""
-    limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
-    beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
+def check_range(
+    layer: Layer,
+    values: np.ndarray,
+    tops: int | Tensor | None = None,
+    lows: int | Tensor | None = None,
+) -> None:
+    """Raise VerificationError unless integers lie within the layer's limits; those of channels [channels] if they differ."""
+    low, high = (
+        limit.cpu().numpy() if isinstance(limit, Tensor) else np.full(len(values), default)
+        for limit, default in ((lows, layer.low), (tops, layer.top))
+    )
+    flat = values.astype(np.int16).reshape(len(values), -1)
+    beyond = (flat.max(1) > high) | (flat.min(1) < low)
     if beyond.any():
-        out_of_range, top = values[beyond], int(limits[beyond].min())
+        out_of_range, bottom, top = values[beyond], int(low[beyond].max()), int(high[beyond].min())
+        limits = f"±{top}" if bottom == -top else f"{bottom} … {top}"
         raise VerificationError(
-            f"layer {layer.name!r} stores integers {out_of_range.min()} … {out_of_range.max()}, outside of ±{top} "
+            f"layer {layer.name!r} stores integers {out_of_range.min()} … {out_of_range.max()}, outside of {limits} "
             f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
         )
 

@@ -35,8 +35,8 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
             continue
         tensor = initializers[name]
         values = numpy_helper.to_array(tensor)
-        top = 2 ** (width - 1) - 1
-        if np.abs(values.astype(np.int16)).max(initial=0) > top:
+        limit = 2 ** (width - 1)
+        if values.max(initial=0) >= limit or values.min(initial=0) < -limit:
             raise ValueError(f"{name} does not fit {width} bits")
         kind, opset, ir = FORMATS[width]
         del tensor.int32_data[:]
