@@ -10,6 +10,7 @@ import numpy as np
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.flip_results import MatchedFlips, MatchedGroup
 from fairpress.auditing.inference.closeness import STRATA, ClosenessCounts
+from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.inference.to_estimates import to_estimates
 from fairpress.auditing.statistics.stratified_difference import StratifiedCounts
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
@@ -233,23 +234,22 @@ def _over_people(
     matched = _residuals(rows, flips)
     raw = _residuals(rows.sum(axis=0, keepdims=True), flips.sum(axis=0, keepdims=True))
     people, y = cells.keys["subject"], flipped.astype(np.int64)
-    count = int(people.max()) + 1
+    everybody = per_group(np.ones(len(people)), people, int(people.max()) + 1)
+    factor = (everybody > 0).sum() / max((everybody > 0).sum() - 1, 1)
     explained, deff, raw_deff, df = (np.ones(grouping.size) for _ in range(4))
     for g in range(grouping.size):
         side = (grouping.index == g).astype(np.int64)
         moves = (matched[side, y, counts.stratum, g], raw[side, y, 0, g])
-        units = [np.unique(people[side == s]) for s in (0, 1)]
-        df[g] = max(min(len(u) for u in units) - 1, 1)
-        sums = [np.bincount(people, weights=cells.weight * m, minlength=count) for m in moves]
-        factor = len(np.unique(people)) / max(len(np.unique(people)) - 1, 1)
+        inside = per_group(side, people, len(everybody))
+        df[g] = max(min((inside > 0).sum(), (everybody > inside).sum()) - 1, 1)
+        sums = [per_group(cells.weight * m, people, len(everybody)) for m in moves]
         explained[g] = factor * ((sums[1] - sums[0]) ** 2).sum()
-        size = np.bincount(people[side == 1], weights=cells.weight[side == 1], minlength=count)
-        typical = (size**2).sum() / max(size.sum(), 1e-300)
-        reach = 1 / max(
-            size.sum(), 1e-300
-        )  # a flip of a row of the group moves the difference by about so much
-        for effect, move, total in zip((deff, raw_deff), moves, sums, strict=True):
-            between = factor * (total**2).sum() + 2 * (typical * reach) ** 2
-            simple = (cells.weight * move**2).sum() + 2 * typical * reach**2
+        size = per_group(cells.weight * side, people, len(everybody))
+        total = max(size.sum(), 1e-300)
+        typical = (size**2).sum() / total
+        # As in `design_effect`, two people who flip in all their rows; a row of the group moves a difference by about 1/n.
+        for effect, move, moved in zip((deff, raw_deff), moves, sums, strict=True):
+            between = factor * (moved**2).sum() + 2 * (typical / total) ** 2
+            simple = (cells.weight * move**2).sum() + 2 * typical / total**2
             effect[g] = max(between / simple, 1.0) if simple > 0 else 1.0
     return _Variances(explained, deff, raw_deff, df)
