@@ -18,7 +18,7 @@ from fairpress.auditing.notes import ONE_LOOK, notes
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
 from fairpress.auditing.result import Audit, Comparison
-from fairpress.auditing.table_metadata import recorded_options, with_recorded_sentences
+from fairpress.auditing.table_metadata import recorded_options, with_recorded
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
 from fairpress.core.errors import UserError
@@ -27,7 +27,7 @@ from fairpress.core.errors import UserError
 def audit_table(table: Any, options: AuditOptions) -> Audit:
     """Audit a table of predictions; `audit.audit` describes tables, options and errors."""
     options = recorded_options(table, options)
-    return with_recorded_sentences(audit_input(read_table(table, options)), table)
+    return with_recorded(audit_input(read_table(table, options)), table)
 
 
 def audit_input(data: AuditInput) -> Audit:

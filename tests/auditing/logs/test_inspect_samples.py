@@ -22,7 +22,14 @@ def logs(*of_models):
 
 
 def read(*of_models, **options):
-    defaults = {"scorer": None, "better": None, "fields": (), "unpaired": "refuse", "same": SAME}
+    defaults = {
+        "scorer": None,
+        "better": None,
+        "fields": (),
+        "unpaired": "refuse",
+        "same": SAME,
+        "sources": {},
+    }
     return inspect_table(logs(*of_models), **(defaults | options))
 
 
@@ -141,7 +148,7 @@ def test_a_scorer_of_some_tasks_only_leaves_no_task_out_silently():
         InspectLog(n, [("a", sample(1, "C", scorer="x")), ("b", sample(1, "C", scorer="y"))])
         for n in ("base", "q4")
     ]
-    options = {"better": None, "fields": (), "unpaired": "refuse", "same": SAME}
+    options = {"better": None, "fields": (), "unpaired": "refuse", "same": SAME, "sources": {}}
     with pytest.raises(UserError, match="no scorer in common"):
         inspect_table(two, scorer=None, **options)
     with pytest.raises(UserError, match="not every task has the scorer 'x'"):

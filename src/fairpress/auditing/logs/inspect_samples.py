@@ -47,6 +47,7 @@ def inspect_table(
     fields: Sequence[str],
     unpaired: str,
     same: Mapping[str, str],
+    sources: Mapping[str, str],
 ) -> pa.Table:
     """Return the table that `read_inspect` describes; `same` is what must be equal → its name in messages."""
     import pyarrow as pa
@@ -86,6 +87,7 @@ def inspect_table(
         outcome.positive,
         "item" if epochs else None,
         outcome.outcome,
+        sources,
         tuple(warnings),
         tuple(notes),
     )
