@@ -24,6 +24,7 @@ from simulated import (
     family,
     gaps,
     monitoring,
+    numbers,
     people,
     rates,
     relative_margins,
@@ -72,6 +73,12 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "releases": (monitoring.releases, 10_000),
     "decisions": (decisions.decisions, 600),
     "relative-margin": (relative_margins.relative_margin, 10_000),
+    "numbers": (numbers.number_levels, 20_000),
+    "number-clusters": (numbers.cluster_levels, 20_000),
+    "ratios": (numbers.ratio_levels, 10_000),
+    "number-families": (numbers.number_families, 2000),
+    "number-methods": (numbers.number_methods, 10_000),
+    "number-power": (numbers.number_power, 10_000),
 }
 
 

@@ -11,6 +11,7 @@ PAGES = (
     "docs/tutorials/reviewer.md",
     "docs/tutorials/researcher.md",
     "docs/tutorials/languages.md",
+    "docs/tutorials/word-error-rate.md",
     "docs/your-own-step.md",
 )
 

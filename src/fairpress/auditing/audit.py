@@ -17,7 +17,8 @@ def audit(
     by: Sequence[str] | str | None = None,
     positive: str | float | None = None,
     decide: Mapping[str, str] | None = None,
-    margin: float | str | Sequence[str] | Mapping[str, Any] = 0.02,
+    outcome: str | Mapping[str, str] | None = None,
+    margin: float | str | Sequence[str] | Mapping[str, Any] | None = None,
     min_rows: int | str | Mapping[str, int] | None = None,
     confidence: float = 0.95,
     harm: str = "error",
@@ -59,10 +60,14 @@ def audit(
         class, only accuracy and flips are audited.
     decide
         Model → ``column>=number``, for models whose prediction is a threshold on a numeric score.
+    outcome
+        What to judge instead of a class: ``"abs_error=age"``, ``"wer=edits/words"``, ``"score,better=higher"``; more in
+        docs/outcomes.md. By default what the table records (readers of logs do), else a class.
     margin
-        δ: a loss above this is harm. A share of the people (0.02), ``"2pp"``, or ``"5% of baseline"``, a share of the
-        baseline's own error in the same group; or one for each error, ``{"error": "1pp", "fnr": "5% of baseline"}``, the
-        others at 2 percentage points. ``{"margin": "2pp", "reason": "…"}`` records why.
+        δ: a loss above this is harm, 2 percentage points by default. A share of the people (0.02), ``"2pp"``, or ``"5% of
+        baseline"``, a share of the baseline's own error in the same group; or one for each error, ``{"error": "1pp", "fnr":
+        "5% of baseline"}``, the others at 2 percentage points. ``{"margin": "2pp", "reason": "…"}`` records why. Of an
+        `outcome`, a number in its unit, which has to be given.
     min_rows
         Rows of the error's denominator that a group needs to be assessed, one number or one for each error; by default those
         that show "no harm" with 90 % power if 1 % of predictions flip.
@@ -108,5 +113,8 @@ def audit(
     options = {name: value for name, value in locals().items() if name != "table"}
     from fairpress.auditing.audit_table import audit_table
     from fairpress.auditing.options import options_of
+    from fairpress.auditing.outcomes.recorded import recorded_outcome
 
+    if outcome is None:
+        options["outcome"] = recorded_outcome(table)
     return audit_table(table, options_of(options))

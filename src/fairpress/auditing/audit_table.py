@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.comparison import CompressionComparison
 from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
 from fairpress.auditing.inference.group_estimator import GroupEstimator
@@ -27,7 +28,15 @@ from fairpress.core.errors import UserError
 def audit_table(table: Any, options: AuditOptions) -> Audit:
     """Audit a table of predictions; `audit.audit` describes tables, options and errors."""
     options = recorded_options(table, options)
-    return with_recorded(audit_input(read_table(table, options)), table)
+    return with_recorded(_audit(table, options), table)
+
+
+def _audit(table: Any, options: AuditOptions) -> Audit:
+    if options.outcome is not None:
+        from fairpress.auditing.outcomes.audit_outcome import audit_outcome
+
+        return audit_outcome(open_source(table), options)
+    return audit_input(read_table(table, options))
 
 
 def audit_input(data: AuditInput) -> Audit:

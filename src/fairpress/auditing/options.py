@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from fairpress.auditing.verdicts.margins import HARMS, margins_of, min_rows_of
+from fairpress.auditing.outcome import OutcomeRequest, outcome_request
+from fairpress.auditing.verdicts.margins import DEFAULT_MARGIN, HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.policy import Policy, policy_of, with_policy
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
@@ -97,6 +98,13 @@ def _confidence(given: Any) -> float:
     return confidence
 
 
+def _margin(given: Any, info: ValidationInfo) -> Any:
+    """Return the margins by error; those of an outcome that is not a class are read where its kind is known."""
+    if info.data.get("outcome") is not None:
+        return given
+    return margins_of(DEFAULT_MARGIN if given is None else given)
+
+
 def _harm(given: Any) -> str:
     if given not in HARMS:
         raise UserError(f"`harm=` must be one of {', '.join(HARMS)}, not {given!r}.")
@@ -133,7 +141,8 @@ OptionalNames = Annotated[Sequence[str] | None, BeforeValidator(_names)]
 class AuditOptions(BaseModel):
     """The options of an audit, as `audit.audit` describes them; a new option is one field here and one keyword there.
 
-    Values are normalized: lists of names are tuples, a single name is a tuple of one, `margin` and `min_rows` are by error.
+    Values are normalized: lists of names are tuples, a single name is a tuple of one, `margin` and `min_rows` are by error
+    (the margin of an `outcome` that is not a class stays as it was given).
     ``None`` for `baseline` or `compressed` means the models that the table records, and for `metrics` all that the label
     allows. A policy sets the options that it fixes.
 
@@ -151,7 +160,8 @@ class AuditOptions(BaseModel):
     by: Annotated[Sequence[str], BeforeValidator(_attributes)] = Field(default=None, validate_default=True)
     positive: Any = None
     decide: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
-    margin: Annotated[Any, BeforeValidator(margins_of)] = Field(default=0.02, validate_default=True)
+    outcome: Annotated[OutcomeRequest | None, BeforeValidator(outcome_request)] = None
+    margin: Annotated[Any, BeforeValidator(_margin)] = Field(default=None, validate_default=True)
     min_rows: Annotated[Any, BeforeValidator(min_rows_of)] = Field(default=None, validate_default=True)
     confidence: Annotated[float, BeforeValidator(_confidence)] = 0.95
     harm: Annotated[str, BeforeValidator(_harm)] = "error"

@@ -97,7 +97,7 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
         The table cannot be read or counted, or has no such model, column or class.
     """
     source = open_source(table)
-    baseline, compressed = _models(source, options)
+    baseline, compressed = models_of(source, options)
     models = (baseline, *compressed)
     attributes = parse_attributes(options.by, source.columns)
     cells = count(
@@ -138,11 +138,11 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
             *orientation_warnings,
             *table_warnings(source, cells, options, models, attributes),
         ),
-        provenance=_provenance(source),
+        provenance=provenance_of(source),
     )
 
 
-def _models(source: TableSource, options: AuditOptions) -> tuple[str, tuple[str, ...]]:
+def models_of(source: TableSource, options: AuditOptions) -> tuple[str, tuple[str, ...]]:
     """Return the baseline and the compressed models: those of the options, or those that the table records."""
     if options.baseline is not None and options.compressed is not None:
         return options.baseline, tuple(options.compressed)
@@ -226,7 +226,7 @@ def _digests(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: str(run["digest"]) for name, run in runs.items() if run.get("digest")}
 
 
-def _provenance(source: TableSource) -> dict[str, str]:
+def provenance_of(source: TableSource) -> dict[str, str]:
     """Return the versions of the packages that compute the audit, and the path of the table."""
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     table = {"table": ", ".join(source.locations)} if source.locations else {}

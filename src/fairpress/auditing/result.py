@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fairpress.auditing.measure import CLASS_MEASURES, Measure
+from fairpress.auditing.outcome import AuditedOutcome
 from fairpress.core.estimate import Estimate
 
 Verdict = Literal["harm", "void", "loss", "inconclusive", "not_estimable", "no_harm"]
@@ -153,6 +155,10 @@ class Loss:
         What more rows would do; ``None`` if the verdict is settled.
     seeds
         Training noise, where runs are stacked.
+    outcome_measure
+        What the loss is measured in, of an outcome that is not a class (`measure` has it in any case).
+    levels
+        The levels of such an outcome under the baseline and under the compressed model.
     """
 
     metric: str
@@ -165,6 +171,13 @@ class Loss:
     excess: Estimate | None = None
     rows_to_decide: RowsToDecide | None = None
     seeds: SeedNoise | None = None
+    outcome_measure: Measure | None = None
+    levels: tuple[Estimate, Estimate] | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What the loss is measured in, and its words."""
+        return self.outcome_measure or CLASS_MEASURES[self.metric]
 
 
 @dataclass(frozen=True)
@@ -215,6 +228,8 @@ class LossBounds:
         The largest estimated loss of an assessed group or pool, or of a smaller group whose loss is shown.
     cleared
         Share of the people for whom, in every audited attribute, a loss of their group above the margin is ruled out.
+    outcome_measure
+        As in `Loss`.
     """
 
     metric: str
@@ -226,6 +241,12 @@ class LossBounds:
     largest: Estimate | None
     largest_group: Values | Pool | None
     cleared: float
+    outcome_measure: Measure | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What the losses are measured in, and their words."""
+        return self.outcome_measure or CLASS_MEASURES[self.metric]
 
 
 @dataclass(frozen=True)
@@ -344,7 +365,9 @@ class Audit:
     attributes of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
     `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as
     yes), ``"order"`` (last of two in the alphabet). `policy` is the signed policy, if there is one. `warnings`
-    must be read before any verdict, and precede it in every output.
+    must be read before any verdict, and precede it in every output. `outcome` is what is judged instead of a class; losses,
+    margins and levels are then in its unit, `flips` count rows whose value became worse (``right_to_wrong``) and better
+    (``wrong_to_right``), and `min_rows` counts people where rows repeat.
     """
 
     rows: int
@@ -371,3 +394,8 @@ class Audit:
     positive_from: Literal["option", "table", "name", "order"] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
     policy: PolicyRecord | None = None
+    outcome: AuditedOutcome | None = None
+
+    def measure(self, metric: str) -> Measure:
+        """Return what the losses in a metric are measured in, and their words."""
+        return CLASS_MEASURES[metric] if self.outcome is None else self.outcome.measures[metric]

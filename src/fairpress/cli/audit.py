@@ -16,6 +16,7 @@ from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.gate import show_gate
 from fairpress.cli.logs import LogOptions, read_logs
 from fairpress.cli.monitor import record_use, show_monitored
+from fairpress.cli.outcome import refuse_with_outcome
 from fairpress.cli.usage_errors import EXAMPLES, in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
@@ -45,6 +46,7 @@ def audit(
     compressed: Text = "",
     decide: Repeated = (),
     positive: str | None = None,
+    outcome: str | None = None,
     margin: Repeated = (),
     min_rows: Repeated = (),
     confidence: float | None = None,
@@ -101,9 +103,12 @@ def audit(
     positive
         The positive class; by default the one that `predict` recorded, or 1, yes or true. With more than two classes and
         no positive class, only accuracy and flips are audited.
+    outcome
+        What to judge instead of a class: abs_error=age (numeric predictions), score,better=higher (a number per row and
+        model), wer=edits/words (a ratio of sums); see docs/outcomes.md. By default what the table records, else a class.
     margin
         A loss above this is harm: 0.02 or 2pp is two percentage points (the default), '5% of baseline' a share of the
-        baseline's own error; 'error=1pp,fnr=5% of baseline' for each error.
+        baseline's own error; 'error=1pp,fnr=5% of baseline' for each error. With --outcome, a number in its unit.
     min_rows
         Rows that a group needs to be assessed: 200, or 'fnr=100'; by default what the margin asks for.
     confidence
@@ -179,6 +184,7 @@ def audit(
     from fairpress.auditing.cells.open_source import open_source
     from fairpress.auditing.export_cells import export_table
     from fairpress.auditing.options import AuditOptions
+    from fairpress.auditing.outcomes.recorded import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
     from fairpress.auditing.verdicts.policy import policy_of
     from fairpress.reporting import model_outputs
@@ -260,7 +266,10 @@ def audit(
         "subject": subject,
         "correction": correction,
         "label": label,
+        "outcome": outcome if outcome is not None else recorded_outcome(table),
     }
+    if given["outcome"] is not None:
+        refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
     options = AuditOptions(
         baseline=baseline,
         compressed=names[1:],

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import (
     group_name,
     is_cleared,
-    metric_name,
     name_groups,
     percent,
-    points_down,
-    points_up,
     shown_sentence,
     who,
 )
 from fairpress.reporting import formatting, sentences
-from fairpress.reporting.formatting import WORD, format_points
+from fairpress.reporting.formatting import WORD, format_loss
 from fairpress.reporting.group_rows import (
     everybody,
     group_rows,
@@ -126,12 +124,14 @@ def not_alone(audit: Audit) -> list[str]:
 def definitions(audit: Audit) -> str:
     """Return what the words of the first screen mean: points, confidence, margin, bounds, errors."""
     confidence = f"{100 * audit.confidence:g} %"
+    rise = audit.measure(audit.metrics[0]).rise
+    an_error = "an error" if audit.outcome is None else f"the {audit.measure(audit.metrics[0]).name}"
     texts = [
-        "Points are percentage points: 1 point is 1 more error in 100 people of the group.",
+        _unit(audit),
         f"{confidence} confidence: a method that is right in {confidence} of all audits.",
-        f"Margin: the largest rise of an error that is accepted, fixed beforehand ({sentences.margins(audit)}).",
-        "A larger rise that is demonstrated is harm.",
-        "People cleared: those for whom a rise above the margin is ruled out in every group that they belong to.",
+        f"Margin: the largest {rise} of {an_error} that is accepted, fixed beforehand ({sentences.margins(audit)}).",
+        f"A larger {rise} that is demonstrated is harm.",
+        f"People cleared: those for whom a {rise} above the margin is ruled out in every group that they belong to.",
         "Brackets: confidence interval of the estimate.",
         "Uneven: some group is shown to lose more than everybody else."
         if any(c.disparate for c in audit.comparisons)
@@ -139,6 +139,19 @@ def definitions(audit: Audit) -> str:
         sentences.positive(audit),
     ]
     return " ".join(filter(None, texts))
+
+
+def _unit(audit: Audit) -> str:
+    """Return a sentence on the unit of the numbers."""
+    if audit.outcome is None:
+        return "Points are percentage points: 1 point is 1 more error in 100 people of the group."
+    m = audit.measure(audit.metrics[0])
+    points = " Points are percentage points." if m.unit == "points" else ""
+    return f"{audit.outcome.title}{points} Numbers are the {m.rise} of the {m.name}{_in_unit(m)}; positive is worse."
+
+
+def _in_unit(m: Measure) -> str:
+    return f" in {m.unit}" if m.unit else ""
 
 
 def _row(c: Comparison, audit: Audit) -> SummaryRow:
@@ -149,7 +162,7 @@ def _row(c: Comparison, audit: Audit) -> SummaryRow:
     if largest is not None:
         # In the deciding metric, as the caption says, even where another one is behind the verdict of the group.
         loss = largest.in_metric(bound.metric) or largest.loss
-        estimate = f"{format_points(loss.estimate).lstrip('+')} ({largest.short}, n = {largest.n:,.0f})"
+        estimate = f"{format_loss(loss).lstrip('+')} ({largest.short}, n = {largest.n:,.0f})"
     return SummaryRow(
         c.compressed,
         c.verdict,
@@ -171,8 +184,8 @@ def _upper_text(c: Comparison, bound: LossBounds) -> str:
     if bound.upper is None or bound.upper_group is None:
         return "not known"
     if bound.upper <= 0:
-        return "no rise"
-    return f"{points_up(bound.upper)} ({short_name(c, bound.upper_group)})"
+        return f"no {bound.measure.rise}"
+    return f"{bound.measure.rounded_up(bound.upper)} ({short_name(c, bound.upper_group)})"
 
 
 def _lower_text(c: Comparison, bound: LossBounds) -> str:
@@ -180,16 +193,16 @@ def _lower_text(c: Comparison, bound: LossBounds) -> str:
     shown = bound if bound.lower is not None else next((b for b in c.bounds if b.lower is not None), None)
     if shown is None or shown.lower is None or shown.lower_group is None:
         return "none shown"
-    error = "" if shown is bound else f"{metric_name(shown.metric)} "
-    return f"{error}{points_down(shown.lower)} ({short_name(c, shown.lower_group)})"
+    error = "" if shown is bound else f"{shown.measure.name} "
+    return f"{error}{shown.measure.rounded_down(shown.lower)} ({short_name(c, shown.lower_group)})"
 
 
 def _other(c: Comparison, bound: LossBounds) -> str:
-    name = metric_name(bound.metric)
+    name = bound.measure.name
     if bound.upper is None:
         return f"{name}: too few rows"
     if bound.upper <= 0:
-        return f"{name}: no rise"
+        return f"{name}: no {bound.measure.rise}"
     return f"{name} {'at most' if is_cleared(bound) else 'open up to'} {_upper_text(c, bound)}"
 
 
@@ -199,21 +212,23 @@ def _clause(c: Comparison, audit: Audit) -> str:
     if c.verdict in ("harm", "loss"):
         row = worst_row(c)
         more = sum(r.verdict == c.verdict for r in group_rows(c)) - 1
+        people = sentences.people_text(row, "of them")
+        people = f"{people[:1].lower()}{people[1:]}"
         others = (
             f"; the same verdict for {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
         )
         return (
-            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.opening}: up by {sentences.span(row)} percentage "
-            f"points, at most {formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and "
-            f"{row.gain:.0f} gain one{others}."
+            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.opening}: {row.up} by {sentences.span(row)}"
+            f"{row.loss.measure.suffix}, at most {formatting.at_most(row.loss)}{f'; {people}' if people else ''}{others}."
         )
     start = f"{c.compressed}: {_without_sign(c)}"
     if c.verdict == "void" or bound.upper is None:
         return f"{start}."
     confidence = f"with {100 * audit.confidence:g} % confidence,"
     if bound.upper <= 0:
-        return f"{start}: {confidence} the error of no assessed group rises."
-    limit = f"{points_up(bound.upper)} percentage points"
+        error = "error" if audit.outcome is None else bound.measure.name
+        return f"{start}: {confidence} the {error} of no assessed group {bound.measure.rises}."
+    limit = f"{bound.measure.rounded_up(bound.upper)}{bound.measure.suffix}"
     return (
         f"{start}: {confidence} no assessed group loses more than {limit} ({who(bound.upper_group or {})})."
     )

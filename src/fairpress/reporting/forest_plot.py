@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.measure import CLASS_MEASURES, Measure
 from fairpress.auditing.result import Comparison, Verdict
-from fairpress.auditing.verdicts.wording import group_name, loss_in, metric_name
+from fairpress.auditing.verdicts.wording import group_name, loss_in
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import SYMBOL, WORD
 from fairpress.reporting.svg_minify import minify
@@ -37,7 +38,7 @@ SHAPE: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of a forest plot: a loss between -1 and 1 (positive is worse) with its interval and verdict."""
+    """One line of a forest plot: a loss (positive is worse) with its interval and verdict."""
 
     name: str
     loss: Estimate
@@ -64,11 +65,17 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
         largest = sorted(assessed[1:], key=lambda p: -(p[1].estimate.value or 0))
         assessed = assessed[:1] + largest[: MAX_GROUPS - 1]
     lines = [ForestRow(name, x.estimate, x.verdict) for name, x in assessed]
-    error = metric_name(metric)
-    return forest_of(lines, margin, error, f"rise of the {error} per group")
+    m = comparison.overall.losses[0].measure if not assessed else assessed[0][1].measure
+    return forest_of(lines, margin, m.name, f"{m.rise} of the {m.name} per group", m)
 
 
-def forest_of(lines: Sequence[ForestRow], margin: float, error: str, about: str) -> str:
+def forest_of(
+    lines: Sequence[ForestRow],
+    margin: float,
+    error: str,
+    about: str,
+    measure: Measure = CLASS_MEASURES["accuracy"],
+) -> str:
     """Return lines as SVG: estimate, interval, zero and margin lines; those without an interval are left out.
 
     Parameters
@@ -77,24 +84,27 @@ def forest_of(lines: Sequence[ForestRow], margin: float, error: str, about: str)
         The error that rises, such as ``error rate``, for the title of the axis.
     about
         A description of the plot for screen readers.
+    measure
+        What losses and margin are measured in.
     """
     import altair as alt
     import vl_convert as vlc
 
+    scale_of, in_unit = measure.scale, f" in {measure.unit}" if measure.unit else ""
     names = _distinct([_short(line.name) for line in lines])
     rows: list[dict[str, Any]] = [
         {
             "group": name,
-            "loss": 100 * line.loss.value,
-            "low": 100 * line.loss.low,
-            "high": 100 * line.loss.high,
+            "loss": scale_of * line.loss.value,
+            "low": scale_of * line.loss.low,
+            "high": scale_of * line.loss.high,
             "verdict": f"{SYMBOL[line.verdict]} {WORD[line.verdict]}",
         }
         for line, name in zip(lines, names, strict=True)
         if line.loss.value is not None and line.loss.low is not None and line.loss.high is not None
     ]
     order = list(dict.fromkeys(row["group"] for row in rows))
-    frame = _frame(rows, 100 * margin)
+    frame = _frame(rows, scale_of * margin)
     for row in rows:
         row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
     rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
@@ -106,7 +116,7 @@ def forest_of(lines: Sequence[ForestRow], margin: float, error: str, about: str)
     scale = alt.Scale(domain=list(frame), nice=False)
     base = alt.Chart(alt.Data(values=rows))
     rules = base.mark_rule(size=2).encode(
-        y=y, x=alt.X("low:Q", title=f"{error}: rise in points", scale=scale), x2="high:Q"
+        y=y, x=alt.X("low:Q", title=f"{error}: {measure.rise}{in_unit}", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=85, opacity=1).encode(
         y=y,
@@ -115,7 +125,7 @@ def forest_of(lines: Sequence[ForestRow], margin: float, error: str, about: str)
         shape=alt.Shape("verdict:N", scale=shapes, title=None),
     )
     guides = (
-        alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": 100 * margin, "t": "margin"}]))
+        alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": scale_of * margin, "t": "margin"}]))
         .mark_rule(color="#475467", strokeDash=[4, 3])
         .encode(x="x:Q")
     )

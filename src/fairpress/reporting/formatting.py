@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
-from fairpress.auditing.result import Comparison, GroupComparison, Loss, RowsToDecide, Verdict
-from fairpress.auditing.verdicts.wording import deciding_loss, metric_name, points_up
+from fairpress.auditing.measure import Measure
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss, RowsToDecide, Verdict
+from fairpress.auditing.verdicts.wording import deciding_loss, metric_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.group_rows import (
     SEVERITY,
@@ -88,8 +89,8 @@ def verdict(comparison: Comparison) -> str:
         return f"{SYMBOL[comparison.verdict]} {WORD[comparison.verdict]} in {row.error}: {row.title}{others}"
     groups = sum(len(a.groups) for a in comparison.attributes)
     together = sum(len(p.members) for p in pools_of(comparison))
-    metric = comparison.overall.losses[0].metric
-    text = verdict_of(comparison.verdict, metric, len(unassessed(comparison)), groups, together)
+    error = comparison.overall.losses[0].measure.name
+    text = verdict_in(comparison.verdict, error, len(unassessed(comparison)), groups, together)
     if comparison.verdict == "no_harm" and pooled_attributes(comparison):
         return f"{SYMBOL['inconclusive']} {text.split(' ', 1)[1]}"
     return text
@@ -101,13 +102,17 @@ def verdict_line(comparison: Comparison) -> str:
 
 
 def verdict_of(verdict: Verdict, metric: str, lacking: int = 0, groups: int = 0, together: int = 0) -> str:
-    """Format the verdict of an artifact in one metric.
+    """Format the verdict of an artifact in one metric of classes, as `verdict_in` does."""
+    return verdict_in(verdict, metric_name(metric), lacking, groups, together)
+
+
+def verdict_in(verdict: Verdict, error: str, lacking: int = 0, groups: int = 0, together: int = 0) -> str:
+    """Format the verdict of an artifact in one error, such as ``error rate``.
 
     `lacking` of its `groups` were not assessed, and `together` were judged only together with others.
     """
     if verdict in ("void", "not_estimable"):
         return f"{SYMBOL[verdict]} {WORD[verdict]}"
-    error = metric_name(metric)
     if verdict == "no_harm" and lacking:
         counts = f"{groups - lacking} of {groups} groups; {lacking} not assessed"
         return f"{SYMBOL['inconclusive']} no harm in {error} in {counts}"
@@ -121,8 +126,55 @@ def group_verdict(row: GroupRow) -> str:
 
 
 def at_most(loss: Loss) -> str:
-    """Format the one-sided bound that decides, in points, rounded up."""
-    return "–" if loss.upper is None else points_up(loss.upper)
+    """Format the one-sided bound that decides, in points or the unit of the outcome, rounded up."""
+    return "–" if loss.upper is None else loss.measure.rounded_up(loss.upper)
+
+
+def format_loss(loss: Loss) -> str:
+    """Format a loss in points, or in the unit of the outcome, with its interval: ``+1.2 [−0.4, 2.8]``."""
+    return format_in(loss.measure, loss.estimate)
+
+
+def format_levels(loss: Loss) -> str:
+    """Format the levels of an outcome under the baseline and the compressed model: ``5.01 → 5.23``; a dash if unknown."""
+    before, after = loss.levels or (None, None)
+    if before is None or after is None or before.value is None or after.value is None:
+        return "–"
+    return f"{loss.measure.plain(before.value)} → {loss.measure.plain(after.value)}"
+
+
+def format_level(audit: Audit, metric: str, estimate: Estimate) -> str:
+    """Format a rate, or the level of an outcome in its unit, with its interval."""
+    if audit.outcome is None or metric not in audit.outcome.measures:
+        return format_rate(estimate)
+    return format_plain(audit.measure(metric), estimate)
+
+
+def format_plain(measure: Measure, estimate: Estimate) -> str:
+    """Format a level or gap without a sign, in what it is measured in, with its interval."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = measure.plain(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{measure.plain(estimate.low)}, {measure.plain(estimate.high)}]"
+    return out
+
+
+def format_excess(loss: Loss) -> str:
+    """Format an excess over the rest like the loss itself; a dash without one."""
+    if loss.excess is None or not loss.excess.estimable:
+        return "–"
+    return format_in(loss.measure, loss.excess)
+
+
+def format_in(measure: Measure, estimate: Estimate) -> str:
+    """Format an estimated loss in what it is measured in, with its interval."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = measure.signed(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{measure.plain(estimate.low)}, {measure.plain(estimate.high)}]"
+    return out
 
 
 def format_points(estimate: Estimate) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from fairpress.auditing.result import Audit, Pool
 from fairpress.auditing.verdicts.release_gate import DIGITS, Gate, GateLoss, ModelGate
-from fairpress.auditing.verdicts.wording import group_name, margin_text, metric_name, percent, who
-from fairpress.reporting.formatting import SYMBOL, WORD, at_most, format_points
+from fairpress.auditing.verdicts.wording import group_name, margin_text, percent, who
+from fairpress.reporting.formatting import SYMBOL, WORD, at_most, format_loss
 from fairpress.reporting.markdown import escape
 from fairpress.reporting.sentences import rows_sentence, warnings
 
@@ -83,7 +83,7 @@ def _headline(gate: Gate) -> str:
         result += f", {failing} of {total} models fail" if failing else f" by {total} models"
     reason = f" ({_cut(gate.margin.reason)})" if gate.margin.reason else ""
     return (
-        f"{result}: {metric_name(gate.metric)} against {gate.baseline}, margin {margin_text(gate.margin)}{reason}, "
+        f"{result}: {gate.measure.name} against {gate.baseline}, margin {margin_text(gate.margin, gate.measure)}{reason}, "
         f"{100 * gate.confidence:g} % confidence"
     )
 
@@ -94,7 +94,7 @@ def _bound(m: ModelGate, gate: Gate) -> str:
         return f"void. {m.void}"
     if m.binding is None:
         return "no required group has enough rows"
-    return f"{metric_name(gate.metric)} up by at most {_loss(m.binding)}, margin {_margin(m.binding, gate)}"
+    return f"{gate.measure.name} {gate.measure.up} by at most {_loss(m.binding)}, margin {_margin(m.binding, gate)}"
 
 
 def _details(m: ModelGate, gate: Gate) -> list[str]:
@@ -152,20 +152,21 @@ def _finding(x: GateLoss, m: ModelGate) -> str:
     return (
         f"{WORD[x.loss.verdict]} for {who(x.group)}"
         if same
-        else (f"{WORD[x.loss.verdict]}, {metric_name(x.loss.metric)} at most {_loss(x)}")
+        else (f"{WORD[x.loss.verdict]}, {x.loss.measure.name} at most {_loss(x)}")
     )
 
 
 def _loss(x: GateLoss) -> str:
-    estimate = f"{format_points(x.loss.estimate)}, n = {x.loss.estimate.n or 0:,.0f}"
-    return f"{at_most(x.loss)} points for {who(x.group)} (estimate {estimate})"
+    estimate = f"{format_loss(x.loss)}, n = {x.loss.estimate.n or 0:,.0f}"
+    return f"{at_most(x.loss)}{x.loss.measure.brief_suffix} for {who(x.group)} (estimate {estimate})"
 
 
 def _margin(x: GateLoss, gate: Gate) -> str:
     """Return the margin in a group, in points and, if it is relative, as its share."""
     if not gate.margin.relative:
-        return margin_text(gate.margin)
-    return f"{100 * x.loss.margin:.2g} points ({margin_text(gate.margin)})"
+        return margin_text(gate.margin, gate.measure)
+    m = x.loss.measure
+    return f"{m.scale * x.loss.margin:.2g}{m.brief_suffix} ({margin_text(gate.margin)})"
 
 
 def _row(m: ModelGate, gate: Gate) -> str:
@@ -174,8 +175,8 @@ def _row(m: ModelGate, gate: Gate) -> str:
     if m.void is not None or x is None:
         cells += ["–", "–", "void" if m.void is not None else "no required group has enough rows", "–"]
     else:
-        estimate = f"{format_points(x.loss.estimate)}, n = {x.loss.estimate.n or 0:,.0f}"
-        cells += [f"{at_most(x.loss)} points", estimate, who(x.group), _margin(x, gate)]
+        estimate = f"{format_loss(x.loss)}, n = {x.loss.estimate.n or 0:,.0f}"
+        cells += [f"{at_most(x.loss)}{x.loss.measure.brief_suffix}", estimate, who(x.group), _margin(x, gate)]
     return f"| {' | '.join(map(escape, cells))} |"
 
 

@@ -15,7 +15,7 @@ from fairpress.auditing.result import (
     Verdict,
 )
 from fairpress.auditing.verdicts.rules import decides
-from fairpress.auditing.verdicts.wording import deciding_loss, group_name, metric_name, not_assessed
+from fairpress.auditing.verdicts.wording import deciding_loss, group_name, not_assessed
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
@@ -70,7 +70,17 @@ class GroupRow:
     @property
     def error(self) -> str:
         """The error whose rise decides."""
-        return metric_name(self.loss.metric)
+        return self.loss.measure.name
+
+    @property
+    def unit(self) -> str:
+        """The unit after a number, after a blank; empty for a pure number."""
+        return self.loss.measure.brief_suffix
+
+    @property
+    def up(self) -> str:
+        """The direction of a loss: ``up``, or ``down`` where higher is better."""
+        return self.loss.measure.up
 
     def in_metric(self, metric: str) -> Loss | None:
         """Return the loss in a metric; None if a pool is not judged in it."""

@@ -180,6 +180,8 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     """Return the charts that need only audits: the heatmap, and the accuracy of every group."""
     from fairpress.reporting import overview_charts as charts
 
+    if any(s.audit.outcome is not None for s in sections):
+        return []  # both are of error rates; the forest plots have every loss in its unit
     labelled_audits = [(s.part, s.audit) for s in sections]
     heat = charts.heatmap(labelled_audits)
     rendered = []
@@ -216,7 +218,7 @@ def _fresh(sections: Sequence[Section]) -> list[list[str]]:
                 s.audit.rows,
                 s.audit.seeds,
                 m.name,
-                *((g.n, g.rates["accuracy"].value) for g in m.groups),
+                *((g.n, g.rates[s.audit.metrics[0]].value) for g in m.groups),
             )
             if key not in shown:
                 new.append(m.name)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fairpress.auditing.result import Audit
-from fairpress.core.estimate import Estimate
+from fairpress.auditing.result import Audit, Loss
 from fairpress.reporting import formatting, sentences
-from fairpress.reporting.formatting import format_points
+from fairpress.reporting.formatting import format_loss
 from fairpress.reporting.group_rows import everybody, group_rows
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ _SPECIAL = {
     "−": "$-$",
     "–": "--",
     "×": r"$\times$",
+    "→": r"$\to$",
+    "²": r"\textsuperscript{2}",
     **{c: "\\" + c for c in "&%$#_{}"},
 }
 
@@ -69,9 +70,9 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(c, c if c.isprintable() else "?") for c in text)
 
 
-def cell(estimate: Estimate) -> str:
-    """Return a loss in points with its interval; a dash if it is not estimable."""
-    return escape(format_points(estimate)) if estimate.estimable else "--"
+def cell(loss: Loss) -> str:
+    """Return a loss in what it is measured in, with its interval; a dash if it is not estimable."""
+    return escape(format_loss(loss)) if loss.estimate.estimable else "--"
 
 
 def _template() -> Template:

@@ -12,7 +12,9 @@ from fairpress.reporting import first_screen, sentences
 from fairpress.reporting.formatting import (
     METRIC,
     at_most,
-    format_points,
+    format_level,
+    format_levels,
+    format_loss,
     format_rate,
     group_verdict,
     rows_to_decide,
@@ -47,7 +49,7 @@ def _lines(audit: Audit) -> Iterator[str]:
         if audit.positive is not None:
             yield escape(sentences.positive(audit))
             yield ""
-        yield from _rates([g for m in audit.models for g in (m.overall, *m.groups)])
+        yield from _rates([g for m in audit.models for g in (m.overall, *m.groups)], audit)
     else:
         yield from _summary(audit)
     for comparison in audit.comparisons:
@@ -64,8 +66,12 @@ def _summary(audit: Audit) -> Iterator[str]:
         cells = [row.model, row.word, row.upper, row.lower, row.largest, row.cleared, row.do]
         yield f"| {' | '.join(map(escape, cells))} |"
     yield ""
+    m = audit.measure(audit.metrics[0])
+    error = "error" if audit.outcome is None else m.name
+    unit = f" in{m.suffix}" if m.suffix else ""
     legend = (
-        f"Rise of the error against {audit.baseline} in percentage points, with {100 * audit.confidence:g} % confidence; "
+        f"{m.rise.capitalize()} of the {error} against {audit.baseline}{unit}, with "
+        f"{100 * audit.confidence:g} % confidence; "
         f"{sentences.margins(audit)}."
     )
     yield escape(" ".join([legend, *first_screen.beneath(audit)]))
@@ -88,21 +94,31 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[str]:
 
 def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
     advice = any(r.loss.rows_to_decide is not None for r in rows)
+    m = audit.measure(audit.metrics[0])
+    unit, counts = (
+        (m.unit or "loss", "of 1,000 lose / gain")
+        if audit.outcome is None
+        else (m.unit or "loss", "before → after")
+    )
     yield (
-        "| group | n | decided by | points | at most | of 1,000 lose / gain | verdict |"
+        f"| group | n | decided by | {escape(unit)} | at most | {counts} | verdict |"
         + (" more rows to decide |" if advice else "")
     )
     yield "|---|--:|---|--:|--:|--:|---|" + ("--:|" if advice else "")
     for r in rows:
-        points = format_points(r.loss.estimate) if r.loss.estimate.estimable else "–"
+        points = format_loss(r.loss) if r.loss.estimate.estimable else "–"
+        change = f"{r.lose:.0f} / {r.gain:.0f}" if audit.outcome is None else format_levels(r.loss)
         yield (
-            f"| {escape(r.title)} | {r.n:,.0f} | {r.error} | {points} | {at_most(r.loss)} | {r.lose:.0f} / {r.gain:.0f} | "
+            f"| {escape(r.title)} | {r.n:,.0f} | {r.error} | {points} | {at_most(r.loss)} | {change} | "
             f"{group_verdict(r)} |" + (f" {rows_to_decide(r.loss.rows_to_decide)} |" if advice else "")
         )
     yield ""
     confidence = f"{100 * audit.confidence:g} %"
+    about = "Points: rise of the error" if audit.outcome is None else f"{m.rise.capitalize()} of the {m.name}"
+    if audit.outcome is not None:
+        yield escape(audit.outcome.title)
     yield (
-        f"Points: rise of the error with its {confidence} interval, positive = worse; at most: the one-sided "
+        f"{about} with its {confidence} interval, positive = worse; at most: the one-sided "
         f"{confidence} bound, which decides."
     )
     if audit.positive is not None:
@@ -110,12 +126,17 @@ def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
     yield ""
 
 
-def _rates(groups: list[GroupRates]) -> Iterator[str]:
-    names = [n for n in ("accuracy", "selection_rate", "tpr", "fpr") if n in groups[0].rates]
-    yield f"| group | n | {' | '.join(METRIC[n] for n in names)} |"
+def _rates(groups: list[GroupRates], audit: Audit) -> Iterator[str]:
+    if audit.outcome is not None:
+        names = list(audit.metrics)
+        titles = [f"{audit.measure(n).name}{audit.measure(n).suffix}" for n in names]
+    else:
+        names = [n for n in ("accuracy", "selection_rate", "tpr", "fpr") if n in groups[0].rates]
+        titles = [METRIC[n] for n in names]
+    yield f"| group | n | {' | '.join(map(escape, titles))} |"
     yield "|---|--:|" + "--:|" * len(names)
     for g in groups:
-        cells = [format_rate(g.rates[n]) if g.rates[n].estimable else "–" for n in names]
+        cells = [format_level(audit, n, g.rates[n]) if g.rates[n].estimable else "–" for n in names]
         yield f"| {escape(group_name(g.values))} | {g.n:,.0f} | {' | '.join(cells)} |"
     yield ""
 

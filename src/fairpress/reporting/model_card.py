@@ -13,8 +13,8 @@ from fairpress.reporting import first_screen, sentences
 from fairpress.reporting.formatting import (
     METRIC,
     at_most,
-    format_points,
-    format_rate,
+    format_level,
+    format_loss,
     group_verdict,
     verdict_line,
 )
@@ -22,6 +22,13 @@ from fairpress.reporting.group_rows import GroupRow, everybody, group_rows
 from fairpress.reporting.markdown import escape
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
+TASKS = {
+    "abs_error": "tabular-regression",
+    "squared_error": "tabular-regression",
+    "wer": "automatic-speech-recognition",
+    "cer": "automatic-speech-recognition",
+}
+"""Outcome → the task in Hugging Face's terms."""
 
 
 def model_card(
@@ -77,16 +84,18 @@ def model_card(
 def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
     from ruamel.yaml import YAML
 
+    if audit.outcome is not None:
+        task = TASKS.get(audit.outcome.kind, "other")
     result_of_model = next(m for m in audit.models if m.name == model)
     metrics: list[dict[str, Any]] = [
-        {"type": rate, "value": round(e.value, 6), "name": f"{METRIC[rate]}, {group_name(g.values)}"}
+        {"type": rate, "value": round(e.value, 6), "name": f"{_name(audit, rate)}, {group_name(g.values)}"}
         for g in (result_of_model.overall, *result_of_model.groups)
-        for rate in RATES
+        for rate in _rates_of(audit)
         if rate in g.rates and (e := g.rates[rate]).value is not None
     ]
     name = dataset or "table of predictions"
     result = {
-        "task": {"type": task, "name": f"predicts {audit.label}"},
+        "task": {"type": task, "name": _task(audit)},
         "dataset": {"name": name, "type": name, "split": "test"},
         "metrics": metrics,
     }
@@ -94,7 +103,7 @@ def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
         "library_name": "onnx",
         "pipeline_tag": task,
         "tags": ["onnx", "fairness", "fairpress"],
-        "metrics": ["accuracy"],
+        "metrics": ["accuracy"] if audit.outcome is None else list(audit.metrics),
         "model-index": [{"name": model, "results": [result]}],
     }
     stream = io.StringIO()
@@ -122,19 +131,23 @@ def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
 
 
 def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | None) -> str:
-    rates = [r for r in RATES if r in groups[0].rates]
+    rates = [r for r in _rates_of(audit) if r in groups[0].rates]
     rows: dict[str, GroupRow] = {}
     if compared is not None:
         rows = {r.name: r for r in (everybody(compared), *group_rows(compared))}
-    head = ["group", "n", *(METRIC[r] for r in rates)]
+    m = audit.measure(audit.metrics[0])
+    head = ["group", "n", *(escape(_title(audit, r)) for r in rates)]
+    counts = (
+        "of 1,000 lose / gain a correct answer" if audit.outcome is None else "of 1,000 rows worse / better"
+    )
     if compared is not None:
-        head += ["decided by", "points", "at most", "of 1,000 lose / gain a correct answer", "verdict"]
+        head += ["decided by", escape(m.unit or "loss"), "at most", counts, "verdict"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for g in groups:
         cells = [
             escape(group_name(g.values)),
             f"{g.n:,.0f}",
-            *(_cell(format_rate(g.rates[r])) for r in rates),
+            *(_cell(format_level(audit, r, g.rates[r])) for r in rates),
         ]
         row = rows.pop(group_name(g.values), None)
         if row is not None:
@@ -147,7 +160,7 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
     ]
     confidence = f"{100 * audit.confidence:g} %"
     judged = (
-        f"Points: rise of the error in percentage points with its {confidence} interval, positive = worse; at most: the "
+        f"{_about(audit)} with its {confidence} interval, positive = worse; at most: the "
         f"one-sided {confidence} bound, which decides; {sentences.margins(audit)}."
         if compared is not None
         else f"Intervals at {confidence}."
@@ -159,11 +172,37 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
 def _judged(row: GroupRow) -> list[str]:
     return [
         row.error,
-        _cell(format_points(row.loss.estimate)),
+        _cell(format_loss(row.loss)),
         at_most(row.loss),
         f"{row.lose:.0f} / {row.gain:.0f}",
         group_verdict(row),
     ]
+
+
+def _rates_of(audit: Audit) -> tuple[str, ...]:
+    return RATES if audit.outcome is None else audit.metrics
+
+
+def _name(audit: Audit, rate: str) -> str:
+    return METRIC[rate] if audit.outcome is None else audit.measure(rate).name
+
+
+def _title(audit: Audit, rate: str) -> str:
+    """Return the name of a rate, or of the level of an outcome with its unit."""
+    unit = "" if audit.outcome is None else audit.measure(rate).suffix
+    return f"{_name(audit, rate)}{',' if unit else ''}{unit}"
+
+
+def _task(audit: Audit) -> str:
+    return f"predicts {audit.label}" if audit.outcome is None else f"judged by {audit.label}"
+
+
+def _about(audit: Audit) -> str:
+    """Return what the numbers of the table of groups are."""
+    if audit.outcome is None:
+        return "Points: rise of the error in percentage points"
+    m = audit.measure(audit.metrics[0])
+    return f"{audit.outcome.title} {m.rise.capitalize()} of the {m.name}"
 
 
 def _cell(text: str) -> str:
@@ -173,7 +212,8 @@ def _cell(text: str) -> str:
 def _facts(audit: Audit, dataset: str, facts: Mapping[str, str]) -> list[str]:
     entries = {
         **({"data": dataset} if dataset else {}),
-        "label": f"{audit.label}" + (f", positive: {audit.positive}" if audit.positive else ""),
+        "label" if audit.outcome is None else "outcome": f"{audit.label}"
+        + (f", positive: {audit.positive}" if audit.positive else ""),
         "test rows": f"{audit.rows:,}",
         "sensitive attributes": ", ".join(audit.attributes),
         **facts,

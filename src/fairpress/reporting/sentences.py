@@ -9,11 +9,9 @@ from fairpress.auditing.verdicts.wording import (
     headline_sentences,
     is_cleared,
     margin_text,
-    metric_name,
     name_groups,
-    points_up,
 )
-from fairpress.reporting.formatting import at_most, format_p, format_points, format_signed
+from fairpress.reporting.formatting import at_most, format_in, format_loss, format_p, format_points
 from fairpress.reporting.group_rows import (
     GroupRow,
     group_rows,
@@ -26,24 +24,24 @@ from fairpress.reporting.group_rows import (
 
 def meaning(comparison: Comparison, audit: Audit) -> str:
     """Return what a verdict means."""
-    margin = margin_text(audit.margins[audit.metrics[0]])
-    error = metric_name(audit.metrics[0])
+    metric = audit.metrics[0]
     if comparison.verdict in ("harm", "loss"):
-        row = worst_row(comparison)
-        error, margin = row.error, margin_text(audit.margins[row.loss.metric])
+        metric = worst_row(comparison).loss.metric
+    margin, m = margin_in(audit, metric), audit.measure(metric)
+    error, rise = m.name, m.rise
     return {
-        "harm": f"A rise of the {error} by more than {margin} is demonstrated.",
+        "harm": f"A {rise} of the {error} by more than {margin} is demonstrated.",
         "void": "The audit shows nothing about this model.",
-        "loss": f"A rise of the {error} is demonstrated, but not whether it is more than {margin}.",
-        "inconclusive": f"A rise of the {error} by more than {margin} is neither demonstrated nor ruled out.",
+        "loss": f"A {rise} of the {error} is demonstrated, but not whether it is more than {margin}.",
+        "inconclusive": f"A {rise} of the {error} by more than {margin} is neither demonstrated nor ruled out.",
         "not_estimable": "Too few rows in every group: no verdict about fairness.",
-        "no_harm": f"In every group that could be assessed, a rise of the {error} by more than {margin} is ruled out.",
+        "no_harm": f"In every group that could be assessed, a {rise} of the {error} by more than {margin} is ruled out.",
     }[comparison.verdict]
 
 
 def next_step(comparison: Comparison, audit: Audit) -> str:
     """Return what to do next, which depends on what is ruled out."""
-    margin = margin_text(audit.margins[audit.metrics[0]])
+    margin = margin_in(audit, audit.metrics[0])
     lacking = unassessed(comparison)
     if comparison.verdict == "harm":
         return "Do not ship this model as it is: compress less, or mitigate."
@@ -65,14 +63,17 @@ def next_step(comparison: Comparison, audit: Audit) -> str:
             if pools_of(comparison)
             else ""
         )
-        return f"Passes at a margin of {margin} in {metric_name(audit.metrics[0])}{_open_errors(comparison)}.{alone}"
+        return f"Passes at a margin of {margin} in {audit.measure(audit.metrics[0]).name}{_open_errors(comparison)}.{alone}"
     return _open_groups(comparison, audit)
 
 
 def _open_errors(comparison: Comparison) -> str:
     """Return what the errors that do not decide leave open, as the end of a sentence."""
     uncertain = [b for b in comparison.bounds[1:] if b.upper is not None and not is_cleared(b)]
-    texts = [f"{metric_name(b.metric)} (up to {points_up(b.upper or 0.0)} points)" for b in uncertain]
+    texts = [
+        f"{b.measure.name} (up to {b.measure.rounded_up(b.upper or 0.0)}{b.measure.brief_suffix})"
+        for b in uncertain
+    ]
     return f"; consider what is open in {' and '.join(texts)}" if texts else ""
 
 
@@ -95,7 +96,7 @@ def _open_groups(comparison: Comparison, audit: Audit) -> str:
     count = f"{len(uncertain)} of {total} groups {'is' if len(uncertain) == 1 else 'are'} open"
     if total == 1:
         count = "The only group is open"
-    bound = "" if row.loss.upper is None else f", at most {points_up(row.loss.upper)} points"
+    bound = "" if row.loss.upper is None else f", at most {at_most(row.loss)}{row.unit}"
     sentence = f"{start}{count} ({row.title}: {row.error}{bound}). "
     return sentence + (rows_sentence(row.loss) or "Gather more rows, or compress less.")
 
@@ -127,16 +128,23 @@ def margins(audit: Audit) -> str:
     A signed policy is named with its digest and date.
     """
     first, *others = audit.metrics
-    texts = {m: margin_text(audit.margins[m]) for m in audit.metrics}
+    texts = {m: margin_in(audit, m) for m in audit.metrics}
     reasons = {m: f" ({r})" if (r := audit.margins[m].reason) else "" for m in audit.metrics}
-    sentence = f"{metric_name(first)} decides, margin {texts[first]}{reasons[first]}"
+    sentence = f"{audit.measure(first).name} decides, margin {texts[first]}{reasons[first]}"
     different = [
-        f"{metric_name(m)} {texts[m]}{reasons[m]}" for m in others if audit.margins[m] != audit.margins[first]
+        f"{audit.measure(m).name} {texts[m]}{reasons[m]}"
+        for m in others
+        if audit.margins[m] != audit.margins[first]
     ]
     sentence += f"; margin of the {', '.join(different)}" if different else ""
     if audit.policy is None:
         return sentence
     return f"{sentence}; policy {audit.policy.digest[:DIGITS]}, signed by {audit.policy.signed_by} on {audit.policy.date}"
+
+
+def margin_in(audit: Audit, metric: str) -> str:
+    """Return the margin of a metric in what it is measured in: ``2 points``, ``0.25 years``."""
+    return margin_text(audit.margins[metric], audit.measure(metric))
 
 
 def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
@@ -221,16 +229,17 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
     parts = []
     if comparison.verdict in ("harm", "loss"):
         row = worst_row(comparison)
-        parts.append(f"{row.opening}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
+        parts.append(
+            f"{row.opening}: {row.error} {row.up} by {span(row)}{row.unit}, at most {at_most(row.loss)}."
+        )
         reason = reason_sentence(row.loss, comparison, audit)
         parts += [f"{reason[:1].upper()}{reason[1:]}." if reason else "", _people(row)]
     elif comparison.verdict == "no_harm" and pooled_attributes(comparison):
         parts.append("Not known: all groups of an attribute were judged only together.")
     elif comparison.verdict == "no_harm" and not unassessed(comparison):
+        m = audit.measure(audit.metrics[0])
         alone = ", assessed alone or together with other small groups" if pools_of(comparison) else ""
-        parts.append(
-            f"No group{alone}: in {metric_name(audit.metrics[0])}, a rise above the margin is ruled out for all."
-        )
+        parts.append(f"No group{alone}: in {m.name}, a {m.rise} above the margin is ruled out for all.")
     elif comparison.verdict == "no_harm":
         parts.append("None of the assessed groups; not known for the others.")
     else:
@@ -243,11 +252,20 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
 
 def span(row: GroupRow) -> str:
     """Return the estimate of a loss with its interval, without a plus sign."""
-    return format_points(row.loss.estimate).lstrip("+")
+    return format_loss(row.loss).lstrip("+")
 
 
 def _people(row: GroupRow) -> str:
-    return f"Of 1,000 of them, {row.lose:.0f} lose a correct answer and {row.gain:.0f} gain one."
+    return f"{people_text(row, 'of them')}."
+
+
+def people_text(row: GroupRow, of: str) -> str:
+    """Return how many of 1,000 lose and gain a correct answer; of other outcomes how many rows are worse and better."""
+    if row.loss.outcome_measure is None:
+        return f"Of 1,000 {of}, {row.lose:.0f} lose a correct answer and {row.gain:.0f} gain one"
+    if not row.lose and not row.gain:
+        return ""
+    return f"Of 1,000 rows, {row.lose:.0f} are worse and {row.gain:.0f} better than before"
 
 
 def largest(comparison: Comparison, audit: Audit) -> str:
@@ -260,7 +278,7 @@ def largest(comparison: Comparison, audit: Audit) -> str:
     if not open_rows:
         return ""
     row = max(open_rows, key=lambda r: r.loss.estimate.value or 0.0)
-    sentence = f"Largest estimate: {row.title}, {row.error} up by {span(row)} points"
+    sentence = f"Largest estimate: {row.title}, {row.error} {row.up} by {span(row)}{row.unit}"
     return "; ".join(filter(None, [sentence, reason_sentence(row.loss, comparison, audit)])) + "."
 
 
@@ -270,7 +288,7 @@ def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
     if low is None or low <= loss.margin or loss.p_harm_adjusted is None or loss.verdict in ("harm", "void"):
         return ""
     return (
-        f"alone, the interval excludes {100 * loss.margin:.3g} points; corrected for "
+        f"alone, the interval excludes {loss.measure.scale * loss.margin:.3g}{loss.measure.brief_suffix}; corrected for "
         f"{count_tested(comparison, audit)} tests it does not (p = {format_p(loss.p_harm_adjusted)})"
     )
 
@@ -280,7 +298,7 @@ def worst_reason(comparison: Comparison, audit: Audit) -> str:
     for row in sorted(group_rows(comparison), key=lambda r: -(r.loss.estimate.value or 0.0)):
         reason = reason_sentence(row.loss, comparison, audit)
         if reason:
-            return f"{row.title}, {row.error} {format_points(row.loss.estimate)}: {reason}."
+            return f"{row.title}, {row.error} {format_loss(row.loss)}: {reason}."
     return ""
 
 
@@ -312,21 +330,24 @@ def split_groups(comparison: Comparison, audit: Audit) -> str:
     """
     attribute, group, loss = _furthest_behind(comparison)
     assert loss.excess is not None
-    # Losses are rises of an error: of the error rate, the false negative and the false positive rate.
+    # Losses are rises of an error, of the error rate, the false negative and the false positive rate; or falls of a score.
+    m = loss.measure
+    sign = -1 if m.higher_is_better else 1
     group_change, difference = loss.estimate.value or 0.0, loss.excess.value or 0.0
     others = [g for g in attribute.groups if g is not group]
-    name, error = group_name(group.values), metric_name(loss.metric)
-    apart = format_points(loss.excess).lstrip("+")
+    name, error = group_name(group.values), m.name
+    apart = format_in(m, loss.excess).lstrip("+")
     other = group_name(others[0].values) if len(others) == 1 else "all others together"
     moved_by = (
-        f"{name} {format_signed(100 * group_change, '+.1f')}, "
-        f"{other} {format_signed(100 * (group_change - difference), '+.1f')}"
+        f"{name} {m.signed(sign * group_change)}, {other} {m.signed(sign * (group_change - difference))}"
     )
     if len(others) != 1:
-        return f"In {error}, {name} and the rest moved apart by {apart} points: {moved_by}."
+        return f"In {error}, {name} and the rest moved apart by {apart}{m.brief_suffix}: {moved_by}."
     course = _course(audit, comparison, group, others[0], loss.metric)
     moved = (
-        f"was reversed, a change of {apart} points" if course == "reversed" else f"{course} by {apart} points"
+        f"was reversed, a change of {apart}{m.brief_suffix}"
+        if course == "reversed"
+        else f"{course} by {apart}{m.brief_suffix}"
     )
     return f"The gap in {error} between {name} and {other} {moved}: {moved_by}."
 

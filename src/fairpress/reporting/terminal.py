@@ -15,6 +15,8 @@ from fairpress.reporting.formatting import (
     METRIC,
     at_most,
     format_change,
+    format_levels,
+    format_loss,
     format_points,
     format_rate,
     group_verdict,
@@ -51,6 +53,10 @@ LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
     "one-sided {confidence:g} % bound, which decides"
 )
+_OUTCOME_LEGEND = (
+    "{unit}: {rise} of the {name} [{confidence:g} % confidence interval], + is worse; at most: the one-sided "
+    "{confidence:g} % bound, which decides"
+)
 _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
@@ -79,7 +85,7 @@ def render(audit: Audit) -> Iterator[RenderableType]:
     compared = f"; {margins(audit)}" if audit.comparisons else ""
     yield Text(f"{size}{compared}; {100 * audit.confidence:g} % confidence", style="dim")
     if audit.comparisons:
-        yield Text(LEGEND.format(confidence=100 * audit.confidence), style="dim")
+        yield Text(_legend(audit), style="dim")
     if audit.positive is not None:
         yield Text(
             clean(positive(audit)),
@@ -96,6 +102,16 @@ def render(audit: Audit) -> Iterator[RenderableType]:
         yield Text("")
     for note in audit.notes:
         yield Text(clean(f"* {note}"), style="dim")
+
+
+def _legend(audit: Audit) -> str:
+    if audit.outcome is None:
+        return LEGEND.format(confidence=100 * audit.confidence)
+    m = audit.measure(audit.metrics[0])
+    legend = _OUTCOME_LEGEND.format(
+        unit=m.unit or "loss", rise=m.rise, name=m.name, confidence=100 * audit.confidence
+    )
+    return f"{clean(audit.outcome.title)}\n{clean(legend)}"
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
@@ -125,13 +141,17 @@ class _GroupTable:
         from rich.text import Text
 
         metrics = {row.loss.metric for row in self.rows}
-        one_error = f"{_RATE_NAME[next(iter(metrics))]}: points" if len(metrics) == 1 else "points"
+        first = self.rows[0].loss.measure
+        classes = self.rows[0].loss.outcome_measure is None
+        unit = first.unit or "loss"
+        error = _RATE_NAME[next(iter(metrics))] if classes and len(metrics) == 1 else first.short
+        one_error = f"{error}: {unit}" if len(metrics) == 1 and error != unit else unit
         head = [
             "n",
             *([] if len(metrics) == 1 else ["decided by"]),
             one_error,
             "at most",
-            "of 1,000 lose/gain",
+            "of 1,000 lose/gain" if classes else "before → after",
         ]
         cells = [self._cells(row, by_row=len(metrics) > 1) for row in self.rows]
         verdicts = [group_verdict(row) for row in self.rows]
@@ -167,10 +187,10 @@ class _GroupTable:
         assessed = row.loss.estimate.estimable and row.verdict != "not_estimable"
         return [
             f"{row.n:,.0f}",
-            *([SHORT_ERROR[row.loss.metric]] if by_row else []),
-            format_points(row.loss.estimate) if assessed else "–",
+            *([row.loss.measure.short] if by_row else []),
+            format_loss(row.loss) if assessed else "–",
             at_most(row.loss) if assessed else "–",
-            f"{row.lose:.0f}/{row.gain:.0f}",
+            f"{row.lose:.0f}/{row.gain:.0f}" if row.loss.outcome_measure is None else format_levels(row.loss),
         ]
 
 

@@ -117,7 +117,7 @@ def test_perplexities_follow_from_the_log_likelihoods(lm_eval_logs):
 
     table = fp.read_lm_eval(lm_eval_logs, tasks="toyppl", metric="word_perplexity")
     for name, folder in lm_eval_logs.items():
-        nats, words = sum(table[name].to_pylist()), sum(table["words"].to_pylist())
+        nats, words = sum(table[f"{name}.nats"].to_pylist()), sum(table["words"].to_pylist())
         expected = reported(folder, "toyppl", "word_perplexity,none")
         assert math.exp(nats / words) == pytest.approx(expected, rel=1e-9)
 

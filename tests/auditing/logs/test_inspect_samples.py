@@ -76,15 +76,15 @@ def test_no_answer_is_wrong_and_partial_credit_makes_a_number():
     assert "2 answers have the score N" in metadata(table, "notes")
     partial = [sample(i, v, target="text") for i, v in enumerate("CIPC")]
     table = read(wrong, partial)
-    assert table["q4"].to_pylist() == [1.0, 0.0, 0.5, 1.0]
-    assert metadata(table, "outcome") == "score=choice score,better=higher"
+    assert table["q4.choice"].to_pylist() == [1.0, 0.0, 0.5, 1.0]
+    assert metadata(table, "outcome") == "score=choice,better=higher"
 
 
 def test_numbers_need_a_direction():
     scored = [sample(i, i / 3, target="text") for i in range(4)]
     with pytest.raises(UserError, match="whether higher is better"):
         read(scored, scored)
-    assert metadata(read(scored, scored, better="lower"), "outcome") == "score=choice score,better=lower"
+    assert metadata(read(scored, scored, better="lower"), "outcome") == "score=choice,better=lower"
     flags = [sample(i, i % 2 == 0, target="text") for i in range(4)]
     assert read(flags, flags, better="lower")["base"].to_pylist() == ["wrong", "correct"] * 2
 

@@ -63,7 +63,7 @@ def count(
             f"{predicted[0]!r} holds a model's predictions and cannot be a sensitive attribute: in a group of equal "
             "predictions, changes can go in one direction only."
         )
-    bin_edges = {name: _bin_edges(name, edges, attributes) for name, edges in (bins or {}).items()}
+    bin_edges = {name: bin_edges_of(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
     check_scores(source, models, decide or {})
     cell_counts = source.count(
@@ -86,7 +86,7 @@ def count(
     )
 
 
-def _bin_edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
+def bin_edges_of(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
     try:
         edges = [float(e) for e in ([edges] if isinstance(edges, (int, float, str)) else edges)]
     except (TypeError, ValueError):

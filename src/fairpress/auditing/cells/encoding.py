@@ -117,7 +117,7 @@ def build(
         else:
             codes = [class_index[str(resolve(n, classes))] for n in column.names]
             predicted[name] = np.array(codes, dtype=np.int64)[column.codes]
-    coded = {n: _encode_attribute(cell_counts.columns[n], rows, n, missing, source_name) for n in attributes}
+    coded = {n: encode_attribute(cell_counts.columns[n], rows, n, missing, source_name) for n in attributes}
     for name, column in coded.items():
         if _same_partition(column.codes, labels.codes):
             raise UserError(
@@ -215,11 +215,11 @@ def _refuse_near_duplicates(names: Sequence[str], label: str, source_name: str) 
 
 def _encode_key(column: DictionaryColumn, rows: Floats, description: str, source_name: str) -> np.ndarray:
     """Number the values of a column that identifies people, seeds or rows."""
-    _refuse_merged(column, description, source_name)
+    refuse_merged(column, description, source_name)
     return _encode_complete(column, rows, description, source_name).codes
 
 
-def _refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
+def refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
     """Refuse floats so large that neighbouring integers have the same value."""
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
@@ -295,10 +295,10 @@ def _refuse_stray(
         )
 
 
-def _encode_attribute(
+def encode_attribute(
     column: DictionaryColumn, rows: Floats, name: str, missing: str, source_name: str
 ) -> EncodedTable:
-    _refuse_merged(column, f"the sensitive attribute {name!r}", source_name)
+    refuse_merged(column, f"the sensitive attribute {name!r}", source_name)
     numbers = _count_numbers(column.values)
     if numbers > MAX_NUMERIC_VALUES:
         raise UserError(

@@ -7,7 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 
 from fairpress.core.errors import UserError, did_you_mean
 
-RESERVED = ("item", "task", "label", "language", "doc_id", "epoch", "subject", "seed", "row_id")
+RESERVED = (
+    "item",
+    "task",
+    "label",
+    "language",
+    "doc_id",
+    "epoch",
+    "words",
+    "bytes",
+    "subject",
+    "seed",
+    "row_id",
+)
 """Columns of the table, and those of which an audit assumes what they are."""
 
 

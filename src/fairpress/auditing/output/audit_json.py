@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from fairpress.auditing.outcome import AuditedOutcome
 from fairpress.auditing.result import (
     Audit,
     Exemplars,
@@ -90,6 +91,21 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "warnings": list(audit.warnings),
         "provenance": dict(audit.provenance),
         "policy": None if audit.policy is None else policy_to_dict(audit.policy),
+        **({} if audit.outcome is None else {"outcome": outcome_to_dict(audit.outcome)}),
+    }
+
+
+def outcome_to_dict(outcome: AuditedOutcome) -> dict[str, Any]:
+    """Return what is judged instead of a class as audit.json holds it."""
+    return {
+        "kind": outcome.kind,
+        "columns": outcome.columns,
+        "settings": dict(outcome.settings),
+        "title": outcome.title,
+        "measures": {
+            metric: {"name": m.name, "unit": m.unit, "scale": m.scale, "higher_is_better": m.higher_is_better}
+            for metric, m in outcome.measures.items()
+        },
     }
 
 
@@ -132,6 +148,7 @@ def loss_to_dict(x: Loss) -> dict[str, Any]:
         "excess": None if x.excess is None else x.excess.to_dict(),
         "rows_to_decide": None if x.rows_to_decide is None else asdict(x.rows_to_decide),
         "seeds": None if x.seeds is None else _seeds(x.seeds),
+        **({} if x.levels is None else {"levels": [level.to_dict() for level in x.levels]}),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from fairpress.auditing.output.audit_json import bounds_to_dict, policy_to_dict
+from fairpress.auditing.output.audit_json import bounds_to_dict, outcome_to_dict, policy_to_dict
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.wording import ERROR_NAME, group_name
 from fairpress.core.card_content import problem_of
@@ -64,6 +64,7 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
         ],
         "provenance": dict(audit.provenance),
         "policy": None if audit.policy is None else policy_to_dict(audit.policy),
+        **({} if audit.outcome is None else {"outcome": outcome_to_dict(audit.outcome)}),
     }
 
 
@@ -85,6 +86,17 @@ class _Bound(BaseModel):
     cleared: FiniteFloat
 
 
+class _Measure(BaseModel):
+    name: str
+    unit: str
+    scale: FiniteFloat
+    higher_is_better: bool
+
+
+class _Outcome(BaseModel):
+    measures: dict[str, _Measure]
+
+
 class SummaryContent(BaseModel):
     """The fields of an embedded summary that `summary_text` needs."""
 
@@ -101,6 +113,7 @@ class SummaryContent(BaseModel):
     positive: str | None
     groups: list[_Group]
     warnings: list[str] = Field(default_factory=list)
+    outcome: _Outcome | None = None
 
 
 def summary_text(content: dict[str, Any]) -> list[str]:
@@ -113,18 +126,17 @@ def summary_text(content: dict[str, Any]) -> list[str]:
         + ("; uneven" if content["disparate"] else ""),
         *(f"  ! {line}" for line in content.get("warnings", ())),
         f"  {content['headline']}",
-        f"  {content['rows']:,} rows, by {', '.join(content['attributes'])}; margin {100 * content['margin']:g} points"
+        f"  {content['rows']:,} rows, by {', '.join(content['attributes'])}; margin {_margin(content)}"
         + (f"; positive class: {content['positive']}" if content["positive"] is not None else ""),
     ]
     for group in content["groups"]:
         if group["verdict"] in ("harm", "loss"):
             parts = [
-                f"{_error(m)} {100 * e['value']:+.1f}"
-                for m, e in group["losses"].items()
-                if e["value"] is not None
+                _rise(m, e["value"], content) for m, e in group["losses"].items() if e["value"] is not None
             ]
+            unit = "rise in points" if content.get("outcome") is None else "loss"
             lines.append(
-                f"  {group_name(group['values'])}: {_WORD[group['verdict']]}; rise in points: {', '.join(parts)}"
+                f"  {group_name(group['values'])}: {_WORD[group['verdict']]}; {unit}: {', '.join(parts)}"
             )
     return lines
 
@@ -147,8 +159,29 @@ def _verdict(content: Mapping[str, Any]) -> str:
         for m, x in g["losses"].items()
         if verdict in ("harm", "loss") and g["verdict"] == x["verdict"] == verdict
     }
-    return f"{word} in {_error(next((m for m in metrics if m in behind), metrics[0]))}"
+    return f"{word} in {_error(next((m for m in metrics if m in behind), metrics[0]), content)}"
 
 
-def _error(metric: str) -> str:
-    return ERROR_NAME.get(metric, metric)
+def _error(metric: str, content: Mapping[str, Any]) -> str:
+    measure = _measure(metric, content)
+    return ERROR_NAME.get(metric, metric) if measure is None else str(measure["name"])
+
+
+def _measure(metric: str, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    outcome = content.get("outcome")
+    return None if outcome is None else outcome["measures"].get(metric)
+
+
+def _margin(content: Mapping[str, Any]) -> str:
+    """Return the margin of the deciding metric in its unit."""
+    measure = _measure(content["bounds"][0]["metric"], content) if content["bounds"] else None
+    if measure is None:
+        return f"{100 * content['margin']:g} points"
+    return f"{measure['scale'] * content['margin']:g} {measure['unit']}".rstrip()
+
+
+def _rise(metric: str, value: float, content: Mapping[str, Any]) -> str:
+    measure = _measure(metric, content)
+    if measure is None:
+        return f"{_error(metric, content)} {100 * value:+.1f}"
+    return f"{measure['name']} {measure['scale'] * value:+.4g} {measure['unit']}".rstrip()

@@ -19,14 +19,14 @@ DEFAULT = "default"
 DEFAULT_MARGIN = Margin(0.02)
 FORMS = "0.02 or 2pp (2 percentage points) or '5% of baseline'"
 
-_NUMBER = r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
-_POINTS = re.compile(rf"{_NUMBER}\s*(?:pp|points?|percentage\s+points?)", re.IGNORECASE)
-_OF_BASELINE = re.compile(
-    rf"{_NUMBER}\s*(?P<unit>%|percent)?\s*(?:of)\s+(?:the\s+)?baseline(?:'s)?(?:\s+(?:own\s+)?error)?",
+NUMBER = r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
+_POINTS = re.compile(rf"{NUMBER}\s*(?:pp|points?|percentage\s+points?)", re.IGNORECASE)
+OF_BASELINE = re.compile(
+    rf"{NUMBER}\s*(?P<unit>%|percent)?\s*(?:of)\s+(?:the\s+)?baseline(?:'s)?(?:\s+(?:own\s+)?error)?",
     re.IGNORECASE,
 )
-_PERCENT = re.compile(rf"{_NUMBER}\s*(?:%|percent)", re.IGNORECASE)
-_PLAIN = re.compile(_NUMBER)
+_PERCENT = re.compile(rf"{NUMBER}\s*(?:%|percent)", re.IGNORECASE)
+_PLAIN = re.compile(NUMBER)
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)(\s*(?:pp|points?|%.*)?)", re.IGNORECASE)
 
 
@@ -48,7 +48,7 @@ def margin_of(given: Any) -> Margin:
         return _checked(given)
     if isinstance(given, Mapping):
         return _with_reason(given)
-    if _is_number(given):
+    if is_number(given):
         return _checked(Margin(float(given)))
     if not isinstance(given, str):
         raise UserError(f"the margin is a number such as 0.02, or text such as '2pp', not {given!r}.")
@@ -57,7 +57,7 @@ def margin_of(given: Any) -> Margin:
         raise UserError(f"write a decimal point: `margin={comma[1] or 0}.{comma[2]}{comma[3]}`.")
     if match := _POINTS.fullmatch(text):
         return _checked(Margin(_scaled(match, 100)), text)
-    if match := _OF_BASELINE.fullmatch(text):
+    if match := OF_BASELINE.fullmatch(text):
         return _checked(Margin(_scaled(match, 100 if match["unit"] else 1), relative=True), text)
     if match := _PERCENT.fullmatch(text):
         number = match["number"]
@@ -140,14 +140,14 @@ def min_rows_of(given: Any) -> dict[str, int]:
     return rows
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.complexfloating))
 
 
 def _whole(value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
-    if _is_number(value) and float(value).is_integer():
+    if is_number(value) and float(value).is_integer():
         return int(value)
     return None
 

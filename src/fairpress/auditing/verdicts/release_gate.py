@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import (
     Audit,
     Comparison,
@@ -102,6 +103,11 @@ class Gate:
     confidence: float
     models: tuple[ModelGate, ...]
     policy: PolicyRecord | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What the deciding losses are measured in, and their words."""
+        return self.models[0].bounds.measure
 
     @property
     def passed(self) -> bool:

@@ -122,12 +122,14 @@ def judge(
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
     p_loss_adjusted: Mapping[Key, Floats] | None = None,
+    smallest_p: Callable[[Sequence[Tested]], Floats] | None = None,
 ) -> dict[Key, Verdicts]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
     `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 (unless `p_loss_adjusted` is given, as by
     `westfall_young`) and once for ℓ ≤ δ; entries that cannot be estimated do not count in the family, nor, for ℓ ≤ δ,
-    groups of so few rows that no outcome could be significant. Per entry, the first match counts:
+    groups of so few rows that no outcome could be significant (`smallest_p`, by default that of flips). Per entry, the first
+    match counts:
 
     1. ``not_estimable``: no estimate
     2. ``harm``: adjusted p of ℓ ≤ δ is below α = 1 − confidence, one-sided
@@ -150,7 +152,9 @@ def judge(
     )
     alpha = 1 - confidence
     within_reach = (
-        np.split(reachable(_smallest_p_harm([family[k] for k in keys]), alpha), splits) if keys else []
+        np.split(reachable((smallest_p or _smallest_p_harm)([family[k] for k in keys]), alpha), splits)
+        if keys
+        else []
     )
     harm_tests = [np.where(r, family[k].p_harm, np.nan) for k, r in zip(keys, within_reach, strict=True)]
     harm_adjusted = [np.where(r, p, 1.0) for r, p in zip(within_reach, adjusted(harm_tests), strict=True)]

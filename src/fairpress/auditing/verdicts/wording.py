@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from fairpress.auditing.measure import CLASS_MEASURES, Measure
 from fairpress.auditing.result import Flips, GroupComparison, Loss, LossBounds, Margin, Pool, Values, Verdict
 
-ERROR_NAME: Mapping[str, str] = {
-    "accuracy": "error rate",
-    "tpr": "false negative rate",
-    "fpr": "false positive rate",
-}
+ERROR_NAME: Mapping[str, str] = {metric: measure.name for metric, measure in CLASS_MEASURES.items()}
 """Judged metric → the error whose rise is its loss."""
 _DENOMINATOR = {"tpr": "positives", "fpr": "negatives"}
 MAX_NAMES = 12
@@ -113,19 +110,19 @@ def headline_sentences(
 
 def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
     """Return the sentence with X: the largest loss that is not ruled out, the largest estimate, and who was not assessed."""
-    error = ERROR_NAME[bound.metric]
+    m = bound.measure
     if bound.upper is None or bound.upper_group is None:
         return f"Too few rows for any verdict by group{_clause(lacking)}."
-    start = f"With {100 * confidence:g} % confidence, the {error} of no assessed group rises"
+    start = f"With {100 * confidence:g} % confidence, the {m.name} of no assessed group {m.rises}"
     if bound.upper > 0:
-        start += f" by more than {points_up(bound.upper)} percentage points ({who(bound.upper_group)})"
+        start += f" by more than {m.rounded_up(bound.upper)}{m.suffix} ({who(bound.upper_group)})"
     e = bound.largest
     if e is not None and e.value is not None and bound.largest_group is not None:
         n = f"n = {e.n:,.0f}"
         same = bound.largest_group == bound.upper_group and bound.upper > 0
         whose = f"in the same group ({n})" if same else f"({who(bound.largest_group)}, {n})"
-        span = f" [{points(e.low)}, {points(e.high)}]" if e.low is not None and e.high is not None else ""
-        start += f"; the largest estimate is {points(e.value)}{span} {whose}"
+        span = f" [{m.plain(e.low)}, {m.plain(e.high)}]" if e.low is not None and e.high is not None else ""
+        start += f"; the largest estimate is {m.plain(e.value)}{span} {whose}"
     return f"{start}{_clause(lacking)}."
 
 
@@ -135,33 +132,36 @@ def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     for b in bounds:
         if b.lower is not None and b.lower_group is not None:
             shown.setdefault(who(b.lower_group), []).append(
-                f"{ERROR_NAME[b.metric]} by at least {points_down(b.lower)}"
+                f"{b.measure.name} by at least {b.measure.rounded_down(b.lower)}"
             )
-    texts = [f"{whose}: {', '.join(errors)} points" for whose, errors in shown.items()]
-    return f"Shown to rise for {'; for '.join(texts)}." if texts else ""
+    if not shown:
+        return ""
+    m = bounds[0].measure
+    texts = [f"{whose}: {', '.join(errors)}{m.brief_suffix}" for whose, errors in shown.items()]
+    return f"Shown to {m.rise} for {'; for '.join(texts)}."
 
 
 def _cleared(bound: LossBounds) -> str:
     if bound.upper is None:
         return ""
-    share = percent(bound.cleared)
-    return f"A rise above {margin_text(bound.margin)} is ruled out for {share} of the people, in every group they belong to."
+    share, limit = percent(bound.cleared), margin_text(bound.margin, bound.measure)
+    return f"A {bound.measure.rise} above {limit} is ruled out for {share} of the people, in every group they belong to."
 
 
 def _others(bounds: Sequence[LossBounds]) -> str:
     """Return how far the errors that do not decide can have risen: they are never hidden."""
-    unknown = [ERROR_NAME[b.metric] for b in bounds[1:] if b.upper is None]
+    unknown = [b.measure.name for b in bounds[1:] if b.upper is None]
     parts = [f"too few rows in every group for the {' and the '.join(unknown)}"] if unknown else []
     for b in bounds[1:]:
-        error = ERROR_NAME[b.metric]
+        m = b.measure
         if b.upper is None or b.upper_group is None:
             continue
         if b.upper <= 0:
-            parts.append(f"no rise of the {error}")
+            parts.append(f"no {m.rise} of the {m.name}")
             continue
         whose = "" if b.upper_group == bounds[0].upper_group else f" ({who(b.upper_group)})"
         start = "" if is_cleared(b) else "open up to "
-        parts.append(f"{error} {start or 'at most '}{points_up(b.upper)} points{whose}")
+        parts.append(f"{m.name} {start or 'at most '}{m.rounded_up(b.upper)}{m.brief_suffix}{whose}")
     return f"Other errors: {'; '.join(parts)}." if parts else ""
 
 
@@ -182,11 +182,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def margin_text(margin: Margin) -> str:
-    """Return a margin for reports: ``2 points`` or ``5 % of the baseline's``."""
+def margin_text(margin: Margin, measure: Measure = CLASS_MEASURES["accuracy"]) -> str:
+    """Return a margin for reports: ``2 points``, ``0.25 years`` or ``5 % of the baseline's``."""
     if margin.relative:
         return f"{100 * margin.value:g} % of the baseline's"
-    return f"{100 * margin.value:g} {'point' if margin.value == 0.01 else 'points'}"
+    return measure.exact(margin.value)
 
 
 def not_assessed(
