@@ -311,6 +311,14 @@ def test_the_newest_run_of_each_task_is_read_and_reported(tmp_path):
     assert f"the newest of each task is read (toy: {DATE})" in metadata(table, "notes")
 
 
+def test_paths_may_be_relative_and_hold_any_characters(tmp_path, monkeypatch):
+    logs = two_models(tmp_path / "[a] *b?")
+    (tmp_path / "link").symlink_to(logs["q4"])
+    monkeypatch.chdir(logs["base"])
+    table = fp.read_lm_eval({"base": "./../base", "q4": "../../link/"})
+    assert table.num_rows == 40
+
+
 def test_a_folder_with_the_logs_of_several_models_is_refused(tmp_path):
     logs = two_models(tmp_path)
     with pytest.raises(UserError, match=r"samples in several folders, maybe of several models; name one of"):
