@@ -24,7 +24,7 @@ from fairpress.auditing.notes import ONE_LOOK, notes
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
 from fairpress.auditing.result import Audit, Comparison, Margin
-from fairpress.auditing.table_metadata import recorded_options, with_recorded_sentences
+from fairpress.auditing.table_metadata import recorded_options, with_recorded
 from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
 from fairpress.core.errors import UserError
@@ -37,10 +37,10 @@ def audit_table(table: Any, options: AuditOptions) -> Audit:
     if options.outcome is None:
         # `read_table` refuses pairs that are chosen on the audited table itself, and must see that it is the same.
         audited = table if options.pairs_from is table else source
-        return with_recorded_sentences(audit_input(read_table(audited, options)), source)
+        return with_recorded(audit_input(read_table(audited, options)), source)
     from fairpress.auditing.outcomes.audit_outcome import audit_outcome
 
-    return with_recorded_sentences(audit_outcome(source, options), source)
+    return with_recorded(audit_outcome(source, options), source)
 
 
 def audit_input(data: AuditInput) -> Audit:

@@ -49,7 +49,7 @@ def export_table(
     from fairpress.auditing.cells.counting import count
     from fairpress.auditing.cells.export import cells_table
     from fairpress.auditing.cells.open_source import open_source
-    from fairpress.auditing.table_metadata import with_sentences_of
+    from fairpress.auditing.table_metadata import with_records_of
     from fairpress.core.attribute import parse_attributes
     from fairpress.runtime.predictions_file import write_table
 
@@ -66,7 +66,7 @@ def export_table(
         bins=options.bins,
         missing=options.missing,
     )
-    exported = with_sentences_of(source, cells_table(cells, options.label, options.weight is not None))
+    exported = with_records_of(source, cells_table(cells, options.label, options.weight is not None))
     if path is not None:
         write_table(path, exported, kind="cells", force=force)
     return exported

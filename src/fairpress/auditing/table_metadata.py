@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairpress.auditing.cells.duckdb_source import TableSource
@@ -20,6 +20,8 @@ SUBJECT = b"fairpress.subject"
 """The column of the unit of every interval, where rows repeat it; the option `subject` comes first."""
 OUTCOME = b"fairpress.outcome"
 """What the models are judged by, as the option `outcome` writes it; absent for classes."""
+SOURCES = b"fairpress.sources"
+"""The logs that were read, one a line, as ``model=path``; they belong to the provenance of an audit."""
 WARNINGS, NOTES = b"fairpress.warnings", b"fairpress.notes"
 """What a reader of logs left out, and what it assumed: sentences, one a line."""
 
@@ -40,6 +42,8 @@ class TableDescription:
         The column of the unit of every interval, where rows repeat it.
     outcome
         The outcome as text, or None for classes.
+    sources
+        Model → the log that was read.
     warnings, notes
         Sentences for the audit's warnings and notes.
     """
@@ -49,6 +53,7 @@ class TableDescription:
     positive: str | None = None
     subject: str | None = None
     outcome: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -58,6 +63,7 @@ class TableDescription:
             MODELS: "\n".join(self.models),
             SUBJECT: self.subject,
             OUTCOME: self.outcome,
+            SOURCES: _lines([f"{model}={path}" for model, path in self.sources.items()]),
             WARNINGS: _lines(self.warnings),
             NOTES: _lines(self.notes),
         }
@@ -89,21 +95,28 @@ def recorded_options(table: Any, options: AuditOptions) -> AuditOptions:
     return options if subject is None else options.model_copy(update={"subject": subject})
 
 
-def with_recorded_sentences(audit: Audit, table: Any) -> Audit:
-    """Return an audit of a table that begins with the warnings and notes that the table records."""
+def with_recorded(audit: Audit, table: Any) -> Audit:
+    """Return an audit of a table that begins with the warnings and notes that the table records, and names its sources."""
     source = _described(table)
     if source is None:
         return audit
     warnings, notes = _sentences(source, WARNINGS), _sentences(source, NOTES)
-    return replace(audit, warnings=(*warnings, *audit.warnings), notes=(*notes, *audit.notes))
+    sources = _sentences(source, SOURCES)
+    provenance = {**audit.provenance, **({"logs": ", ".join(sources)} if sources else {})}
+    return replace(
+        audit,
+        warnings=(*warnings, *audit.warnings),
+        notes=(*notes, *audit.notes),
+        provenance=provenance,
+    )
 
 
-def with_sentences_of(table: Any, copy: Any) -> Any:
-    """Return an Arrow table that was made of another one, with the warnings and notes that this records."""
+def with_records_of(table: Any, copy: Any) -> Any:
+    """Return an Arrow table that was made of another one, with what this records for the audit."""
     source = _described(table)
     if source is None:
         return copy
-    kept = {key.decode(): _lines(_sentences(source, key)) for key in (WARNINGS, NOTES)}
+    kept = {key.decode(): _lines(_sentences(source, key)) for key in (SOURCES, WARNINGS, NOTES)}
     metadata = {k: v for k, v in kept.items() if v}
     return copy.replace_schema_metadata({**(copy.schema.metadata or {}), **metadata}) if metadata else copy
 
@@ -117,7 +130,7 @@ def _described(table: Any) -> TableSource | None:
 
 
 def _sentences(source: TableSource, key: bytes) -> tuple[str, ...]:
-    """Return the recorded warnings or notes of one or several tables."""
+    """Return the recorded lines of one or several tables."""
     texts = (value.decode("utf-8", "replace") for _, value in source.metadata(key))
     return tuple(dict.fromkeys(line for text in texts for line in text.splitlines() if line.strip()))
 

@@ -22,7 +22,14 @@ def logs(*of_models):
 
 
 def read(*of_models, **options):
-    defaults = {"scorer": None, "better": None, "fields": (), "unpaired": "refuse", "same": SAME}
+    defaults = {
+        "scorer": None,
+        "better": None,
+        "fields": (),
+        "unpaired": "refuse",
+        "same": SAME,
+        "sources": {},
+    }
     return inspect_table(logs(*of_models), **(defaults | options))
 
 
@@ -69,15 +76,15 @@ def test_no_answer_is_wrong_and_partial_credit_makes_a_number():
     assert "2 answers have the score N" in metadata(table, "notes")
     partial = [sample(i, v, target="text") for i, v in enumerate("CIPC")]
     table = read(wrong, partial)
-    assert table["q4"].to_pylist() == [1.0, 0.0, 0.5, 1.0]
-    assert metadata(table, "outcome") == "score=choice score,better=higher"
+    assert table["q4.choice"].to_pylist() == [1.0, 0.0, 0.5, 1.0]
+    assert metadata(table, "outcome") == "score=choice,better=higher"
 
 
 def test_numbers_need_a_direction():
     scored = [sample(i, i / 3, target="text") for i in range(4)]
     with pytest.raises(UserError, match="whether higher is better"):
         read(scored, scored)
-    assert metadata(read(scored, scored, better="lower"), "outcome") == "score=choice score,better=lower"
+    assert metadata(read(scored, scored, better="lower"), "outcome") == "score=choice,better=lower"
     flags = [sample(i, i % 2 == 0, target="text") for i in range(4)]
     assert read(flags, flags, better="lower")["base"].to_pylist() == ["wrong", "correct"] * 2
 
@@ -141,7 +148,7 @@ def test_a_scorer_of_some_tasks_only_leaves_no_task_out_silently():
         InspectLog(n, [("a", sample(1, "C", scorer="x")), ("b", sample(1, "C", scorer="y"))])
         for n in ("base", "q4")
     ]
-    options = {"better": None, "fields": (), "unpaired": "refuse", "same": SAME}
+    options = {"better": None, "fields": (), "unpaired": "refuse", "same": SAME, "sources": {}}
     with pytest.raises(UserError, match="no scorer in common"):
         inspect_table(two, scorer=None, **options)
     with pytest.raises(UserError, match="not every task has the scorer 'x'"):

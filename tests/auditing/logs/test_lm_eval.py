@@ -136,7 +136,11 @@ def test_numbers_carry_their_direction(tmp_path, recorded, better, text):
             write_results(tmp_path / name, higher_is_better={"toy": {"f": recorded}})
     table = fp.read_lm_eval({n: tmp_path / n for n in ("base", "q4")}, better=better)
     assert metadata(table, "outcome") == text
-    assert table["base"].to_pylist() == [i / 7 for i in range(20)]
+    assert table["base.f"].to_pylist() == [i / 7 for i in range(20)]
+    report = fp.audit(table, by="level", margin=0.1)
+    level = {g.values["level"]: g for g in report.comparisons[0].attributes[0].groups}
+    assert level["a"].losses[0].estimate.value == 0
+    assert report.models[0].overall.rates["score"].value == pytest.approx(np.mean([i / 7 for i in range(20)]))
 
 
 def test_a_direction_that_nothing_says_is_asked_for(tmp_path):
@@ -152,9 +156,12 @@ def test_a_perplexity_is_audited_by_the_log_likelihood_of_each_item(tmp_path):
         # The perplexity is better where it is lower; the log-likelihood that the log has is not.
         write_results(tmp_path / name, higher_is_better={"toy": {"word_perplexity": False}})
     table = fp.read_lm_eval({n: tmp_path / n for n in ("base", "q4")})
-    assert table["base"].to_pylist() == [1.5 * i for i in range(20)]
+    assert table["base.nats"].to_pylist() == [1.5 * i for i in range(20)]
     assert table["words"].to_pylist() == [i + 1 for i in range(20)]
-    assert metadata(table, "outcome") == "score=negative log-likelihood,better=lower,unit=nats"
+    assert metadata(table, "outcome") == "ratio=nats/words,better=lower"
+    report = fp.audit(table, by="level", margin=0.1)
+    expected = sum(1.5 * i for i in range(20)) / sum(i + 1 for i in range(20))
+    assert report.models[0].overall.rates["ratio"].value == pytest.approx(expected, abs=1e-12)
 
 
 def test_repeated_answers_are_rows_of_one_item(tmp_path):
@@ -302,6 +309,14 @@ def test_the_newest_run_of_each_task_is_read_and_reported(tmp_path):
     table = fp.read_lm_eval(logs)
     assert table.num_rows == 40
     assert f"the newest of each task is read (toy: {DATE})" in metadata(table, "notes")
+
+
+def test_paths_may_be_relative_and_hold_any_characters(tmp_path, monkeypatch):
+    logs = two_models(tmp_path / "[a] *b?")
+    (tmp_path / "link").symlink_to(logs["q4"])
+    monkeypatch.chdir(logs["base"])
+    table = fp.read_lm_eval({"base": "./../base", "q4": "../../link/"})
+    assert table.num_rows == 40
 
 
 def test_a_folder_with_the_logs_of_several_models_is_refused(tmp_path):

@@ -74,6 +74,7 @@ def read_inspect(
         fields=kept,
         unpaired=unpaired,
         same={part: SAME[part] for part in required},
+        sources=paths,
     )
 
 

@@ -47,6 +47,7 @@ def inspect_table(
     fields: Sequence[str],
     unpaired: str,
     same: Mapping[str, str],
+    sources: Mapping[str, str],
 ) -> pa.Table:
     """Return the table that `read_inspect` describes; `same` is what must be equal → its name in messages."""
     import pyarrow as pa
@@ -86,6 +87,7 @@ def inspect_table(
         outcome.positive,
         "item" if epochs else None,
         outcome.outcome,
+        sources,
         tuple(warnings),
         tuple(notes),
     )
@@ -195,7 +197,7 @@ def _outcome(
             [f"{unanswered:,} answers have the score N, no answer, and count as wrong."] if unanswered else []
         )
         if any(v == "P" for of_model in texts for v in of_model):
-            outcome = number_outcome(models, numbers, f"{scorer} score", higher=True)
+            outcome = number_outcome(models, numbers, scorer, higher=True)
             notes.append(
                 f"The scores of {scorer} are numbers: 1 for C, 0.5 for P (partly correct), 0 for I and N."
             )
@@ -211,7 +213,7 @@ def _outcome(
         )
     if all(np.isin(n, (0.0, 1.0)).all() for n in numbers):
         return right_or_wrong(models, [(n == 1) == (better == "higher") for n in numbers])
-    return number_outcome(models, numbers, f"{scorer} score", higher=better == "higher")
+    return number_outcome(models, numbers, scorer, higher=better == "higher")
 
 
 def _credits(model: str, values: Sequence[str], items: Any, scorer: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,8 @@ from fairpress.core.errors import UserError, listed
 from fairpress.core.values import named_positive
 
 _EXAMPLES = 3
+_SEPARATORS = re.compile(r"[,=/*\n]")
+"""Characters that have a meaning in ``outcome=`` and ``by=``."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,14 @@ def right_or_wrong(models: Sequence[str], right: Sequence[np.ndarray]) -> ItemOu
 
 
 def number_outcome(
-    models: Sequence[str], values: Sequence[np.ndarray], name: str, *, higher: bool, unit: str = ""
+    models: Sequence[str], values: Sequence[np.ndarray], name: str, *, higher: bool
 ) -> ItemOutcome:
-    """Return the outcome of a number per row."""
+    """Return the outcome of a number per row, in the columns ``M.name``."""
     import pyarrow as pa
 
-    safe = " ".join(name.replace(",", " ").replace("=", " ").split())
-    settings = f",better={'higher' if higher else 'lower'}" + (f",unit={unit}" if unit else "")
-    columns = {m: pa.array(v) for m, v in zip(models, values, strict=True)}
-    return ItemOutcome(columns, outcome=f"score={safe}{settings}")
+    plain = " ".join(_SEPARATORS.sub(" ", name).split()) or "value"
+    columns = {f"{m}.{plain}": pa.array(v) for m, v in zip(models, values, strict=True)}
+    return ItemOutcome(columns, outcome=f"score={plain},better={'higher' if higher else 'lower'}")
 
 
 def recorded_values(
@@ -114,9 +116,10 @@ def recorded_values(
 def log_likelihoods(
     models: Sequence[str], values: Sequence[Any], items: Any, metric: str, unit: str
 ) -> ItemOutcome:
-    """Return the outcome of a perplexity: the negative log-likelihood of each item, in nats.
+    """Return the outcome of a perplexity: the negative log-likelihood in nats, per word or byte where a log counts them.
 
     Values are log-likelihoods, or ``[log-likelihood, number of words or bytes]``; the number becomes a column named `unit`.
+    The perplexity is the exponential of Σ nats / Σ words.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -124,17 +127,22 @@ def log_likelihoods(
     parts = [pc.split_pattern(pc.utf8_trim(v, "[]"), ",") for v in values]
     first = [pc.utf8_trim_whitespace(pc.list_element(p, 0)) for p in parts]
     numbers = [-_numbers(m, v, items, metric) for m, v in zip(models, first, strict=True)]
-    outcome = number_outcome(models, numbers, "negative log-likelihood", higher=False, unit="nats")
-    note = f"{metric} is computed over all items; audited is the negative log-likelihood of each, in nats."
-    if not unit or pc.min(pc.list_value_length(parts[0])).as_py() < 2:
-        return outcome.with_note(note)
+    outcome = number_outcome(models, numbers, "nats", higher=False)
+    about = f"{metric} is computed over all items; audited is the negative log-likelihood in nats"
+    if not unit or any(pc.min(pc.list_value_length(p)).as_py() < 2 for p in parts):
+        return outcome.with_note(f"{about}, averaged over items.")
     second = [pc.utf8_trim_whitespace(pc.list_element(p, 1)) for p in parts]
     counts = [_numbers(m, v, items, metric) for m, v in zip(models, second, strict=True)]
     if any((c != counts[0]).any() for c in counts):
         raise UserError(
             f"the models' numbers of {unit} differ, although their targets are the same; were they counted in the same way?"
         )
-    return replace(outcome, columns={**outcome.columns, unit: pa.array(counts[0])}).with_note(note)
+    ratio = replace(
+        outcome,
+        columns={**outcome.columns, unit: pa.array(counts[0])},
+        outcome=f"ratio=nats/{unit},better=lower",
+    )
+    return ratio.with_note(f"{about}, the sum over items divided by that of their {unit}.")
 
 
 def _one_per_row(

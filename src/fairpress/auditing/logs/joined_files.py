@@ -65,7 +65,7 @@ def read_pair(
     if not keys or not all(isinstance(k, str) and k for k in keys):
         raise UserError("`key=` names the column that identifies a row in every file, such as `key='id'`.")
     paths = model_paths(models, "read_pair")
-    logs = [ItemLog(m, _read(str(path))) for m, path in paths.items()]
+    logs = [ItemLog(m, _read(path)) for m, path in paths.items()]
     requested = {"the key": keys, "the label": (label,) * (label != LABEL)}
     requested |= {"the predictions": (prediction,) * (prediction != PREDICTION)}
     requested |= {"whether an answer was right": (correct,) if correct is not None else ()}
@@ -84,6 +84,7 @@ def read_pair(
     table, notes = _joined(paired.tables, list(paths), keys, shared, label, prediction, correct)
     description = TableDescription(
         tuple(paths),
+        sources=paths,
         warnings=paired.warnings,
         notes=tuple(notes),
         classes=("correct", "wrong") if correct else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ class JsonLines:
         UserError
             A line is no JSON object, or has one key twice; the message names the line.
         """
-        files = "[" + ", ".join(text_literal(_without_wildcards(p)) for p in self.paths) + "]"
+        files = (
+            "[" + ", ".join(text_literal(_without_wildcards(os.path.abspath(p))) for p in self.paths) + "]"
+        )
         columns = "{" + ", ".join(f"{text_literal(k)}: '{kind}'" for k, kind in keys.items()) + "}"
         named = ", ".join([*(f"k{i}" for i in range(len(keys))), "file"])
         expressions = ", ".join(f"{e} AS c{i}" for i, e in enumerate(select.values()))

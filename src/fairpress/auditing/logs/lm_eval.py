@@ -72,7 +72,8 @@ def read_lm_eval(
     required = names_in(same, SAME, "same")
     patterns = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     kept = (fields,) if isinstance(fields, str) else tuple(fields)
-    files = [find_samples(m, path, patterns) for m, path in model_paths(models, "read_lm_eval").items()]
+    sources = model_paths(models, "read_lm_eval")
+    files = [find_samples(m, path, patterns) for m, path in sources.items()]
     files, warnings = _same_tasks(files, unpaired)
     heads = [LogHead.of(of_model) for of_model in files]
     name = choose_metric(_common_metrics(heads), metric)
@@ -100,7 +101,7 @@ def read_lm_eval(
     warnings += [*paired.warnings, *_differences(files, required)]
     notes = [n for of_model in files for n in of_model.notes]
     notes += [*_metric_note(name, metric, heads), *outcome.notes, *_sampled(heads)]
-    return _table(files, paired.tables, outcome, columns, warnings, notes)
+    return _table(files, sources, paired.tables, outcome, columns, warnings, notes)
 
 
 def _same_tasks(files: Sequence[ModelFiles], unpaired: str) -> tuple[list[ModelFiles], list[str]]:
@@ -190,6 +191,7 @@ def _version(files: ModelFiles, task: str) -> str | None:
 
 def _table(
     files: Sequence[ModelFiles],
+    sources: Mapping[str, str],
     tables: Sequence[pa.Table],
     outcome: ItemOutcome,
     fields: Fields,
@@ -214,8 +216,8 @@ def _table(
         if _parallel(first):
             columns["doc_id"] = first["doc_id"]
             notes.append(
-                "The tasks have the same doc_ids. If those are translations of the same items, intervals of everybody and "
-                "of differences between languages are right with `subject='doc_id'` alone."
+                "The tasks have the same doc_ids. Where items are translations of each other, the item is the unit of every "
+                "interval: `subject='doc_id'`."
             )
     columns |= outcome.columns
     for name in fields.columns:
@@ -228,6 +230,7 @@ def _table(
         outcome.positive,
         None if outcome.rows is None else "item",
         outcome.outcome,
+        sources,
         tuple(warnings),
         tuple(notes),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,9 +111,10 @@ def read_items(
     unused = [key for key, kind in keys.items() if kind == "JSON" and k[key] not in used]
     reader = JsonLines([f.path for f in files.tasks])
     table = reader.read(keys | dict.fromkeys(unused, "VARCHAR"), select)
-    task_of = {f.path: f.task for f in files.tasks}
+    task_of = {os.path.abspath(f.path): f.task for f in files.tasks}
     encoded = table["file"].combine_chunks().dictionary_encode()
-    tasks = pa.array([task_of[p] for p in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+    of_files = [task_of[os.path.abspath(p)] for p in encoded.dictionary.to_pylist()]
+    tasks = pa.array(of_files, pa.string()).take(encoded.indices)
     table = table.set_column(0, "task", tasks)
     return _one_filter(table, files.model, chosen)
 

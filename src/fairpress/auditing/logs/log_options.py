@@ -7,13 +7,23 @@ from collections.abc import Collection, Mapping, Sequence
 
 from fairpress.core.errors import UserError, did_you_mean
 
-RESERVED = ("item", "task", "label", "language", "doc_id", "epoch", "subject", "seed", "row_id")
+RESERVED = (
+    "item",
+    "task",
+    "label",
+    "language",
+    "doc_id",
+    "epoch",
+    "words",
+    "bytes",
+    "subject",
+    "seed",
+    "row_id",
+)
 """Columns of the table, and those of which an audit assumes what they are."""
 
 
-def model_paths(
-    models: Mapping[str, str | os.PathLike[str]], function: str
-) -> dict[str, str | os.PathLike[str]]:
+def model_paths(models: Mapping[str, str | os.PathLike[str]], function: str) -> dict[str, str]:
     """Return model → path. Raises UserError where there is none, or a name is taken or not usable in options."""
     if not isinstance(models, Mapping) or not models:
         raise UserError(
@@ -33,7 +43,7 @@ def model_paths(
     same = [os.path.realpath(path) for path in models.values()]
     if len(set(same)) < len(same):
         raise UserError("two models have the same log; name the log of each.")
-    return dict(models)
+    return {name: os.fspath(path) for name, path in models.items()}
 
 
 def names_in(given: Sequence[str] | str, valid: Collection[str], option: str) -> tuple[str, ...]:
