@@ -11,7 +11,7 @@ from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import is_cleared, metric_name, name_groups, points_down, points_up
 from fairpress.reporting.first_screen import unassessed_sentence, void_sentence
 from fairpress.reporting.formatting import SYMBOL, WORD, tone
-from fairpress.reporting.group_rows import SHORT_ERROR, short_name, worst_row
+from fairpress.reporting.group_rows import short_name, worst_row
 
 NONE = "–"
 PLACEBO = "the same fine-tuning without compression (placebo)"
@@ -200,7 +200,7 @@ def _lower(c: Comparison, bound: LossBounds) -> BoundText:
 
 
 def _error(c: Comparison, bound: LossBounds) -> str:
-    return "" if bound is c.bounds[0] else f"{SHORT_ERROR[bound.metric]} "
+    return "" if bound is c.bounds[0] else f"{bound.measure.short} "
 
 
 def _short_group(c: Comparison, group: Values | Pool | None) -> str:

@@ -14,11 +14,12 @@ from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.notes import ONE_LOOK
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
+from fairpress.auditing.outcomes.bounded_evidence import BoundedEvidence
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.judging import MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
-from fairpress.auditing.outcomes.protocol import OutcomeKind
+from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind
 from fairpress.auditing.outcomes.registry import kind_of
 from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
@@ -61,10 +62,10 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     table = read_rows(source, options, attributes, numbers, texts)
     row_values = kind.bind(request, table, models, options.label)
     rules = _rules(options, request, row_values.metrics, margins)
-    evidence = OutcomeEvidence(table, row_values, kind.measures(request, margins), kind.linear)
-    evidence = replace(
-        evidence, measures=kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
-    )
+    estimator = BoundedEvidence if isinstance(row_values, BoundedValues) else OutcomeEvidence
+    evidence = estimator(table, row_values, kind.measures(request, margins), kind.linear)
+    measures = kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
+    evidence = replace(evidence, measures={m: measures[m] for m in rules.metrics})
     comparison = OutcomeComparison(evidence, attributes, baseline, rules)
     comparisons = comparison.compare(compressed)
     metric = rules.metrics[0]
@@ -187,8 +188,14 @@ def _notes(
         needed = min(rules.min_rows.values())
         yield (
             f"A group is assessed from {needed:,} {unit} on, whatever the models predict; how small a loss so many {unit} "
-            "can rule out depends on how much the differences scatter. A loss that 1 % of the rows suffer is easily absent "
-            "from a group of 100: of numbers without bounds, nothing rules out what no row shows."
+            "can rule out depends on how much the differences scatter. "
+            + (
+                "Values are bounded: two rows more, at either bound, enter every error, so that what no row shows is not "
+                "ruled out."
+                if isinstance(evidence, BoundedEvidence)
+                else "A loss that 1 % of the rows suffer is easily absent from a group of 100: of numbers without bounds, "
+                "nothing rules out what no row shows."
+            )
         )
         yield (
             "Bounds are the farther of Student's t and Hall's transformation for skewed values; harm, loss and unevenness "
@@ -216,8 +223,13 @@ def _disagreements(comparison: Comparison, evidence: OutcomeEvidence, rules: Jud
         measure = evidence.measures[metric]
         for group in (comparison.overall, *(g for a in comparison.attributes for g in a.groups)):
             loss = next(x for x in group.losses if x.metric == metric)
-            mean, trimmed = group.changes[metric], group.changes[f"{metric}_{TRIMMED}"]
-            if mean.value is None or trimmed.value is None or loss.verdict == "not_estimable":
+            mean, trimmed = group.changes[metric], group.changes.get(f"{metric}_{TRIMMED}")
+            if (
+                trimmed is None
+                or mean.value is None
+                or trimmed.value is None
+                or loss.verdict == "not_estimable"
+            ):
                 continue
             apart = abs(mean.value - trimmed.value) > loss.margin
             shown = mean.low is not None and mean.high is not None and not mean.low <= 0 <= mean.high
