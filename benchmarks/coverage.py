@@ -79,6 +79,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "number-clusters": (numbers.cluster_levels, 20_000),
     "ratios": (numbers.ratio_levels, 10_000),
     "number-families": (numbers.number_families, 2000),
+    "number-methods": (numbers.number_methods, 10_000),
     "number-power": (numbers.number_power, 10_000),
     "preference-levels": (preferences.levels, 5000),
     "preference-null": (preferences.null, 5000),

@@ -10,6 +10,7 @@ PAGES = (
     "docs/tutorials/engineer.md",
     "docs/tutorials/reviewer.md",
     "docs/tutorials/researcher.md",
+    "docs/tutorials/word-error-rate.md",
     "docs/your-own-step.md",
 )
 

@@ -1,7 +1,11 @@
 """Outcomes that are numbers or ratios of sums: verdicts where the truth is exactly the margin, and their power.
 
-Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is 1 standard deviation
-of nothing: bounds move with the values, so that the loss is set to its true mean and the margin to the same.
+Every sample is a group of one call, so that the estimates are those of `fairpress audit`. The margin is the true mean.
+What is asked is asked where the audit gives such verdicts: `no_harm` from 100 rows or 30 people on, harm from 50 rows or
+20 people on; at the level of a correction where groups are assessed. `number_families` asks the family-wise error.
+
+How skewed a sample is taken to be, and the share of an error rate that bounds use (`skewed_estimate`), were chosen by
+looking at the distributions of `ERRORS` and `LOSSES`, at people and at speakers. Those of `OTHERS` chose nothing.
 """
 
 from __future__ import annotations
@@ -9,17 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy import stats
 from simulated.found import Found, Rng, found
 
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
 
 LEVEL, GROUPS = 0.05, 20
-ROWS = (30, 100, 300, 1000, 3000)
+ROWS = (30, 50, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
+DRAWS, BOOTSTRAPPED = 399, 3000
 Draw = Callable[[Rng, tuple[int, int]], np.ndarray]
 
 
@@ -47,19 +54,31 @@ LOSSES: dict[str, Draw] = {
     "gain log-normal, σ 1": lambda rng, shape: -_log_normal(rng, shape),
 }
 """Losses that are themselves skewed: hardly anybody loses much, and nobody gains."""
+OTHERS: dict[str, Draw] = {
+    "loss gamma, shape ½": lambda rng, shape: rng.gamma(0.5, size=shape),
+    "gain gamma, shape ½": lambda rng, shape: -rng.gamma(0.5, size=shape),
+    "normal, of which 5 % ten times as wide": lambda rng, shape: (
+        rng.standard_normal(shape) * np.where(rng.random(shape) < 0.05, 10.0, 1.0)
+    ),
+    "no change for 80 %, else Laplace with mean 1": lambda rng, shape: np.where(
+        rng.random(shape) < 0.8, 0.0, rng.laplace(1.0, 1.0, shape)
+    ),
+    "counts of edits, negative binomial less Poisson": lambda rng, shape: (
+        rng.negative_binomial(1, 0.6, shape) - rng.poisson(0.4, shape) + 0.0
+    ),
+}
+"""Differences and losses that chose nothing of the method."""
 
 
 def number_levels(rng: Rng, size: int) -> Iterator[Found]:
     """Rows are units; each sample's true loss is exactly the margin."""
-    for skewed, draws in ((False, ERRORS), (True, LOSSES)):
-        for name, draw in draws.items():
-            truth = float(np.mean([draw(rng, (1, 2_000_000)).mean() for _ in range(5)]))
-            for n in ROWS:
-                samples = min(size, MAX_VALUES // n)
-                values = draw(rng, (samples, n)).ravel()
-                x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
-                asked = (0.06 if skewed else LEVEL + 0.01) if n >= 100 or not skewed else None
-                yield from _levels(x, truth, f"{n:,} rows, {name}", asked)
+    for name, draw in (ERRORS | LOSSES | OTHERS).items():
+        truth = float(np.mean([draw(rng, (1, 2_000_000)).mean() for _ in range(5)]))
+        for n in ROWS:
+            samples = min(size, MAX_VALUES // n)
+            values = draw(rng, (samples, n)).ravel()
+            x = mean_of_units(unit_sums(values, _index(samples, n), samples, np.ones(values.size), None))
+            yield from _levels(x, truth, f"{n:,} rows, {name}", n >= MIN_UNITS, n >= MIN_TESTED)
 
 
 def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -72,7 +91,9 @@ def cluster_levels(rng: Rng, size: int) -> Iterator[Found]:
         values = effect[person] + rng.standard_t(3, person.size)
         index = person // units
         x = mean_of_units(unit_sums(values, index, samples, np.ones(values.size), person))
-        yield from _levels(x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", 0.06)
+        yield from _levels(
+            x, float(np.exp(0.125)), f"{units} people with 1 to 50 rows", units >= MIN_PEOPLE, True
+        )
 
 
 def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -120,11 +141,38 @@ def number_families(rng: Rng, size: int) -> Iterator[Found]:
             uneven.append(bool((holm(excess_of_units(sums).p_above(0.0)) < LEVEL).any()))
             cleared.append(bool((x.upper(1 - LEVEL) < truth).all()))
         setting = f"{GROUPS} groups of 30 to 3,000 rows, {name}"
-        yield found(
-            "some `harm` where all groups lose exactly the margin", setting, harm, LEVEL + 0.01, False
-        )
-        yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL + 0.01, False)
+        yield found("some `harm` where all groups lose exactly the margin", setting, harm, LEVEL, False)
+        yield found("`uneven` where all groups lose alike", setting, uneven, LEVEL, False)
         yield found("all groups `no_harm` where all lose exactly the margin", setting, cleared, LEVEL, False)
+
+
+def number_methods(rng: Rng, size: int) -> Iterator[Found]:
+    """`no_harm` at the margin by other one-sided bounds: Student's t, Hall's alone, bootstrap-t with 399 draws."""
+    for name in ("t with 3 df", "log-normal errors that change little", "loss log-normal, σ 1"):
+        draw = (ERRORS | LOSSES)[name]
+        truth = float(draw(rng, (1, 10_000_000)).mean())
+        for n in (30, 100, 300):
+            values = draw(rng, (size, n))
+            mean, deviation = values.mean(axis=1), values.std(axis=1, ddof=1)
+            t = np.sqrt(n) * (mean - truth) / deviation
+            k = stats.skew(values, axis=1) / np.sqrt(n)
+            low = stats.t.ppf(LEVEL, n - 1)
+            setting = f"{n:,} rows, {name}"
+            x = mean_of_units(unit_sums(values.ravel(), _index(size, n), size, np.ones(values.size), None))
+            yield found("`no_harm` at the margin by the audit's bound", setting, x.upper(1 - LEVEL) < truth)
+            yield found("`no_harm` at the margin by Student's t", setting, t < low)
+            hall = t + k * (t**2 / 3 + 1 / 6) + k**2 * t**3 / 27
+            yield found("`no_harm` at the margin by Hall's transformation alone", setting, hall < low)
+            hits = [t[i] < _bootstrap_quantile(rng, values[i]) for i in range(min(size, BOOTSTRAPPED))]
+            yield found("`no_harm` at the margin by a bootstrap-t", setting, hits)
+
+
+def _bootstrap_quantile(rng: Rng, values: np.ndarray) -> float:
+    n = values.size
+    drawn = values[rng.integers(0, n, (DRAWS, n))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.sqrt(n) * (drawn.mean(axis=1) - values.mean()) / drawn.std(axis=1, ddof=1)
+    return float(np.quantile(t, LEVEL))
 
 
 def number_power(rng: Rng, size: int) -> Iterator[Found]:
@@ -142,16 +190,26 @@ def number_power(rng: Rng, size: int) -> Iterator[Found]:
             yield found("`no_harm` where nothing changed", setting, hits)
 
 
-def _levels(x: SkewedEstimate, truth: float, setting: str, asked: float | None) -> Iterator[Found]:
+def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool, tested: bool) -> Iterator[Found]:
+    small = "" if assessed else ", in a group that is too small to be assessed"
+    asked, corrected = LEVEL if assessed else None, LEVEL / GROUPS
+    cleared = x.upper(1 - LEVEL) < truth
+    yield found(f"`no_harm` at a loss of exactly the margin{small}", setting, cleared, asked, False)
+    p = x.p_above(truth)
+    small = "" if tested else ", in a group that is too small to be tested"
     yield found(
-        "`no_harm` at a loss of exactly the margin", setting, x.upper(1 - LEVEL) < truth, asked, False
+        f"`harm` at a loss of exactly the margin{small}", setting, p < LEVEL, LEVEL if tested else None, False
     )
-    yield found("`harm` at a loss of exactly the margin", setting, x.p_above(truth) < LEVEL, asked, False)
-    corrected = x.p_above(truth) < LEVEL / GROUPS
-    bound = None if asked is None else 2 * LEVEL / GROUPS
-    yield found(f"… at the level .05/{GROUPS}", setting, corrected, bound, False)
+    small = "" if assessed else ", in a group that is not assessed"
+    yield found(
+        f"`harm` at the level .05/{GROUPS}{small}",
+        setting,
+        p < corrected,
+        corrected if assessed else None,
+        False,
+    )
     low, high = x.interval(1 - LEVEL)
-    yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93 if asked else None)
+    yield found("95 % interval of a loss", setting, (low <= truth) & (truth <= high), 0.93)
 
 
 def _index(samples: int, n: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def changes(
     cells = Cells({"t": EncodedTable(names, group)}, group * 0, {}, ones, ones, ones, (), None, keys)
     table = RowTable("", cells, {}, {})
     values = PreferenceValues({"base": x, "int8": y}, table)
-    evidence = BoundedEvidence(table, values, {PREFERENCE: Measure("", "")}, False)
+    evidence = BoundedEvidence(table, "base", values, {PREFERENCE: Measure("", "")}, False)
     change = evidence.loss("int8", "base", PREFERENCE, cells.grouping(Attribute.from_text("t")))
     assert isinstance(change, FoldedChange)
     return change

@@ -15,6 +15,7 @@ from fairpress.cli.app import app, print_line, show_audit, split_list, write_out
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.gate import show_gate
 from fairpress.cli.monitor import record_use, show_monitored
+from fairpress.cli.outcome import refuse_with_outcome
 from fairpress.cli.usage_errors import in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
@@ -251,7 +252,7 @@ def audit(
         "outcome": outcome if outcome is not None else recorded_outcome(table),
     }
     if given["outcome"] is not None:
-        _refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
+        refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
     options = AuditOptions(
         baseline=baseline,
         compressed=names[1:],
@@ -319,18 +320,6 @@ def audit(
         print_written(f"gate failed: {reason}", True)
     passed = not gate or show_gate(report)
     return GATE_FAILED if reasons or not passed else 0
-
-
-def _refuse_with_outcome(outcome: str, given: dict[str, Any]) -> None:
-    """Raise UserError for an option that is about classes."""
-    reasons = {
-        "--export-cells": "cells count classes",
-        "--monitor": "a ledger records losses of correct answers",
-        "--four-fifths": "impact ratios are of selection rates",
-    }
-    for option, reason in reasons.items():
-        if given.get(option) is not None:
-            raise UserError(f"{option} does not go with the outcome {outcome!r}: {reason}. Leave it out.")
 
 
 def _in_options(sentences: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
 from fairpress.auditing.outcomes.bounded_evidence import BoundedEvidence
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
-from fairpress.auditing.outcomes.judging import MIN_UNITS
+from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
 from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind
 from fairpress.auditing.outcomes.registry import kind_of
@@ -25,7 +25,7 @@ from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
 from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
 from fairpress.auditing.verdicts.wording import group_name, name_groups
-from fairpress.core.attribute import OVERALL, parse_attributes
+from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 
 _CLASSES_ONLY: Mapping[str, str] = {
@@ -63,7 +63,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     row_values = kind.bind(request, table, models, options.label)
     rules = _rules(options, request, row_values.metrics, margins)
     estimator = BoundedEvidence if isinstance(row_values, BoundedValues) else OutcomeEvidence
-    evidence = estimator(table, row_values, kind.measures(request, margins), kind.linear)
+    evidence = estimator(table, baseline, row_values, kind.measures(request, margins), kind.linear)
     measures = kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
     evidence = replace(evidence, measures={m: measures[m] for m in rules.metrics})
     comparison = OutcomeComparison(evidence, attributes, baseline, rules)
@@ -134,7 +134,8 @@ def _rules(
     if without and given:
         raise UserError(f"`margin=` has none for {without[0]!r}; give one for each of {', '.join(metrics)}.")
     margins = {m: margin or Margin(0.02) for m, margin in chosen.items()}
-    min_units = next(iter(options.min_rows.values()), MIN_UNITS)
+    default = MIN_UNITS if options.subject is None else MIN_PEOPLE
+    min_units = next(iter(options.min_rows.values()), default)
     return JudgingRules(
         metrics,
         margins,
@@ -210,10 +211,31 @@ def _notes(
             rows = int((column.codes == column.names.index(MISSING)).sum())
             yield f"{name!r} is missing in {rows:,} rows; they form a separate group, {MISSING}."
     yield from of_kind
+    if evidence.unit is not None and comparisons:
+        yield from _too_few_people(comparisons[0], evidence, rules)
     for comparison in comparisons:
         yield from _disagreements(comparison, evidence, rules)
     if any(c.verdict in ("inconclusive", "not_estimable") for c in comparisons):
         yield ONE_LOOK
+
+
+def _too_few_people(comparison: Comparison, evidence: OutcomeEvidence, rules: JudgingRules) -> Iterator[str]:
+    """Yield a note with the effective number of people of each group that is not assessed alone."""
+    metric = rules.metrics[0]
+    names = []
+    for attribute in comparison.attributes:
+        grouping = evidence.table.cells.grouping(Attribute.from_text(attribute.attribute))
+        people = evidence.units(metric, grouping)
+        names += [
+            f"{group_name(group.values)} ({count:,.0f})"
+            for group, count in zip(attribute.groups, people, strict=True)
+            if not group.losses[0].assessed
+        ]
+    if names:
+        yield (
+            f"Too few people to be assessed alone, counted so that people with many rows do not count for more: "
+            f"{name_groups(names)}."
+        )
 
 
 def _disagreements(comparison: Comparison, evidence: OutcomeEvidence, rules: JudgingRules) -> Iterator[str]:

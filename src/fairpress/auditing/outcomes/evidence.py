@@ -39,6 +39,7 @@ class OutcomeEvidence:
     """Estimator of an outcome over the rows, or people, of one table."""
 
     table: RowTable
+    baseline: str
     row_values: RowValues
     measures: Mapping[str, Measure]
     linear: bool
@@ -107,9 +108,9 @@ class OutcomeEvidence:
         worse, better = (np.bincount(g, weights=w * x, minlength=grouping.size) for x in (d > 0, d < 0))
         return np.asarray(worse, float), np.asarray(better, float)
 
-    def units(self, metric: str, grouping: Grouping, baseline: str) -> Floats:
+    def units(self, metric: str, grouping: Grouping) -> Floats:
         """Return the effective number of units of each group that a metric has; no model influences it."""
-        return self.level(baseline, metric, grouping).effective_n
+        return self.level(self.baseline, metric, grouping).effective_n
 
     def details(self, model: str, grouping: Grouping, confidence: float) -> Mapping[str, list[Estimate]]:
         """Return further levels of each group, shown and not judged."""

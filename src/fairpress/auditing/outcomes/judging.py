@@ -20,9 +20,11 @@ from fairpress.core.attribute import OVERALL, Attribute
 
 MIN_UNITS = 100
 """Rows, or people, that a group needs to be assessed. How many would show "no harm" depends on how much the differences
-scatter, which cannot be known before looking; from 100 on, the bounds hold for log-normal losses (`skewed_estimate`)."""
-MIN_TESTED = 10
-"""Units below which no harm or loss is tested: a handful of rows that agree by chance would have no spread at all."""
+scatter, which cannot be known before looking; from so many on, the bounds hold for log-normal losses (`skewed_estimate`)."""
+MIN_PEOPLE = 30
+"""The same where people have several rows: their sums are less skewed than single rows."""
+MIN_TESTED, MIN_PEOPLE_TESTED = 50, 20
+"""Rows, or people, below which no harm or loss is tested: few values agree by chance, or lack their tail."""
 
 
 def judge_outcome(
@@ -37,7 +39,7 @@ def judge_outcome(
     eligibility: dict[tuple[Attribute, str], Eligibility] = {}
     for attribute in (OVERALL, *attributes):
         for metric in rules.metrics:
-            units = evidence.units(metric, cells.grouping(attribute), baseline)
+            units = evidence.units(metric, cells.grouping(attribute))
             eligibility[attribute, metric] = eligible(units, rules.min_rows[metric])
     everything: dict[Key | PoolKey, Tested] = {}
     excess: dict[Key, SkewedEstimate] = {}
@@ -90,7 +92,8 @@ def _tested(
         cleared = loss.estimable & (beyond.upper(rules.confidence) < limit)
     p_harm = beyond.p_above(limit)
     p_loss = loss.p_above(0.0)
-    untested = ~loss.estimable | (loss.effective_n < MIN_TESTED)
+    needed = min(MIN_TESTED if evidence.unit is None else MIN_PEOPLE_TESTED, rules.min_rows[metric])
+    untested = ~loss.estimable | (loss.effective_n < needed)
     p_loss, p_harm = (np.where(untested, np.nan, p) for p in (p_loss, p_harm))
     return Tested(
         loss,

@@ -51,7 +51,6 @@ class PredictionError:
         self, request: OutcomeRequest, models: Sequence[str], label: str, present: Collection[str]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the label's column and those of the models."""
-        self._refuse_direction(request)
         name = self._label(request, label)
         if name in models:
             raise UserError(f"the label {name!r} is not a model; name the column that a model predicted.")
@@ -99,10 +98,6 @@ class PredictionError:
                 f"`outcome={str(request)!r}`; leave `label=` out."
             )
         return request.columns
-
-    def _refuse_direction(self, request: OutcomeRequest) -> None:
-        if request.settings.get("better", "lower") == "higher":
-            raise UserError(f"`outcome={str(request)!r}`: of errors, lower is better; leave the setting out.")
 
 
 @dataclass(frozen=True)

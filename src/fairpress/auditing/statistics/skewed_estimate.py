@@ -26,6 +26,8 @@ from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quanti
 
 SKEWNESS_FACTOR = 1.5
 """How much longer than in the sample the tail is taken to be."""
+TAIL_SHARE = 0.8
+"""The share of an error rate that a bound or test uses; the rest is for tails that the sample does not show."""
 _SYMMETRIC = 1e-9
 _NAMES = ("value", "centre", "se", "n", "effective_n", "df", "skewness")
 
@@ -41,12 +43,12 @@ class SkewedEstimate(TEstimate):
 
     def lower(self, confidence: float = 0.95) -> Floats:
         """Return the one-sided lower bound."""
-        q = t_quantile(self.df, confidence)
+        q = t_quantile(self.df, 1 - TAIL_SHARE * (1 - confidence))
         return np.asarray(np.clip(self.centre - np.fmax(q, self._untransformed(q)) * self.se, *self.limits))
 
     def upper(self, confidence: float = 0.95) -> Floats:
         """Return the one-sided upper bound."""
-        q = t_quantile(self.df, 1 - confidence)
+        q = t_quantile(self.df, TAIL_SHARE * (1 - confidence))
         return np.asarray(np.clip(self.centre - np.fmin(q, self._untransformed(q)) * self.se, *self.limits))
 
     def p_above(self, margin: ArrayLike = 0.0) -> Floats:
@@ -55,6 +57,7 @@ class SkewedEstimate(TEstimate):
         with np.errstate(divide="ignore", invalid="ignore"):
             t = distance / self.se
             p = np.fmax(t_tail(self.df, t), t_tail(self.df, self._transformed(t)))
+        p = np.minimum(1.0, p / TAIL_SHARE)
         return np.asarray(np.where(self.se > 0, p, np.where(np.isnan(self.centre), np.nan, distance <= 0)))
 
     def p_two_sided(self, margin: float = 0.0) -> Floats:
