@@ -16,6 +16,7 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
 from fairpress.auditing.outcomes.bounded_evidence import BoundedEvidence
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
+from fairpress.auditing.outcomes.equivalence import equivalence_notes, limit_of
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
@@ -46,6 +47,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         raise ValueError("the options have no outcome")
     kind = kind_of(request)
     _refuse_options(source, options, request)
+    limit = limit_of(request)
     baseline, compressed = models_of(source, options)
     models = (baseline, *compressed)
     if len(set(models)) < len(models):
@@ -66,6 +68,10 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     evidence = estimator(table, baseline, row_values, kind.measures(request, margins), kind.linear)
     measures = kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
     evidence = replace(evidence, measures={m: measures[m] for m in rules.metrics})
+    of_kind = row_values.notes
+    if isinstance(evidence, BoundedEvidence) and limit is not None:
+        confidence = options.confidence
+        of_kind += tuple(equivalence_notes(evidence, models, rules.metrics[0], attributes, limit, confidence))
     comparison = OutcomeComparison(evidence, attributes, baseline, rules)
     comparisons = comparison.compare(compressed)
     metric = rules.metrics[0]
@@ -96,7 +102,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         weight=options.weight,
         correction="holm" if options.correction == "westfall-young" else options.correction,
         family=options.family,
-        notes=tuple(_notes(table, options, row_values.notes, evidence, rules, kind, comparisons)),
+        notes=tuple(_notes(table, options, of_kind, evidence, rules, kind, comparisons)),
         warnings=row_values.warnings,
         provenance=provenance_of(source),
         outcome=outcome,

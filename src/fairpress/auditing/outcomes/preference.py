@@ -108,7 +108,7 @@ class Preference:
     the larger is preferred."""
 
     word: str = PREFERENCE
-    settings: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset({"within"})
     needs_margin: bool = True
     linear: bool = False
 
