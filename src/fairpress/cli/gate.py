@@ -66,7 +66,7 @@ def gate(
     """
     from fairpress.auditing.audit_table import audit_table
     from fairpress.auditing.options import AuditOptions
-    from fairpress.auditing.outcomes.recorded import recorded_outcome
+    from fairpress.auditing.table_metadata import recorded_outcome
     from fairpress.auditing.verdicts.policy import read_policy
     from fairpress.reporting.audit_report import AuditReport
     from fairpress.reporting.gate_text import warning_lines

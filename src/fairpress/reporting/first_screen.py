@@ -9,6 +9,7 @@ from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import (
+    foremost,
     group_name,
     is_cleared,
     name_groups,
@@ -174,7 +175,7 @@ def _row(c: Comparison, audit: Audit) -> SummaryRow:
         NOTHING if bound.upper is None or c.verdict == "void" else percent(bound.cleared),
         people.lose,
         people.gain,
-        "" if c.verdict == "void" else "; ".join(_other(c, b) for b in c.bounds[1:]),
+        "" if c.verdict == "void" else _others(c),
         sentences.next_step(c, audit),
     )
 
@@ -195,6 +196,14 @@ def _lower_text(c: Comparison, bound: LossBounds) -> str:
         return "none shown"
     error = "" if shown is bound else f"{shown.measure.name} "
     return f"{error}{shown.measure.rounded_down(shown.lower)} ({short_name(c, shown.lower_group)})"
+
+
+def _others(c: Comparison) -> str:
+    """Return what is known of the errors that do not decide; of very many, of the largest few."""
+    named = foremost(c.bounds[1:], lambda b: b.upper or 0.0)
+    texts = [_other(c, b) for b in named]
+    more = len(c.bounds) - 1 - len(named)
+    return "; ".join([*texts, *([f"{more:,} more errors"] if more else [])])
 
 
 def _other(c: Comparison, bound: LossBounds) -> str:

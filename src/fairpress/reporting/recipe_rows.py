@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairpress.auditing.measure import measure_of
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Pool, Values, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import is_cleared, metric_name, name_groups, points_down, points_up
 from fairpress.reporting.first_screen import unassessed_sentence, void_sentence
 from fairpress.reporting.formatting import SYMBOL, WORD, tone
-from fairpress.reporting.group_rows import SHORT_ERROR, short_name, worst_row
+from fairpress.reporting.group_rows import short_name, worst_row
 
 NONE = "–"
 PLACEBO = "the same fine-tuning without compression (placebo)"
@@ -116,14 +115,14 @@ def short_result(c: Comparison) -> ShortResult:
     open_ = [b for b in c.bounds[1:] if b.upper is not None and not is_cleared(b)]
     shown = [deciding, *sorted(open_, key=lambda b: -(b.upper or 0.0))[:1]]
     lower = next((b for b in c.bounds if b.lower is not None), None)
-    metric = worst_row(c).loss.metric
-    names_error = c.verdict in ("harm", "loss") and metric != deciding.metric
+    worst = worst_row(c).loss
+    names_error = c.verdict in ("harm", "loss") and worst.metric != deciding.metric
     # The sign of "no harm" depends on whether every group was assessed.
     sign = SYMBOL[tone(c) if c.verdict == "no_harm" else c.verdict]
     return ShortResult(
         tone(c),
         f"{sign} {WORD[c.verdict]}",
-        measure_of(metric).short if names_error else "",
+        worst.measure.short if names_error else "",
         bool(c.disparate),
         (BoundText(NONE),) if void else tuple(_upper(c, b) for b in shown),
         None if lower is None else _lower(c, lower),
@@ -200,7 +199,7 @@ def _lower(c: Comparison, bound: LossBounds) -> BoundText:
 
 
 def _error(c: Comparison, bound: LossBounds) -> str:
-    return "" if bound is c.bounds[0] else f"{SHORT_ERROR[bound.metric]} "
+    return "" if bound is c.bounds[0] else f"{bound.measure.short} "
 
 
 def _short_group(c: Comparison, group: Values | Pool | None) -> str:

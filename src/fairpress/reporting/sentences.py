@@ -6,6 +6,7 @@ from fairpress.auditing.class_recall import margin_key
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
 from fairpress.auditing.verdicts.release_gate import DIGITS
 from fairpress.auditing.verdicts.wording import (
+    foremost,
     group_name,
     headline_sentences,
     is_cleared,
@@ -72,10 +73,13 @@ def next_step(comparison: Comparison, audit: Audit) -> str:
 def _open_errors(comparison: Comparison) -> str:
     """Return what the errors that do not decide leave open, as the end of a sentence."""
     uncertain = [b for b in comparison.bounds[1:] if b.upper is not None and not is_cleared(b)]
+    named = foremost(uncertain, lambda b: b.upper or 0.0)
     texts = [
         f"{b.measure.name} (up to {b.measure.rounded_up(b.upper or 0.0)}{b.measure.brief_suffix})"
-        for b in uncertain
+        for b in named
     ]
+    if len(uncertain) > len(named):
+        texts.append(f"{len(uncertain) - len(named):,} more errors")
     if comparison.classes is not None and comparison.classes.cleared < comparison.classes.cells:
         up = comparison.classes.upper
         size = "too few rows" if up is None else f"up to {points_up(up.value)} points"

@@ -13,11 +13,13 @@ from fairpress.auditing.cells.encoding import MISSING
 from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
+from fairpress.auditing.outcomes.bounded_evidence import BoundedEvidence
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
+from fairpress.auditing.outcomes.equivalence import equivalence_notes, limit_of
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
-from fairpress.auditing.outcomes.protocol import OutcomeKind
+from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind
 from fairpress.auditing.outcomes.registry import kind_of
 from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
@@ -48,6 +50,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         raise ValueError("the options have no outcome")
     kind = kind_of(request)
     _refuse_options(source, options, request)
+    limit = limit_of(request)
     baseline, compressed = models_of(source, options)
     models = (baseline, *compressed)
     if len(set(models)) < len(models):
@@ -64,10 +67,14 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
     table = read_rows(source, options, attributes, numbers, texts)
     row_values = kind.bind(request, table, models, options.label)
     rules = _rules(options, request, row_values.metrics, margins)
-    evidence = OutcomeEvidence(table, baseline, row_values, kind.measures(request, margins), kind.linear)
-    evidence = replace(
-        evidence, measures=kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
-    )
+    estimator = BoundedEvidence if isinstance(row_values, BoundedValues) else OutcomeEvidence
+    evidence = estimator(table, baseline, row_values, kind.measures(request, margins), kind.linear)
+    measures = kind.measures(request, _absolute(evidence, baseline, rules, bool(margins)))
+    evidence = replace(evidence, measures={m: measures[m] for m in rules.metrics})
+    of_kind = row_values.notes
+    if isinstance(evidence, BoundedEvidence) and limit is not None:
+        confidence = options.confidence
+        of_kind += tuple(equivalence_notes(evidence, models, rules.metrics[0], attributes, limit, confidence))
     comparison = OutcomeComparison(evidence, attributes, baseline, rules)
     comparisons = comparison.compare(compressed)
     metric = rules.metrics[0]
@@ -98,7 +105,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         weight=options.weight,
         correction="holm" if options.correction == "westfall-young" else options.correction,
         family=options.family,
-        notes=tuple(_notes(table, options, row_values.notes, evidence, rules, kind, comparisons)),
+        notes=tuple(_notes(table, options, of_kind, evidence, rules, kind, comparisons)),
         warnings=row_values.warnings,
         provenance=provenance_of(source),
         outcome=outcome,
@@ -191,8 +198,14 @@ def _notes(
         needed = min(rules.min_rows.values())
         yield (
             f"A group is assessed from {needed:,} {unit} on, whatever the models predict; how small a loss so many {unit} "
-            "can rule out depends on how much the differences scatter. A loss that 1 % of the rows suffer is easily absent "
-            "from a group of 100: of numbers without bounds, nothing rules out what no row shows."
+            "can rule out depends on how much the differences scatter. "
+            + (
+                "Values are bounded: two rows more, at either bound, enter every error, so that what no row shows is not "
+                "ruled out."
+                if isinstance(evidence, BoundedEvidence)
+                else "A loss that 1 % of the rows suffer is easily absent from a group of 100: of numbers without bounds, "
+                "nothing rules out what no row shows."
+            )
         )
         yield (
             "Bounds are the farther of Student's t and Hall's transformation for skewed values; harm, loss and unevenness "
@@ -242,8 +255,13 @@ def _disagreements(comparison: Comparison, evidence: OutcomeEvidence, rules: Jud
         measure = evidence.measures[metric]
         for group in (comparison.overall, *(g for a in comparison.attributes for g in a.groups)):
             loss = next(x for x in group.losses if x.metric == metric)
-            mean, trimmed = group.changes[metric], group.changes[f"{metric}_{TRIMMED}"]
-            if mean.value is None or trimmed.value is None or loss.verdict == "not_estimable":
+            mean, trimmed = group.changes[metric], group.changes.get(f"{metric}_{TRIMMED}")
+            if (
+                trimmed is None
+                or mean.value is None
+                or trimmed.value is None
+                or loss.verdict == "not_estimable"
+            ):
                 continue
             apart = abs(mean.value - trimmed.value) > loss.margin
             shown = mean.low is not None and mean.high is not None and not mean.low <= 0 <= mean.high

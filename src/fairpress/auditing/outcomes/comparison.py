@@ -102,6 +102,7 @@ class OutcomeComparison:
     def _levels(self, name: str, attribute: Attribute) -> list[GroupRates]:
         grouping = self._grouping(attribute)
         levels = {metric: self._level(name, metric, grouping) for metric in self.metrics}
+        levels |= self.evidence.details(name, grouping, self.rules.confidence)
         rows = self.evidence.rows(grouping)
         return [
             GroupRates(values, float(rows[g]), {m: x[g] for m, x in levels.items()})
@@ -194,6 +195,8 @@ class OutcomeComparison:
             out[metric] = to_estimates(
                 change, self.rules.confidence, self.evidence.row_values.undefined, change.p_two_sided()
             )
+            if not self.evidence.trims:
+                continue
             value, se = self.evidence.trimmed_loss(name, self.baseline, metric, grouping)
             value = -value if higher else value
             reach = t_quantile(np.maximum(0.8 * loss.effective_n - 1, 1), side) * se

@@ -28,6 +28,7 @@ from fairpress.auditing.statistics.unit_means import (
     trimmed_mean,
     unit_sums,
 )
+from fairpress.core.estimate import Estimate
 
 TRIMMED = 0.1
 """Share of the rows that the trimmed mean leaves out at either end."""
@@ -45,6 +46,11 @@ class OutcomeEvidence:
     _results: dict[tuple[object, ...], tuple[Grouping, SkewedEstimate]] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def trims(self) -> bool:
+        """Whether a trimmed mean is informative; of values of which most are equal it is not."""
+        return True
 
     def level(self, model: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return the level of each group under one model."""
@@ -105,6 +111,10 @@ class OutcomeEvidence:
     def units(self, metric: str, grouping: Grouping) -> Floats:
         """Return the effective number of units of each group that a metric has; no model influences it."""
         return self.level(self.baseline, metric, grouping).effective_n
+
+    def details(self, model: str, grouping: Grouping, confidence: float) -> Mapping[str, list[Estimate]]:
+        """Return further levels of each group, shown and not judged."""
+        return {}
 
     def rows(self, grouping: Grouping) -> Floats:
         """Return the (weighted) rows of each group."""

@@ -10,7 +10,7 @@ a distance or any other smooth function of means they are linearised: level + in
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.measure import Measure
@@ -18,6 +18,7 @@ from fairpress.auditing.outcome import OutcomeRequest
 from fairpress.auditing.outcomes.row_table import RowTable
 from fairpress.auditing.result import Margin
 from fairpress.auditing.statistics.t_estimate import Floats
+from fairpress.core.estimate import Estimate
 
 
 class RowValues(Protocol):
@@ -58,6 +59,28 @@ class RowValues(Protocol):
 
         None where a row has no value of its own.
         """
+        ...
+
+
+@runtime_checkable
+class BoundedValues(Protocol):
+    """What `RowValues` have besides where their values are bounded (`bounded_evidence`).
+
+    Attributes
+    ----------
+    folded
+        The metrics whose level is the distance of the mean from 0; their `values` are signed.
+    """
+
+    @property
+    def folded(self) -> frozenset[str]: ...
+
+    def reach(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return the most that one row can change a value, in one direction [groups]."""
+        ...
+
+    def details(self, model: str, grouping: Grouping, confidence: float) -> Mapping[str, list[Estimate]]:
+        """Return further levels of each group under a model, shown and not judged, by name; empty if there are none."""
         ...
 
 

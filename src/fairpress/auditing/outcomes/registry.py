@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairpress.auditing.outcome import OutcomeRequest
-from fairpress.auditing.outcomes import number, ratio
+from fairpress.auditing.outcomes import abstention, multilabel, number, preference, ranking, ratio
 from fairpress.auditing.outcomes.protocol import OutcomeKind
 from fairpress.core.errors import UserError, did_you_mean
 
-KINDS: Mapping[str, OutcomeKind] = {kind.word: kind for kind in (*number.KINDS, *ratio.KINDS)}
+KINDS: Mapping[str, OutcomeKind] = {
+    kind.word: kind
+    for kind in (
+        *number.KINDS,
+        *ratio.KINDS,
+        *preference.KINDS,
+        *abstention.KINDS,
+        *multilabel.KINDS,
+        *ranking.KINDS,
+    )
+}
 _SETTINGS = frozenset({"unit"})
 """Settings of every kind."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fairpress.auditing.class_result import ClassBound, ClassComparison
 from fairpress.auditing.measure import CLASS_MEASURES, Measure, measure_of
@@ -13,6 +13,8 @@ ERROR_NAME: Mapping[str, str] = {metric: measure.name for metric, measure in CLA
 """Judged metric → the error whose rise is its loss."""
 _DENOMINATOR = {"tpr": "positives", "fpr": "negatives"}
 MAX_NAMES = 12
+MANY_ERRORS, FEW_ERRORS = 10, 4
+"""More errors than these are not all named in a sentence; how many of them are."""
 
 
 def group_name(values: Values) -> str:
@@ -133,7 +135,9 @@ def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
 def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     """Return the sentence with Y: the largest losses that are shown, by error, once per group."""
     shown: dict[str, list[str]] = {}
-    for b in bounds:
+    known = [b for b in bounds if b.lower is not None and b.lower_group is not None]
+    named = foremost(known, lambda b: b.lower or 0.0)
+    for b in named:
         if b.lower is not None and b.lower_group is not None:
             shown.setdefault(who(b.lower_group), []).append(
                 f"{b.measure.name} by at least {b.measure.rounded_down(b.lower)}"
@@ -142,7 +146,16 @@ def shown_sentence(bounds: Sequence[LossBounds]) -> str:
         return ""
     m = bounds[0].measure
     texts = [f"{whose}: {', '.join(errors)}{m.brief_suffix}" for whose, errors in shown.items()]
-    return f"Shown to {m.rise} for {'; for '.join(texts)}."
+    more = f"; and in {len(known) - len(named):,} more errors, by less" if len(known) > len(named) else ""
+    return f"Shown to {m.rise} for {'; for '.join(texts)}{more}."
+
+
+def foremost(bounds: Sequence[LossBounds], size: Callable[[LossBounds], float]) -> list[LossBounds]:
+    """Return bounds to be named in a sentence, in their order: all, or of more than `MANY_ERRORS` the largest few."""
+    if len(bounds) <= MANY_ERRORS:
+        return list(bounds)
+    largest = sorted(bounds, key=lambda b: -size(b) / b.margin.value)[:FEW_ERRORS]
+    return [b for b in bounds if b in largest]
 
 
 def class_sentence(classes: ClassComparison) -> str:
@@ -180,7 +193,9 @@ def _others(bounds: Sequence[LossBounds]) -> str:
     """Return how far the errors that do not decide can have risen: they are never hidden."""
     unknown = [b.measure.name for b in bounds[1:] if b.upper is None]
     parts = [f"too few rows in every group for the {' and the '.join(unknown)}"] if unknown else []
-    for b in bounds[1:]:
+    known = [b for b in bounds[1:] if b.upper is not None]
+    named = foremost(known, lambda b: b.upper or 0.0)
+    for b in named:
         m = b.measure
         if b.upper is None or b.upper_group is None:
             continue
@@ -190,6 +205,8 @@ def _others(bounds: Sequence[LossBounds]) -> str:
         whose = "" if b.upper_group == bounds[0].upper_group else f" ({who(b.upper_group)})"
         start = "" if is_cleared(b) else "open up to "
         parts.append(f"{m.name} {start or 'at most '}{m.rounded_up(b.upper)}{m.brief_suffix}{whose}")
+    if len(known) > len(named):
+        parts.append(f"the other {len(known) - len(named):,} less")
     return f"Other errors: {'; '.join(parts)}." if parts else ""
 
 
