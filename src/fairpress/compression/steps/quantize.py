@@ -260,8 +260,8 @@ class Quantize(QuantizationOptions, Step):
     ----------
     rounding
         ``"nearest"``, or integers chosen so that outputs on calibration rows change little: those of layers one column at a
-        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``). These take all 4
-        integers of 2 bits and all 8 of 3 bits.
+        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``). These take
+        all 4 integers of 2 bits and all 8 of 3 bits.
     bias_correction
         Whether the biases of layers make up for the mean change of each output channel on calibration rows.
     """
