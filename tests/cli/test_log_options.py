@@ -70,6 +70,14 @@ def test_messages_name_options(run, tmp_path):
     assert (code, "Did you mean 'language'" in err) == (2, True)
 
 
+def test_no_output_takes_the_place_of_a_log(run, tmp_path):
+    (file,) = (tmp_path / "q4").rglob("samples_qa_am_*")
+    before = file.read_bytes()
+    code, _, err = run(*LOGS, "--by", "language", "--html", str(file), "--force")
+    assert (code, file.read_bytes()) == (2, before)
+    assert str(file) in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

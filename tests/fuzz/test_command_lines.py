@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation_logs import two_models
 from fairpress.cli import main
 from fuzz_damage import a_sentence
 from small_model import make_model, network
@@ -123,6 +124,34 @@ COMMANDS: tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = (
             ),
             *(("--embed", "int8=m"), ("--card", "int8=m"), ("--card", "int8=c.md"), ("--fail-on", "harm")),
             *(("--require", "sex=F"), ("--decide", "aged=age>=30"), ("--json",), ("--force",)),
+        ),
+    ),
+    (
+        ("audit", "--lm-eval", "base=logs/base", "q4=logs/q4", "--by", "category"),
+        (
+            *(
+                ("--tasks", "toy"),
+                ("--log-metric", "acc_norm"),
+                ("--log-filter", "none"),
+                ("--better", "higher"),
+            ),
+            *(("--same", "doc,target"), ("--drop-unpaired",), ("--subject", "answer"), ("--html", "r.html")),
+            *(
+                ("--inspect", "base=logs/base"),
+                ("--pair-files", "base=preds.csv"),
+                ("--json",),
+                ("--outcome", "x"),
+            ),
+        ),
+    ),
+    (
+        ("audit", "--pair-files", "base=preds.csv", "q4=preds2.csv", "--key", "row_id", "--by", "sex"),
+        (
+            ("--prediction", "int8"),
+            ("--correct", "fp32"),
+            ("--label", "age"),
+            ("--drop-unpaired",),
+            ("--json",),
         ),
     ),
     (
@@ -261,6 +290,8 @@ def write_workplace(folder: Path) -> None:
         label, base, small = classes[rng.integers(0, 2, 3)]
         lines.append(f"r{i},s{i % 150},{label},{sexes[i % 2]},{20 + i % 50},{base},{small}")
     (folder / "preds.csv").write_text("\n".join(lines) + "\n")
+    shutil.copy(folder / "preds.csv", folder / "preds2.csv")
+    two_models(folder / "logs")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

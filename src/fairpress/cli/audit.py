@@ -213,9 +213,7 @@ def audit(
         raise UserError(
             f"audit needs TABLE: {EXAMPLES['TABLE']}; or logs, with --lm-eval, --inspect or --pair-files."
         )
-    title, inputs = (
-        (_name_of(str(table)), [str(table)]) if log is None else (log.title, list(log.models.values()))
-    )
+    title, inputs = (_name_of(str(table)), [str(table)]) if log is None else (log.title, log.files)
     table = table if log is None else log.table
     if not attributes:
         raise UserError(

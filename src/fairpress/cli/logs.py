@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -68,6 +69,12 @@ class LogTable:
 
     table: Any
     models: dict[str, str]
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the logs, of which no output may take the place."""
+        paths = [Path(path) for path in self.models.values()]
+        return [str(f) for p in paths for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
 
     @property
     def title(self) -> str:

@@ -319,6 +319,16 @@ def test_paths_may_be_relative_and_hold_any_characters(tmp_path, monkeypatch):
     assert table.num_rows == 40
 
 
+def test_files_may_be_named_alone_and_renamed(tmp_path):
+    logs = two_models(tmp_path)
+    files = {name: next(folder.rglob("samples_*")) for name, folder in logs.items()}
+    assert fp.read_lm_eval(files)["task"].to_pylist() == ["toy"] * 40
+    renamed = {name: file.rename(tmp_path / f"{name}.jsonl") for name, file in files.items()}
+    assert fp.read_lm_eval(renamed)["item"][0].as_py() == "samples/0"
+    with pytest.raises(UserError, match="is no file of samples"):
+        fp.read_lm_eval({"base": renamed["base"].rename(tmp_path / "base.txt")})
+
+
 def test_a_folder_with_the_logs_of_several_models_is_refused(tmp_path):
     logs = two_models(tmp_path)
     with pytest.raises(UserError, match=r"samples in several folders, maybe of several models; name one of"):

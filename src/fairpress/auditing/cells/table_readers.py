@@ -44,7 +44,7 @@ _UNSUPPORTED_SUFFIXES = {
     ".feather": "is an Arrow file, which is not supported; save it as Parquet",
     ".arrow": "is an Arrow file, which is not supported; save it as Parquet",
     ".json": "is JSON, not a table of rows and columns; save it as CSV or Parquet",
-    ".jsonl": "holds JSON lines, which are not supported; save them as CSV or Parquet",
+    ".jsonl": "holds JSON lines; save them as CSV or Parquet, or name a file for each model with --pair-files",
     ".yaml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
     ".yml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
 }

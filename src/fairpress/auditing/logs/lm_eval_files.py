@@ -14,6 +14,8 @@ from fairpress.core.errors import UserError, did_you_mean, listed
 from fairpress.core.json_file import read_json
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?)\.jsonl")
+_RENAMED = "samples"
+"""The task of a file that does not name it: the files of all models are then of one task."""
 _RESULTS_REMEDY = "the samples are read without it if you move it away"
 
 
@@ -77,7 +79,7 @@ def find_samples(model: str, path: str | os.PathLike[str], tasks: Sequence[str] 
                 f"{model}: {path} is no file of samples; name a folder or a samples_….jsonl that "
                 "`lm_eval --log_samples` wrote."
             )
-        by_task = {match["task"] if match else target.stem: [(match["date"] if match else "", target)]}
+        by_task = {match["task"] if match else _RENAMED: [(match["date"] if match else "", target)]}
     else:
         raise UserError(f"{model}: there is no file or folder {path}.")
     chosen = [t for t in sorted(by_task) if not tasks or any(fnmatchcase(t, pattern) for pattern in tasks)]
