@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fairpress.auditing.flip_results import CounterfactualPairs, MatchedFlips, MatchedGroup, PairDisagreement
+from fairpress.auditing.flip_results import CounterfactualPairs, MatchedFlips, MatchedGroup
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
@@ -160,16 +160,14 @@ def _pairs_line(pairs: CounterfactualPairs, confidence: float) -> str:
         if _is_shown(whole.change, confidence)
         else "no change shown"
     )
-    names = "".join(f"; {_change(p)}" for p in sorted(shown, key=_change_p)[:MAX_ALSO])
-    return f"{start}{disagree}: {format_points(whole.change)} points, {finding}{names}."
-
-
-def _change(pairs: PairDisagreement) -> str:
-    return f"with {group_name(pairs.values)} {format_points(pairs.change)}"
-
-
-def _change_p(pairs: PairDisagreement) -> float:
-    return pairs.change.p_adjusted or 0.0
+    # Pairs of the identity that moved are pairs of the others, too: one name says more than all that are shown.
+    most = max(shown, key=lambda p: abs(p.change.value or 0.0), default=None)
+    named = (
+        ""
+        if most is None
+        else f"; most in pairs with {group_name(most.values)}, {format_points(most.change)}"
+    )
+    return f"{start}{disagree}: {format_points(whole.change)} points, {finding}{named}."
 
 
 def _is_shown(estimate: Estimate, confidence: float) -> bool:

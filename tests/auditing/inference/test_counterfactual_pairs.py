@@ -88,7 +88,7 @@ def test_hatecheck_with_made_up_classifiers(data_folder):
     )
     line = " ".join(str(audit).split())
     assert "Counterfactual pairs (same templ_id, other target_ident): of" in line
-    assert "with target_ident = women +" in line
+    assert "most in pairs with target_ident = women, +" in line
 
 
 def test_a_template_of_one_row_or_one_identity_has_no_pairs():
@@ -145,6 +145,11 @@ def test_two_identities_share_their_pairs_and_are_tested_once():
     assert found.all_pairs.change.p_adjusted == found.all_pairs.change.p
     assert [p.change.p_adjusted for p in found.identities] == [None, None]
     assert found.identities[0].change.value == pytest.approx(found.all_pairs.change.value)
+
+
+def test_templates_may_be_the_people_of_the_audit():
+    """Which the audit advises where a column repeats."""
+    assert pairs_of(table(), subject="template") == pairs_of(table())
 
 
 def test_intersections_are_identities_too():

@@ -43,7 +43,7 @@ def count_templates(
     ------
     UserError
         The column does not suit: it is absent, an audited attribute, the label or a model, or the table holds cells; or
-        rows are weighted or repeated.
+        rows are weighted, or belong to people or seeds (people may be the templates).
     """
     column = options.counterfactual
     if column is None:
@@ -71,7 +71,7 @@ def count_templates(
         ("subject", options.subject),
         ("seed_column", options.seed_column),
     ):
-        if name is not None:
+        if name is not None and (option, name) != ("subject", column):
             raise UserError(
                 f"counterfactual pairs are counted, and inferred over templates; leave out `{option}={name!r}`, or audit "
                 "the pairs on their own."
