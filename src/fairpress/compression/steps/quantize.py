@@ -1,4 +1,4 @@
-"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 bits or in float."""
+"""Static post-training quantization: weights of 8, 4, 3 or 2 bits, activations of 8 bits or in float."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
-Bits = Literal[2, 4, 8]
+Bits = Literal[2, 3, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 Rounding = Literal["nearest", "gptq"]
 
@@ -51,7 +51,7 @@ class QuantizationOptions(BaseModel):
     Attributes
     ----------
     weight_bits
-        Bit width of the weights: 8, 4, or 2 (three levels), bit-packed.
+        Bit width of the weights: 8, 4, 3 (7 levels), or 2 (3 levels), bit-packed; see `Quantize.rounding`.
     activation_bits
         8: layers, sums and pools read unsigned 8-bit integers, with integer kernels. 32: weights only.
     bits
