@@ -19,6 +19,7 @@ from fairpress.compression.quantized_graph.range_estimators import (
     weight_scales,
 )
 from fairpress.compression.rounding.compensate import compensate
+from fairpress.compression.rounding.group_moments import Moments
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 Rounding = Literal["nearest", "gptq"]
@@ -45,6 +46,8 @@ def calibrate(
     validation: Tensor | None = None,
     groups: Tensor | None = None,
     rounding: Rounding = "nearest",
+    moments: Moments = "pooled",
+    row_groups: Tensor | None = None,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -67,6 +70,8 @@ def calibrate(
         group −1 are ignored.
     rounding
         ``"nearest"``, or ``"gptq"`` (`rounding.compensate`), which moves the weights of the returned state to their grids.
+    moments, row_groups
+        Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`compensate`).
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -84,7 +89,7 @@ def calibrate(
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
         facts: Mapping[str, Any] = {}
         if rounding == "gptq":
-            weight_state, facts = compensate(prepared, weight_state, rows)
+            weight_state, facts = compensate(prepared, weight_state, rows, moments=moments, groups=row_groups)
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:

@@ -108,7 +108,12 @@ class QuantizationOptions(BaseModel):
     @property
     def reads_by(self) -> bool:
         """Whether any option uses the groups of `by`."""
-        asks = (self.calibration.startswith("balanced"), self.error == "worst", getattr(self, "method", None))
+        asks = (
+            self.calibration.startswith("balanced"),
+            self.error == "worst",
+            getattr(self, "method", None),
+            getattr(self, "moments", "pooled") != "pooled",
+        )
         return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
@@ -131,7 +136,7 @@ class QuantizationOptions(BaseModel):
             )
         if self.by is not None and not self.reads_by:
             raise ValueError(
-                "by needs calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
+                "by needs calibration=balanced, calibration=balanced-label, error=worst, moments=balanced or preserve=0.1"
             )
         return self
 
@@ -261,11 +266,21 @@ class Quantize(QuantizationOptions, Step):
     rounding
         ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little,
         and takes all 4 integers of 2 bits and all 8 of 3 bits.
+    moments
+        Whose outputs: those of all rows (``"pooled"``), of all groups of `by` alike (``"balanced"``), or more of the groups
+        whose outputs change most, in each layer (``"minimax"``).
     """
 
     final: ClassVar[bool] = True
 
     rounding: Rounding = "nearest"
+    moments: Literal["pooled", "balanced", "minimax"] = "pooled"
+
+    @model_validator(mode="after")
+    def _check_rounding(self) -> Self:
+        if self.moments != "pooled" and self.rounding != "gptq":
+            raise ValueError(f"moments={self.moments} belongs to rounding=gptq")
+        return self
 
     @property
     def scheme(self) -> Scheme:
@@ -274,7 +289,7 @@ class Quantize(QuantizationOptions, Step):
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
-        return self.model_copy(update=self.options_without_groups())
+        return self.model_copy(update={**self.options_without_groups(), "moments": "pooled"})
 
     def apply(
         self,
@@ -294,6 +309,10 @@ class Quantize(QuantizationOptions, Step):
             None,
             [{}] * len(sampling_facts),
         )
+        row_groups: list[Tensor] | None = None
+        if self.moments != "pooled":
+            row_groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"moments={self.moments}")
+            channel_facts = [{**a, **b} for a, b in zip(channel_facts, facts, strict=True)]
         quantized = quantize_many(
             engine,
             states,
@@ -305,6 +324,8 @@ class Quantize(QuantizationOptions, Step):
             groups=groups,
             tops=tops,
             rounding=self.rounding,
+            moments=self.moments,
+            row_groups=row_groups,
         )
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
