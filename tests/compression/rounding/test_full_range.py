@@ -58,13 +58,16 @@ def engine():
     return BatchQuantizer.from_module(residual(), images(2)[0])
 
 
-@pytest.mark.parametrize("scheme", [Scheme(2, full_range=True), Scheme(2, False, full_range=True)])
+@pytest.mark.parametrize("scheme", [Scheme(b, a, full_range=True) for b in (2, 3) for a in (True, False)])
 def test_runtimes_compute_what_the_graph_does(engine, scheme):
     rows = images(300, 1)[0]
     (created,) = quantize_many(engine, [residual().state_dict()], [rows], scheme, rounding="gptq")
     stored = stored_weights(onnx.load_from_string(created.onnx))
-    assert {int(v) for w in stored for v in np.unique(w.values)} == {-2, -1, 0, 1}
-    assert {w.bits for w in stored} == {2}
+    bits = scheme.weight_bits
+    assert {int(v) for w in stored for v in np.unique(w.values)} == set(
+        range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    )
+    assert {w.bits for w in stored} == {bits}
     scales = [created.state[f"{n.module}.scale"] for n in created.prepared.layers]
     assert min(float(s.min()) for s in scales) < 0 < max(float(s.max()) for s in scales)
     expected = created.graph(rows).numpy()

@@ -11,6 +11,7 @@ from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.rounding.bias_correction import correct_biases
 from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
 from fairpress.compression.rounding.compensate import compensate, rows_in_memory
+from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.reconstruct import reconstruct
 
 Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
@@ -23,6 +24,8 @@ def round_weights(
     method: Rounding,
     *,
     bias_correction: bool = False,
+    moments: Moments = "pooled",
+    groups: Tensor | None = None,
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     """Return the state with weights whose nearest integers are those of the method, and facts for the card.
 
@@ -35,10 +38,12 @@ def round_weights(
     method
         ``"nearest"``; ``"gptq"`` (`compensate`); ``"adaround"`` and ``"brecq"``, which start from gptq's integers and
         learn those of layers and of residual blocks (`reconstruct`).
+    moments, groups
+        Whether groups of rows count alike in `compensate`, and the group of every row [rows].
     """
     rounded, facts = state, dict[str, Any]()
     if method != "nearest":
-        rounded, facts = compensate(prepared, state, rows)
+        rounded, facts = compensate(prepared, state, rows, moments=moments, groups=groups)
     if method in ("adaround", "brecq"):
         blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
         rounded = reconstruct(prepared, state, rounded, _chunks(prepared, state, rows), blocks)
@@ -52,4 +57,4 @@ def round_weights(
 
 def _chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
     """Return the rows that fit into memory, those of `compensate`, for two networks."""
-    return rows_in_memory(prepared, state, rows)
+    return rows_in_memory(prepared, state, rows)[1]

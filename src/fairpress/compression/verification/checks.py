@@ -23,6 +23,7 @@ from fairpress.models.equivalence import load_for_check
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
+from fairpress.runtime.onnx.three_bits import three_bit_weights
 
 WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
 RANDOM = frozenset(
@@ -97,6 +98,8 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
     constants = {t.name: t for t in graph.initializer}
     stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
     cast = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants}
+    split = {part.low: part for part in three_bit_weights(graph)}
+    cast |= {part.joined: part.low for part in split.values()}
     gathered = {n.input[0]: n.input[1] for n in graph.node if n.op_type == "Gather"}
     parts = {}  # the part that is read first → the other, and the order of both
     for node in graph.node:
@@ -105,13 +108,20 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
             order = gathered[node.output[0]]
             parts[sources[0]] = (sources[1], numpy_helper.to_array(constants[cast.get(order, order)]))
     others = {other for other, _ in parts.values()}
+
+    def integers(name: str) -> np.ndarray:
+        values: np.ndarray = numpy_helper.to_array(constants[name]).astype(np.int8)
+        if name not in split:
+            return values
+        return split[name].values(values, numpy_helper.to_array(constants[split[name].high]).astype(np.int8))
+
     out = []
     for tensor in stored:
-        bits, values = WIDTHS[tensor.data_type], numpy_helper.to_array(tensor).astype(np.int8)
+        bits, values = 3 if tensor.name in split else WIDTHS[tensor.data_type], integers(tensor.name)
         preserved = np.zeros(len(values), bool)
         if tensor.name in parts:
             other, order = parts[tensor.name]
-            other_values = numpy_helper.to_array(constants[other]).astype(np.int8)
+            other_values = integers(other)
             values = np.concatenate([values, other_values])[order]
             preserved = np.concatenate([preserved, np.ones(len(other_values), bool)])[order]
         if tensor.name not in others:
