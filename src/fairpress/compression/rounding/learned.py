@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fairpress.models.tracing import aten
 
-STEPS = 400
+STEPS = 300
 ROWS = 32  # of a step
-LEARNING_RATE = 0.02
+LEARNING_RATE = 0.05
 REGULARIZATION = 1.0  # against a squared error that is 1 for the start
 WARM_UP = 0.2  # share of the steps without regularizer
 FIRST_POWER, LAST_POWER = 20.0, 2.0  # β of the regularizer Σ 1 − |2h − 1|^β
