@@ -102,7 +102,11 @@ def test_labels_play_no_part_unless_both_are_asked_for(step):
         files[towards] = [a.onnx for a in created]
         assert files[towards] == [a.onnx for a in compress(bases, recipe, data, [0, 1])]
         other = [a.onnx for a in compress(bases, recipe, relabelled(data), [0, 1])]
-        reweighted = [a.onnx for a in compress(weighted, recipe, data, [0, 1])]
+        messages: list[str] = []
+        reweighted = [a.onnx for a in compress(weighted, recipe, data, [0, 1], messages.append)]
+        assert any("class weights of the baseline's loss do not apply" in m for m in messages) is (
+            towards == "baseline"
+        )
         assert (files[towards] == other) is (towards == "baseline")
         assert (files[towards] == reweighted) is (towards == "baseline")
         for artifact in created:

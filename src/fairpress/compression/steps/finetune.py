@@ -121,7 +121,7 @@ class FineTune(ConstraintConfig, Step):
         architecture = networks[0].architecture
         training_run, module = self.training_run(architecture), initialize(architecture, datasets[0])
         if not trains_alone(architecture):
-            rows, objective = self.rows_and_objective(networks, datasets)
+            rows, objective = self.rows_and_objective(networks, datasets, on_message)
             stack = StackedNetworks.from_states(
                 module, [dict(n.state) for n in networks], torch.device("cpu")
             )
@@ -131,7 +131,7 @@ class FineTune(ConstraintConfig, Step):
             return with_trained_states(networks, stack.states(), training_run, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
-            (data,), objective = self.rows_and_objective([network], [dataset])
+            (data,), objective = self.rows_and_objective([network], [dataset], on_message)
             module.load_state_dict(dict(network.state))
             context = TrainingContext(
                 lambda x: evaluate_logits(module, x),
@@ -152,7 +152,10 @@ class FineTune(ConstraintConfig, Step):
         return with_trained_states(networks, states, training_run, objectives, one_at_a_time=True)
 
     def rows_and_objective(
-        self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
+        self,
+        networks: Sequence[TrainedNetwork],
+        datasets: Sequence[Dataset],
+        on_message: OnMessage | None = None,
     ) -> tuple[list[Data], Objective | None]:
         """Return the training rows, with groups if training is constrained, and the term that is added to the labels' loss
         or replaces it.
@@ -167,7 +170,14 @@ class FineTune(ConstraintConfig, Step):
             module = initialize(networks[0].architecture, datasets[0])
             return accuracy_by_group(module, [n.state for n in networks], rows, count)
 
-        weights = [None if self.towards == "baseline" else n.class_weights for n in networks]
+        weights = [n.class_weights for n in networks]
+        if self.towards == "baseline" and any(w is not None for w in weights):
+            weights = [None] * len(networks)
+            if on_message is not None:
+                on_message(
+                    "towards=baseline: the class weights of the baseline's loss do not apply, since no labels are used; "
+                    "towards=both applies them to the labels"
+                )
         rows = [tensors(d, "train", w) for d, w in zip(datasets, weights, strict=True)]
         rows, constraint = make_objective(self, datasets, rows, dense)
         if self.towards == "labels":

@@ -88,7 +88,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
             ]
         objectives: list[Objective | None] = []
         if not trains_alone(architecture):
-            rows, objective = self.rows_and_objective(networks, datasets)
+            rows, objective = self.rows_and_objective(networks, datasets, on_message)
             objectives = [objective] * len(networks)
             stack = StackedNetworks.from_states(qat_graphs.training.graph, states, torch.device("cpu"))
             update = partial(update_ranges, calibration=calibration, methods=methods)
@@ -101,7 +101,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
                 graph.load_state_dict(states[i])
                 update = partial(update_ranges, calibration=[calibration[i]], methods=[methods[i]])
                 zeros = zero_mask([network], {k: v[None] for k, v in graph.named_parameters()})
-                (data,), objective = self.rows_and_objective([network], [datasets[i]])
+                (data,), objective = self.rows_and_objective([network], [datasets[i]], on_message)
                 objectives.append(objective)
                 states[i] = train_alone(
                     graph, data, seed, training_run, network.origin, on_message, zeros, update, objective
