@@ -58,7 +58,8 @@ class SkewedEstimate(TEstimate):
             t = distance / self.se
             p = np.fmax(t_tail(self.df, t), t_tail(self.df, self._transformed(t)))
         p = np.minimum(1.0, p / TAIL_SHARE)
-        return np.asarray(np.where(self.se > 0, p, np.where(np.isnan(self.centre), np.nan, distance <= 0)))
+        certain = np.where(np.isnan(distance), np.nan, distance <= 0)
+        return np.asarray(np.where(self.se == 0, certain, p))
 
     def p_two_sided(self, margin: float = 0.0) -> Floats:
         """Return the two-sided p-values of H₀: truth = margin; inverts `interval`."""
