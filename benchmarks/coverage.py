@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from simulated import (
+    answers,
     assurance,
     claims,
     classes,
@@ -89,6 +90,9 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "counterfactual-pairs": (matched.counterfactual_pairs, 600),
     "preference-levels": (preferences.levels, 5000),
     "preference-null": (preferences.null, 5000),
+    "answers": (answers.answers, 5000),
+    "rankings": (answers.rankings, 5000),
+    "labels": (answers.labels, 600),
     "classes-null": (classes.null, 600),
     "classes-harm": (classes.at_the_margin, 1000),
     "classes-power": (classes.power, 300),

@@ -23,6 +23,7 @@ PAGES = (
     "docs/runtimes.md",
     "docs/phone.md",
     "docs/logs.md",
+    "docs/many-classes.md",
     "docs/outcomes.md",
 )
 

@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from fairpress.api.audits import audit
 from fairpress.auditing.class_recall import RARE_CLASSES, class_metric, rare_classes
 from fairpress.auditing.output.json_schema import json_schema
+from fairpress.cli import main
 from fairpress.core.errors import UserError
 
 QUERY = {"baseline": "fp32", "compressed": "int8", "by": "g", "metrics": ["accuracy", "recall"]}
@@ -210,6 +211,18 @@ def test_a_margin_and_rows_of_its_own():
 def test_what_is_asked_wrongly_is_refused_with_a_remedy(change, message):
     with pytest.raises(UserError, match=message):
         audit(table(400), **QUERY | change)
+
+
+def test_a_ledger_takes_no_recall(tmp_path, capsys):
+    table(400).to_csv(tmp_path / "t.csv", index=False)
+    command = (
+        f"audit {tmp_path}/t.csv --baseline fp32 --compressed int8 --by g --metrics accuracy,recall --monitor"
+    )
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), f"{tmp_path}/ledger.json"])
+    assert stop.value.code == 2
+    assert "does not go with the metric recall" in capsys.readouterr().err
+    assert not (tmp_path / "ledger.json").exists()
 
 
 def test_two_classes_have_tpr_and_fpr_instead():

@@ -271,6 +271,11 @@ def audit(
         "label": label,
         "outcome": outcome if outcome is not None else recorded_outcome(table),
     }
+    if monitor is not None and "recall" in (given["metrics"] or ()):
+        raise UserError(
+            "--monitor does not go with the metric recall: a ledger records errors of groups, not of single classes. Leave "
+            "one of them out."
+        )
     if given["outcome"] is not None:
         refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
     options = AuditOptions(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss, RowsToDecide, Verdict
-from fairpress.auditing.verdicts.wording import deciding_loss, metric_name
+from fairpress.auditing.verdicts.wording import MANY_ERRORS, deciding_loss, metric_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.group_rows import (
     SEVERITY,
@@ -118,6 +118,17 @@ def verdict_in(verdict: Verdict, error: str, lacking: int = 0, groups: int = 0, 
         return f"{SYMBOL['inconclusive']} no harm in {error} in {counts}"
     pooled = f" ({together} small groups judged together)" if verdict == "no_harm" and together else ""
     return f"{SYMBOL[verdict]} {WORD[verdict]} in {error}{pooled}"
+
+
+def columns(audit: Audit, comparison: Comparison) -> tuple[str, ...]:
+    """Return the metrics that have a column in the table of groups and a plot: all, or of very many two.
+
+    Then these are the one that decides and the one behind the verdict; the table of tests has all.
+    """
+    if len(audit.metrics) <= MANY_ERRORS:
+        return audit.metrics
+    worst = worst_row(comparison).loss.metric
+    return tuple(dict.fromkeys((audit.metrics[0], *([worst] if worst in audit.metrics else []))))
 
 
 def group_verdict(row: GroupRow) -> str:

@@ -86,6 +86,7 @@ def draw(sections: Sequence[Section]) -> Figures:
         for i, s in enumerate(sections)
         for c in s.audit.comparisons
         for x in c.overall.losses
+        if x.metric in formatting.columns(s.audit, c)
     }
 
 

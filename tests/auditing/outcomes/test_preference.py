@@ -114,6 +114,15 @@ def test_crows_pairs_by_type_of_bias(data_folder):
     assert report.comparisons[0].overall.losses[0].estimate.value == pytest.approx(0, abs=1e-12)
 
 
+def test_an_open_verdict_of_small_groups_has_all_outputs():
+    data = table(500, before=0.55, move=0.05)
+    report = audit(data, outcome="preference", **QUERY)
+    assert report.verdict == "inconclusive"
+    assert all(g.losses[0].rows_to_decide is None for g in report.comparisons[0].attributes[0].groups)
+    for text in (str(report), report.to_html(), report.to_markdown(), report.to_latex(), str(report.gate())):
+        assert "distance" in text
+
+
 def test_equivalence_to_one_half_is_stated_for_each_model():
     data = table(8000, before=0.5, move=0.3)
     notes = audit(data, outcome="preference,within=5pp", **QUERY).notes

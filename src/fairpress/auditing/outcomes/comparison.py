@@ -252,7 +252,7 @@ class OutcomeComparison:
         """Return what more rows of each group would do; None where it is decided, or has too few to predict from."""
         tested, judged, metric = family.tested[key], family.judged[key], key[2]
         x = tested.loss
-        if not isinstance(x, SkewedEstimate):
+        if type(x) is not SkewedEstimate:  # a distance has no normal prediction
             return [None] * len(x.value)
         units, chances = units_to_decide(
             x,
