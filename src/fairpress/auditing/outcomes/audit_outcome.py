@@ -37,7 +37,6 @@ _CLASSES_ONLY: Mapping[str, str] = {
     "pairs": "the groups' changes and their differences are in the report",
     "pairs_from": "the groups' changes and their differences are in the report",
     "seed_column": "average the values of each row over its seeds, or audit one seed",
-    "policy": "policies are about classes so far; give the margin with `margin=`",
 }
 """Options that are about classes → why, or what to do instead."""
 
@@ -106,6 +105,7 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         ),
         provenance=provenance_of(source),
         outcome=outcome,
+        policy=None if options.policy is None else options.policy.record(),
     )
 
 
