@@ -244,6 +244,21 @@ def test_fields_whose_names_are_taken_have_a_prefix(tmp_path):
     assert "category" not in kept
 
 
+def test_a_language_of_the_documents_is_called_so_unless_the_tasks_have_one(tmp_path):
+    def names(*tasks):
+        for name in ("base", "q4"):
+            for task in tasks:
+                lines = choice_task(0, 0)
+                for x in lines:
+                    x["doc"]["language"] = "xy"[x["doc_id"] % 2]
+                write_task(tmp_path / "-".join(tasks) / name, task, lines)
+        return fp.read_lm_eval({n: tmp_path / "-".join(tasks) / n for n in ("base", "q4")}).column_names
+
+    assert "language" in names("toy")
+    assert "doc.language" not in names("toy")
+    assert {"language", "doc.language"} <= set(names("qa_am", "qa_sw"))
+
+
 def test_no_prompt_and_no_answer_is_in_the_table_or_the_report(tmp_path):
     table = fp.read_lm_eval(two_models(tmp_path))
     page = fp.audit(table, by="category").to_html()

@@ -81,7 +81,7 @@ def read_lm_eval(
     columns = candidate_fields(
         (s["doc"] for s in heads[0].samples() if isinstance(s.get("doc"), Mapping)),
         kept,
-        (*RESERVED, *models),
+        (*_reserved(files), *models),
         "doc.",
     )
     hashed = all(isinstance(s.get("prompt_hash"), str) for head in heads for s in head.samples())
@@ -102,6 +102,12 @@ def read_lm_eval(
     notes = [n for of_model in files for n in of_model.notes]
     notes += [*_metric_note(name, metric, heads), *outcome.notes, *_sampled(heads)]
     return _table(files, sources, paired.tables, outcome, columns, warnings, notes)
+
+
+def _reserved(files: Sequence[ModelFiles]) -> list[str]:
+    """Return the names of columns that fields of documents cannot have; those of languages only where there are any."""
+    without = () if task_languages([f.task for f in files[0].tasks]) else ("language", "doc_id")
+    return [name for name in RESERVED if name not in without]
 
 
 def _same_tasks(files: Sequence[ModelFiles], unpaired: str) -> tuple[list[ModelFiles], list[str]]:
