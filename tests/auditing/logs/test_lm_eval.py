@@ -223,6 +223,17 @@ def test_languages_and_parallel_items(tmp_path):
     assert fp.audit(table, by="language", subject="doc_id").subjects == 40
 
 
+def test_the_item_of_all_languages_can_be_the_unit_where_some_lack_it(tmp_path):
+    logs = two_models(tmp_path, ["qa_am", "qa_sw"])
+    (file,) = logs["q4"].rglob("samples_qa_am_*")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[5:]))
+    table = fp.read_lm_eval(logs, unpaired="drop")
+    assert "`subject='doc_id'`" in metadata(table, "notes")
+    report = fp.audit(table, by="language", subject="doc_id")
+    assert (report.rows, report.subjects) == (75, 40)
+    assert "doc_id" in fp.read_lm_eval(logs, tasks="qa_sw", fields="doc_id").column_names
+
+
 def test_fields_whose_names_are_taken_have_a_prefix(tmp_path):
     for name in ("base", "q4"):
         lines = choice_task(0, 0)

@@ -101,7 +101,7 @@ def read_lm_eval(
     warnings += [*paired.warnings, *_differences(files, required)]
     notes = [n for of_model in files for n in of_model.notes]
     notes += [*_metric_note(name, metric, heads), *outcome.notes, *_sampled(heads)]
-    return _table(files, sources, paired.tables, outcome, columns, warnings, notes)
+    return _table(files, sources, paired.tables, outcome, columns, "doc_id" in kept, warnings, notes)
 
 
 def _reserved(files: Sequence[ModelFiles]) -> list[str]:
@@ -201,6 +201,7 @@ def _table(
     tables: Sequence[pa.Table],
     outcome: ItemOutcome,
     fields: Fields,
+    with_doc_id: bool,
     warnings: Sequence[str],
     notes: Sequence[str],
 ) -> pa.Table:
@@ -220,11 +221,12 @@ def _table(
         families = listed([f"{family}_…" for family in languages.families], 4)
         notes.append(f"Languages are the last part of the names of the tasks {families}.")
         if _parallel(first):
-            columns["doc_id"] = first["doc_id"]
             notes.append(
                 "The tasks have the same doc_ids. Where items are translations of each other, the item is the unit of every "
                 "interval: `subject='doc_id'`."
             )
+    if languages is not None or with_doc_id:
+        columns["doc_id"] = first["doc_id"]
     columns |= outcome.columns
     for name in fields.columns:
         column = first[f"field {name}"].combine_chunks()
@@ -244,8 +246,8 @@ def _table(
 
 
 def _parallel(table: pa.Table) -> bool:
-    """Return whether every task has the same doc_ids."""
+    """Return whether tasks share their doc_ids: no task has one that the largest lacks, as far as numbers can tell."""
     import pyarrow.compute as pc
 
-    tasks = len(pc.unique(table["task"]))
-    return bool(table.num_rows == tasks * len(pc.unique(table["doc_id"])))
+    largest = pc.max(pc.value_counts(table["task"]).field("counts")).as_py()
+    return bool(largest == len(pc.unique(table["doc_id"])) < table.num_rows)
