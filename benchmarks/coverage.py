@@ -78,6 +78,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "ratios": (numbers.ratio_levels, 10_000),
     "number-families": (numbers.number_families, 2000),
     "number-methods": (numbers.number_methods, 10_000),
+    "number-assurance": (numbers.number_assurance, 150),
     "number-power": (numbers.number_power, 10_000),
 }
 

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import stats
+from simulated.assurance import POOLED, SINGLE, calibration
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
+from fairpress.auditing.statistics.mean_assurance import chances_after
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
@@ -188,6 +190,47 @@ def number_power(rng: Rng, size: int) -> Iterator[Found]:
             hits = x.upper(1 - LEVEL) < fraction * deviation
             setting = f"{name}, margin {fraction} of the deviation, {n:,} rows, for 90 % with a normal mean"
             yield found("`no_harm` where nothing changed", setting, hits)
+
+
+def number_assurance(rng: Rng, size: int) -> Iterator[Found]:
+    """Open groups of audits, topped up by a third to twenty times their rows: predicted and realised decisions."""
+    groups, level, everywhere = 14, LEVEL / 14, []
+    worlds = {
+        "true losses 0 to 1.5 margins on a grid": lambda: rng.choice([0, 0.25, 0.5, 0.75, 1, 1.5], groups),
+        "true losses uniform on 0 to the margin": lambda: rng.uniform(0, 1, groups),
+        "one loss for all groups": lambda: np.full(groups, rng.uniform(0, 0.75)),
+        "one group loses 1.5 margins": lambda: np.where(np.arange(groups) == 0, 1.5, 0.0),
+    }
+    for name, losses in worlds.items():
+        for shape, draw in ERRORS.items():
+            centre = float(draw(rng, (1, 5_000_000)).mean())
+            predicted, decided = [], []
+            for _ in range(size):
+                n = rng.choice([100, 150, 250, 400, 800, 1500], groups)
+                more = np.round(n * np.exp(rng.uniform(np.log(0.3), np.log(20), groups))).astype(int)
+                true, scatter = losses(), np.exp(rng.uniform(np.log(2), np.log(10), groups))
+                group = np.repeat(np.arange(groups), n + more)
+                first = np.arange(group.size) - np.repeat(np.cumsum(n + more) - n - more, n + more)
+                values = true[group] + scatter[group] * (draw(rng, (1, group.size))[0] - centre)
+                now, later = (
+                    mean_of_units(
+                        unit_sums(values, np.where(chosen, group, -1), groups, np.ones(group.size), None)
+                    )
+                    for chosen in (first < n[group], np.ones(group.size, bool))
+                )
+                open_ = ~_decided(now, level)
+                chances = chances_after(now, more[:, None].astype(float), 1.0, 1 - LEVEL, level, MIN_UNITS)
+                predicted.append(chances.decided[open_, 0])
+                decided.append(_decided(later, level)[open_])
+            everywhere.append(np.stack([np.concatenate(predicted), np.concatenate(decided)]))
+            yield from calibration("Assurance of numbers", f"{name}, {shape}", *everywhere[-1], SINGLE)
+    yield from calibration(
+        "Assurance of numbers", "all of these", *np.concatenate(everywhere, axis=1), POOLED
+    )
+
+
+def _decided(x: SkewedEstimate, level: float) -> np.ndarray:
+    return np.asarray((x.upper(1 - LEVEL) < 1.0) | (x.p_above(0.0) < level))
 
 
 def _levels(x: SkewedEstimate, truth: float, setting: str, assessed: bool, tested: bool) -> Iterator[Found]:

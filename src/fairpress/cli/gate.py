@@ -66,6 +66,7 @@ def gate(
     """
     from fairpress.auditing.audit_table import audit_table
     from fairpress.auditing.options import AuditOptions
+    from fairpress.auditing.outcomes.recorded import recorded_outcome
     from fairpress.auditing.verdicts.policy import read_policy
     from fairpress.reporting.audit_report import AuditReport
     from fairpress.reporting.gate_text import warning_lines
@@ -80,6 +81,11 @@ def gate(
         "positive": positive,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
+    if (outcome := recorded_outcome(table)) is not None:
+        raise UserError(
+            f"{table} records the outcome {outcome!r}, and policies are about classes so far; use fairpress audit --gate "
+            "with --margin."
+        )
     report = AuditReport.of(audit_table(table, AuditOptions(policy=signed, **chosen)))
     if not report.comparisons:
         raise UserError(

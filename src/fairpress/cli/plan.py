@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, split_list, write_output
+from fairpress.cli.outcome import plan_by_deviation
 
 Text = Annotated[str, Parameter(show_default=False)]
 
@@ -20,6 +21,7 @@ def plan(
     by_counts: Path | None = None,
     table: str | None = None,
     by: Text = "",
+    sd: float | None = None,
     margin: str = "0.02",
     confidence: float = 0.95,
     assurance: float = 0.8,
@@ -44,6 +46,9 @@ def plan(
         flips are counted, and bound the loss of accuracy of each group whatever the labels are.
     by
         Sensitive attributes, comma-separated; sex*race is the intersection. By default, for counts, that of all columns.
+    sd
+        For an outcome that is a number: the standard deviation of the difference between the two models in a row, from a
+        pilot; margin and loss are then in its unit. Prints the rows (or people) that each group needs.
     margin
         The margin of the audit, 0.02 or 2pp for two percentage points.
     confidence
@@ -61,6 +66,9 @@ def plan(
     json_
         Print the plan as JSON.
     """
+    if sd is not None:
+        others = {"--flips": flips, "--by-counts": by_counts, "--table": table, "--by": by or None}
+        return plan_by_deviation(sd, margin, loss, confidence, assurance, others, json_)
     from fairpress import api
     from fairpress.reporting.row_plan import render
 

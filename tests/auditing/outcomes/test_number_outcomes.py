@@ -132,6 +132,17 @@ def test_a_relative_margin_is_a_share_of_the_groups_own_baseline(ages):
     assert audited(ages, margin="99% of baseline").comparisons[0].overall.verdict == "no_harm"
 
 
+def test_a_relative_margin_of_negative_levels_is_a_share_of_their_size():
+    """Log-likelihoods are negative: 5 % of -2 is a fall of 0.1."""
+    rng = np.random.default_rng(0)
+    before = rng.normal(-2, 0.5, 800)
+    for fall, verdict in ((0.05, "no_harm"), (0.2, "harm")):
+        table = pd.DataFrame({"g": "a", "fp32": before, "int8": before - fall + rng.normal(0, 0.1, 800)})
+        report = audited(table, "score,better=higher", by="g", margin="5% of baseline")
+        assert report.comparisons[0].overall.verdict == verdict
+        assert report.comparisons[0].overall.losses[0].margin == pytest.approx(0.05 * -before.mean())
+
+
 def test_small_groups_are_judged_together(ages):
     names = np.array(["s1", "s2", "s3"])
     table = ages.assign(race=np.where(ages.index < 240, names[ages.index % 3], ages.race))
@@ -222,7 +233,7 @@ def test_attributes_are_cut_into_bins(ages):
         ),
         (lambda t: t.assign(int8=t.int8.where(t.index != 7, np.inf)), "is infinite in row 8"),
         (lambda t: t.assign(age=t.age.astype(str).where(t.index != 4, "old")), "row 5 has 'old'"),
-        (lambda t: t.assign(fp32=t.fp32 * 1e200), "overflow when squared"),
+        (lambda t: t.assign(fp32=t.fp32 * 1e200), "too large to be squared"),
         (lambda t: t.drop(columns="age"), "no column 'age'"),
         (lambda t: t[:0], "has no rows"),
     ],
@@ -299,3 +310,16 @@ def test_classes_are_audited_as_before(ages):
     assert plain.margin == 0.02
     assert json.dumps(plain.to_dict(), default=str) == json.dumps(named.to_dict(), default=str)
     assert "outcome" not in plain.to_dict()
+
+
+def test_open_verdicts_say_what_more_rows_would_do(ages):
+    upper = group(audited(ages), race="B").losses[0].upper
+    report = audited(ages, margin=upper * 0.8)
+    loss = group(report, race="B").losses[0]
+    assert loss.verdict in ("inconclusive", "loss")
+    if loss.verdict == "inconclusive":
+        plan = loss.rows_to_decide
+        assert plan.more is None or plan.more > 0
+        assert plan.decided == pytest.approx(plan.no_harm + plan.loss)
+        assert any("for one look" in note for note in report.notes)
+    assert group(report, race="C").losses[0].rows_to_decide is None

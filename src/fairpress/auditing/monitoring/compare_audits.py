@@ -100,6 +100,11 @@ def compare_audits(documents: Mapping[str, Any], metric: str | None = None) -> A
     first_name, first = next(iter(documents.items()))
     for name, document in documents.items():
         _require_audit(document, name)
+        if document.get("outcome") is not None:
+            raise UserError(
+                f"{name} judges an outcome other than a class; releases are compared by lost correct answers, so compare "
+                "audits of classes."
+            )
         for field in SHARED:
             if document.get(field) != first.get(field):
                 raise UserError(

@@ -113,6 +113,8 @@ def require_monitored(audit: Audit) -> None:
         if audit.seeds is not None
         else "weighted rows (`weight=`)"
         if audit.weight is not None
+        else "outcomes other than classes (`outcome=`)"
+        if audit.outcome is not None
         else None
     )
     if problem is not None:

@@ -11,7 +11,6 @@ import numpy as np
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import MISSING
 from fairpress.auditing.judging import JudgingRules
-from fairpress.auditing.notes import ONE_LOOK
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.outcome import AuditedOutcome, OutcomeRequest
 from fairpress.auditing.outcomes.comparison import TRIMMED, OutcomeComparison
@@ -27,6 +26,10 @@ from fairpress.auditing.verdicts.wording import group_name, name_groups
 from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 
+ONE_OUTCOME_LOOK = (
+    "This audit is for one look: repeated after more rows until a verdict appears, it clears a loss of the margin more "
+    "often than it states."
+)
 _CLASSES_ONLY: Mapping[str, str] = {
     "positive": "numbers have no positive class",
     "decide": "numbers need no threshold; audit the class with `decide=` and without `outcome=`",
@@ -208,8 +211,9 @@ def _notes(
         yield from _too_few_people(comparisons[0], evidence, rules)
     for comparison in comparisons:
         yield from _disagreements(comparison, evidence, rules)
-    if any(c.verdict in ("inconclusive", "not_estimable") for c in comparisons):
-        yield ONE_LOOK
+    groups = [g for c in comparisons for g in (c.overall, *(g for a in c.attributes for g in a.groups))]
+    if any(x.rows_to_decide is not None for g in groups for x in g.losses):
+        yield ONE_OUTCOME_LOOK
 
 
 def _too_few_people(comparison: Comparison, evidence: OutcomeEvidence, rules: JudgingRules) -> Iterator[str]:

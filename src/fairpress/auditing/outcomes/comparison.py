@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fairpress.auditing.cells.grouping import Grouping
+from fairpress.auditing.inference.rows_to_decide import MIN_ROWS, OPEN
 from fairpress.auditing.inference.to_estimates import to_estimates
 from fairpress.auditing.judging import JudgedFamily, JudgingRules
 from fairpress.auditing.loss_bounds import loss_bounds
@@ -22,9 +23,13 @@ from fairpress.auditing.result import (
     Loss,
     ModelResult,
     Pool,
+    RowsToDecide,
     Values,
 )
+from fairpress.auditing.statistics.mean_assurance import units_to_decide
+from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.t_estimate import t_quantile
+from fairpress.auditing.verdicts.assurance import ASSURANCE, CAP, GRID
 from fairpress.auditing.verdicts.rules import (
     Tested,
     Verdicts,
@@ -223,6 +228,9 @@ class OutcomeComparison:
         grouping = self._grouping(attribute)
         levels = zip(*(self._level(m, metric, grouping) for m in (self.baseline, name)), strict=True)
         losses = self._judged(metric, family.tested[key], family.judged[key], list(levels))
+        if metric == self.metrics[0] and not self.rules.margins[metric].relative:
+            advice = self._rows_to_decide(key, family)
+            losses = [replace(x, rows_to_decide=more) for x, more in zip(losses, advice, strict=True)]
         if key not in family.excess:
             return losses
         excess = family.excess[key]
@@ -234,6 +242,48 @@ class OutcomeComparison:
             family.excess_adjusted[key],
         )
         return [replace(x, excess=e) for x, e in zip(losses, estimates, strict=True)]
+
+    def _rows_to_decide(
+        self, key: tuple[str, Attribute, str], family: JudgedFamily
+    ) -> list[RowsToDecide | None]:
+        """Return what more rows of each group would do; None where it is decided, or has too few to predict from."""
+        tested, judged, metric = family.tested[key], family.judged[key], key[2]
+        x = tested.loss
+        if not isinstance(x, SkewedEstimate):
+            return [None] * len(x.value)
+        units, chances = units_to_decide(
+            x,
+            self.rules.margins[metric].value,
+            self.rules.confidence,
+            (1 - self.rules.confidence) / family.tests,
+            self.rules.min_rows[metric],
+            GRID,
+            ASSURANCE,
+        )
+        per_unit = self.evidence.rows(self._grouping(key[1])) / np.where(
+            x.effective_n > 0, x.effective_n, 1.0
+        )
+        return [
+            RowsToDecide(
+                int(np.ceil(u * rows)) if np.isfinite(u) else None,
+                float(no_harm + loss),
+                float(no_harm),
+                float(loss),
+                round(CAP * rows),
+            )
+            if verdict in OPEN and ok and n >= MIN_ROWS
+            else None
+            for u, rows, no_harm, loss, verdict, ok, n in zip(
+                units,
+                per_unit,
+                chances.no_harm,
+                chances.loss,
+                judged.verdict,
+                x.estimable & (x.se > 0),
+                x.effective_n,
+                strict=True,
+            )
+        ]
 
     def _judged(
         self,

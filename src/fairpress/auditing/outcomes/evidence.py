@@ -65,9 +65,10 @@ class OutcomeEvidence:
     def beyond(
         self, model: str, baseline: str, metric: str, grouping: Grouping, share: float
     ) -> SkewedEstimate:
-        """Return loss − share·baseline's level of each group: below 0 where a loss relative to the baseline is ruled out."""
+        """Return loss − share·|baseline's level| of each group: below 0 where such a relative loss is ruled out."""
         before = self.row_values.values(baseline, metric, grouping)
-        return self._mean(self._losses(model, baseline, metric, grouping) - share * before, grouping)
+        sign = np.sign(self.level(baseline, metric, grouping).value)[grouping.index]
+        return self._mean(self._losses(model, baseline, metric, grouping) - share * sign * before, grouping)
 
     def excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return each group's loss minus that of all other rows."""
@@ -88,7 +89,8 @@ class OutcomeEvidence:
         if self.unit is None:
             return trimmed_mean(losses, grouping.index, grouping.size, TRIMMED)
         s = self._sums(losses, grouping)
-        return trimmed_mean(s.total / s.weight, s.group, grouping.size, TRIMMED)
+        means = np.where(s.weight > 0, s.total / np.where(s.weight > 0, s.weight, 1.0), np.nan)
+        return trimmed_mean(means, s.group, grouping.size, TRIMMED)
 
     def changed(
         self, model: str, baseline: str, metric: str, grouping: Grouping

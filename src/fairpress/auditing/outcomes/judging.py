@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,9 @@ def judge_outcome(
                 assessed = np.ones(grouping.size + 1, bool)
                 everything[(*key, POOL)] = _tested(evidence, pooled, rules, assessed)[-1:]
             if attribute != OVERALL:
-                excess[key] = evidence.excess(*query)
+                x = evidence.excess(*query)
+                few = x.effective_n < _tested_from(evidence, rules, metric)
+                excess[key] = replace(x, se=np.where(few, np.nan, x.se))
     adjust = CORRECTIONS[rules.correction]
     judged = judge(everything, rules.confidence, adjust, smallest_p=_any_p)
     keys = [(name, attribute, metric) for name in names for attribute, metric in eligibility]
@@ -92,8 +95,7 @@ def _tested(
         cleared = loss.estimable & (beyond.upper(rules.confidence) < limit)
     p_harm = beyond.p_above(limit)
     p_loss = loss.p_above(0.0)
-    needed = min(MIN_TESTED if evidence.unit is None else MIN_PEOPLE_TESTED, rules.min_rows[metric])
-    untested = ~loss.estimable | (loss.effective_n < needed)
+    untested = ~loss.estimable | (loss.effective_n < _tested_from(evidence, rules, metric))
     p_loss, p_harm = (np.where(untested, np.nan, p) for p in (p_loss, p_harm))
     return Tested(
         loss,
@@ -107,6 +109,11 @@ def _tested(
         low,
         high,
     )
+
+
+def _tested_from(evidence: OutcomeEvidence, rules: JudgingRules, metric: str) -> int:
+    """Return the units from which harm, loss and excess are tested."""
+    return min(MIN_TESTED if evidence.unit is None else MIN_PEOPLE_TESTED, rules.min_rows[metric])
 
 
 def _any_p(family: Sequence[Tested]) -> Floats:

@@ -15,6 +15,9 @@ from fairpress.auditing.result import Margin
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError
 
+LARGEST = 1e100
+"""Values from here on have no variance that a computer can hold."""
+
 
 @dataclass(frozen=True)
 class NumberValues:
@@ -79,9 +82,10 @@ class PredictionError:
     ) -> NumberValues:
         """Return the errors of every model."""
         truth = table.numbers[self._label(request, label)]
-        errors = {m: np.abs(table.numbers[m] - truth) for m in models}
-        if self.squared:
-            errors = {m: e**2 for m, e in errors.items()}
+        with np.errstate(over="ignore"):
+            errors = {m: np.abs(table.numbers[m] - truth) for m in models}
+            if self.squared:
+                errors = {m: e**2 for m, e in errors.items()}
         _refuse_overflow(errors, table.name)
         middle = np.median(truth) if not self.squared else truth.mean()
         constant = np.abs(truth - middle) ** (2 if self.squared else 1)
@@ -164,11 +168,9 @@ def decimals_of(margins: Mapping[str, Margin], metric: str, scale: float = 1.0) 
 
 def _refuse_overflow(by_model: Mapping[str, Floats], source_name: str) -> None:
     for model, values in by_model.items():
-        with np.errstate(over="ignore"):
-            overflow = not np.isfinite((values**2).sum())
-        if overflow:
+        if not np.abs(values).max(initial=0) < LARGEST:
             raise UserError(
-                f"{source_name}: the values of model {model!r} overflow when squared; rescale them."
+                f"{source_name}: values of model {model!r} reach {LARGEST:g}, too large to be squared; rescale them."
             )
 
 

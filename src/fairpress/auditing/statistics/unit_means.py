@@ -96,7 +96,7 @@ def mean_of_units(s: UnitSums, method: str = "t-units") -> SkewedEstimate:
 def excess_of_units(s: UnitSums, method: str = "t-units") -> SkewedEstimate:
     """Return the mean of each group minus that of all other rows [groups]; units may have rows on both sides.
 
-    NaN where there is no other row.
+    NaN where there is no other row. `effective_n` is that of the side with fewer units.
     """
     rest = s.per_group(s.weight).sum() - s.per_group(s.weight)
     centre = s.total.sum() / max(s.weight.sum(), 1e-300)
@@ -117,7 +117,7 @@ def excess_of_units(s: UnitSums, method: str = "t-units") -> SkewedEstimate:
     own_second, own_third, units, df = _moments(s, z)
     present = np.bincount(s.unit[s.weight > 0], minlength=len(whole_w)) > 0
     other_units = present.sum() - s.per_group((b <= 0).astype(float))
-    other_df = _df_of_rest(s, whole_w, b)
+    other_df, other_sizes = _rest(s, whole_w, b, rest)
     with np.errstate(divide="ignore", invalid="ignore"):
         first_var = own_second * units / (units - 1)
         second_var = second * other_units / (other_units - 1)
@@ -128,7 +128,8 @@ def excess_of_units(s: UnitSums, method: str = "t-units") -> SkewedEstimate:
     se = np.where((units > 1) & (other_units > 1), np.sqrt(variance), np.nan)
     skewness = np.where(np.isfinite(skewness), skewness, 0.0)
     value = np.where(rest > 0, mean - other, np.nan)
-    return SkewedEstimate(value, value, se, n, s.sizes, joint_df, _NO_LIMITS, method, skewness=skewness)
+    smaller = np.minimum(s.sizes, other_sizes)
+    return SkewedEstimate(value, value, se, n, smaller, joint_df, _NO_LIMITS, method, skewness=skewness)
 
 
 def trimmed_mean(values: Floats, index: np.ndarray, groups: int, share: float = 0.1) -> tuple[Floats, Floats]:
@@ -162,7 +163,9 @@ def _moments(s: UnitSums, z: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     w2, w4 = s.per_group(squares), s.per_group(squares**2)
     units = s.per_group((s.weight > 0).astype(float))
     df = np.maximum(w2**2 / np.where(w4 > 0, w4, 1.0) - 1, 1.0)
-    return s.per_group(z * z), s.per_group(z * z * z), units, df
+    second = s.per_group(z * z)
+    scaled = z / np.sqrt(np.where(second > 0, second, 1.0))[s.group]  # a cube of large numbers overflows
+    return second, s.per_group(scaled**3) * second**1.5, units, df
 
 
 def _without(s: UnitSums, total: Floats, weight: Floats, mean: Floats, power: int) -> Floats:
@@ -175,11 +178,13 @@ def _without(s: UnitSums, total: Floats, weight: Floats, mean: Floats, power: in
     return np.asarray(out)
 
 
-def _df_of_rest(s: UnitSums, weight: Floats, remaining: Floats) -> Floats:
+def _rest(s: UnitSums, weight: Floats, remaining: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Return degrees of freedom and the effective number of units of all rows outside each group."""
     w2, w4 = (
         (weight**k).sum() - s.per_group(weight[s.unit] ** k) + s.per_group(remaining**k) for k in (2, 4)
     )
-    return np.asarray(np.maximum(w2**2 / np.where(w4 > 0, w4, 1.0) - 1, 1.0))
+    df = np.maximum(w2**2 / np.where(w4 > 0, w4, 1.0) - 1, 1.0)
+    return np.asarray(df), np.asarray(total**2 / np.where(w2 > 0, w2, 1.0))
 
 
 def _estimate(
