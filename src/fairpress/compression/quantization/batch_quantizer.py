@@ -19,7 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, logits_in_chunks
+from fairpress.compression.quantization.calibrate import (
+    Calibrated,
+    Choice,
+    Rounding,
+    calibrate,
+    logits_in_chunks,
+)
 from fairpress.compression.quantization.float_layers import check_quantizable, float_layers_note
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
@@ -213,6 +219,7 @@ def quantize_many(
     validation: Sequence[Tensor] | None = None,
     groups: Sequence[Tensor] | None = None,
     tops: Sequence[Mapping[str, Tensor]] | None = None,
+    rounding: Rounding = "nearest",
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -224,8 +231,8 @@ def quantize_many(
         Inputs [rows, …] per network that set the ranges of its activations.
     scheme
         Bit widths; by default 8 bits everywhere.
-    weights, activations
-        Method of range estimation (`calibrate.calibrate`).
+    weights, activations, rounding
+        Methods of range estimation and of rounding (`calibrate.calibrate`).
     validation, groups
         Inputs [rows, …] per network, for ``"auto"``; their groups [rows] if the worst group's error counts.
     tops
@@ -251,6 +258,7 @@ def quantize_many(
             activations=activations,
             validation=validation_rows,
             groups=None if groups is None else groups[i],
+            rounding=rounding,
         )
         out.append(engine.finish(prepared, calibrated, rows))
     return out

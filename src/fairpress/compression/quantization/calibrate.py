@@ -18,8 +18,10 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
+from fairpress.compression.rounding.compensate import compensate
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
+Rounding = Literal["nearest", "gptq"]
 CHUNK = 2**20  # input values per chunk, to limit the memory for activations of images
 
 
@@ -41,8 +43,9 @@ def calibrate(
     activations: Choice = "mse",
     validation: Tensor | None = None,
     groups: Tensor | None = None,
+    rounding: Rounding = "nearest",
 ) -> Calibrated:
-    """Set the ranges of one network.
+    """Set the ranges of one network, and round its weights.
 
     Activations are observed with quantized weights, as in the finished file. ``"auto"`` tries every method and takes the
     one whose outputs on `validation` are nearest to the float network's, by the mean Kullback-Leibler divergence of the
@@ -61,6 +64,8 @@ def calibrate(
     groups
         Their groups [rows] int64: the mean divergence of the worst group decides instead of that of all rows. Rows of
         group −1 are ignored.
+    rounding
+        ``"nearest"``, or ``"gptq"`` (`rounding.compensate`), which moves the weights of the returned state to their grids.
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -75,7 +80,9 @@ def calibrate(
         expected = logits_in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
-        weight_state = {**state, **weight_ranges[w]}
+        weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
+        if rounding == "gptq":
+            weight_state = compensate(prepared, weight_state, chunks(rows))
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a)
             if expected is None:

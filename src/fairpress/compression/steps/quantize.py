@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
+Rounding = Literal["nearest", "gptq"]
 
 
 def split_names(value: Any) -> Any:
@@ -253,9 +254,17 @@ class QuantizationOptions(BaseModel):
 
 
 class Quantize(QuantizationOptions, Step):
-    """Quantize a trained network without fine-tuning."""
+    """Quantize a trained network without fine-tuning.
+
+    Attributes
+    ----------
+    rounding
+        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little.
+    """
 
     final: ClassVar[bool] = True
+
+    rounding: Rounding = "nearest"
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
@@ -289,6 +298,7 @@ class Quantize(QuantizationOptions, Step):
             validation=validation,
             groups=groups,
             tops=tops,
+            rounding=self.rounding,
         )
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
