@@ -112,6 +112,15 @@ def test_columns_that_are_not_there_are_named(tmp_path, options, message):
         fp.read_pair(paths, **options)
 
 
+def test_nested_values_are_refused_where_they_are_needed(tmp_path):
+    columns = rows(0)
+    paths = {m: store(tmp_path / f"{m}.jsonl", columns | {"more": [[1]] * 60}) for m in ("base", "q4")}
+    assert "more" not in fp.read_pair(paths, key="id").column_names
+    store(paths["q4"], columns | {"prediction": [["yes"]] * 60})
+    with pytest.raises(UserError, match=r"q4\.jsonl: 'prediction' holds lists or objects"):
+        fp.read_pair(paths, key="id")
+
+
 def test_a_model_is_not_called_like_a_column(tmp_path):
     paths = {"group": store(tmp_path / "a.csv", rows(0)), "q4": store(tmp_path / "b.csv", rows(1))}
     with pytest.raises(UserError, match="column 'group', the name of a model"):

@@ -223,6 +223,17 @@ def test_languages_and_parallel_items(tmp_path):
     assert fp.audit(table, by="language", subject="doc_id").subjects == 40
 
 
+def test_the_item_of_all_languages_can_be_the_unit_where_some_lack_it(tmp_path):
+    logs = two_models(tmp_path, ["qa_am", "qa_sw"])
+    (file,) = logs["q4"].rglob("samples_qa_am_*")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[5:]))
+    table = fp.read_lm_eval(logs, unpaired="drop")
+    assert "`subject='doc_id'`" in metadata(table, "notes")
+    report = fp.audit(table, by="language", subject="doc_id")
+    assert (report.rows, report.subjects) == (75, 40)
+    assert "doc_id" in fp.read_lm_eval(logs, tasks="qa_sw", fields="doc_id").column_names
+
+
 def test_fields_whose_names_are_taken_have_a_prefix(tmp_path):
     for name in ("base", "q4"):
         lines = choice_task(0, 0)
@@ -242,6 +253,21 @@ def test_fields_whose_names_are_taken_have_a_prefix(tmp_path):
     kept = fp.read_lm_eval(logs, fields=["person", "doc.category"]).column_names
     assert {"person", "doc.category"} <= set(kept)
     assert "category" not in kept
+
+
+def test_a_language_of_the_documents_is_called_so_unless_the_tasks_have_one(tmp_path):
+    def names(*tasks):
+        for name in ("base", "q4"):
+            for task in tasks:
+                lines = choice_task(0, 0)
+                for x in lines:
+                    x["doc"]["language"] = "xy"[x["doc_id"] % 2]
+                write_task(tmp_path / "-".join(tasks) / name, task, lines)
+        return fp.read_lm_eval({n: tmp_path / "-".join(tasks) / n for n in ("base", "q4")}).column_names
+
+    assert "language" in names("toy")
+    assert "doc.language" not in names("toy")
+    assert {"language", "doc.language"} <= set(names("qa_am", "qa_sw"))
 
 
 def test_no_prompt_and_no_answer_is_in_the_table_or_the_report(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,8 @@ def read_pair(
     if not keys or not all(isinstance(k, str) and k for k in keys):
         raise UserError("`key=` names the column that identifies a row in every file, such as `key='id'`.")
     paths = model_paths(models, "read_pair")
-    logs = [ItemLog(m, _read(path)) for m, path in paths.items()]
+    needed = {*keys, label, prediction, correct}
+    logs = [ItemLog(m, _read(path, needed)) for m, path in paths.items()]
     requested = {"the key": keys, "the label": (label,) * (label != LABEL)}
     requested |= {"the predictions": (prediction,) * (prediction != PREDICTION)}
     requested |= {"whether an answer was right": (correct,) if correct is not None else ()}
@@ -92,8 +93,8 @@ def read_pair(
     return table.replace_schema_metadata(dict(description.metadata()))
 
 
-def _read(path: str) -> pa.Table:
-    """Return the plain columns of a file; values of JSON lines as text."""
+def _read(path: str, needed: Collection[str | None]) -> pa.Table:
+    """Return the plain columns of a file; values of JSON lines as text. A needed column that is not plain is refused."""
     if Path(path).suffix.lower() in JSON_LINES:
         reader = JsonLines([path])
         names: dict[str, bool] = {}
@@ -101,6 +102,11 @@ def _read(path: str) -> pa.Table:
             for name, value in line.items():
                 names[name] = names.get(name, True) and not isinstance(value, (list, dict))
         plain = [name for name, is_scalar in names.items() if is_scalar]
+        nested = next((name for name in names if name in needed and name not in plain), None)
+        if nested is not None:
+            raise UserError(
+                f"{path}: {nested!r} holds lists or objects, not plain values; write them as text or numbers."
+            )
         if not plain:
             raise UserError(
                 f"{path} has no lines with plain values; each line is to be an object, such as "

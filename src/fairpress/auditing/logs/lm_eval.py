@@ -81,7 +81,7 @@ def read_lm_eval(
     columns = candidate_fields(
         (s["doc"] for s in heads[0].samples() if isinstance(s.get("doc"), Mapping)),
         kept,
-        (*RESERVED, *models),
+        (*_reserved(files), *models),
         "doc.",
     )
     hashed = all(isinstance(s.get("prompt_hash"), str) for head in heads for s in head.samples())
@@ -101,7 +101,13 @@ def read_lm_eval(
     warnings += [*paired.warnings, *_differences(files, required)]
     notes = [n for of_model in files for n in of_model.notes]
     notes += [*_metric_note(name, metric, heads), *outcome.notes, *_sampled(heads)]
-    return _table(files, sources, paired.tables, outcome, columns, warnings, notes)
+    return _table(files, sources, paired.tables, outcome, columns, "doc_id" in kept, warnings, notes)
+
+
+def _reserved(files: Sequence[ModelFiles]) -> list[str]:
+    """Return the names of columns that fields of documents cannot have; those of languages only where there are any."""
+    without = () if task_languages([f.task for f in files[0].tasks]) else ("language", "doc_id")
+    return [name for name in RESERVED if name not in without]
 
 
 def _same_tasks(files: Sequence[ModelFiles], unpaired: str) -> tuple[list[ModelFiles], list[str]]:
@@ -195,6 +201,7 @@ def _table(
     tables: Sequence[pa.Table],
     outcome: ItemOutcome,
     fields: Fields,
+    with_doc_id: bool,
     warnings: Sequence[str],
     notes: Sequence[str],
 ) -> pa.Table:
@@ -214,11 +221,12 @@ def _table(
         families = listed([f"{family}_…" for family in languages.families], 4)
         notes.append(f"Languages are the last part of the names of the tasks {families}.")
         if _parallel(first):
-            columns["doc_id"] = first["doc_id"]
             notes.append(
                 "The tasks have the same doc_ids. Where items are translations of each other, the item is the unit of every "
                 "interval: `subject='doc_id'`."
             )
+    if languages is not None or with_doc_id:
+        columns["doc_id"] = first["doc_id"]
     columns |= outcome.columns
     for name in fields.columns:
         column = first[f"field {name}"].combine_chunks()
@@ -238,8 +246,8 @@ def _table(
 
 
 def _parallel(table: pa.Table) -> bool:
-    """Return whether every task has the same doc_ids."""
+    """Return whether tasks share their doc_ids: no task has one that the largest lacks, as far as numbers can tell."""
     import pyarrow.compute as pc
 
-    tasks = len(pc.unique(table["task"]))
-    return bool(table.num_rows == tasks * len(pc.unique(table["doc_id"])))
+    largest = pc.max(pc.value_counts(table["task"]).field("counts")).as_py()
+    return bool(largest == len(pc.unique(table["doc_id"])) < table.num_rows)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAME = {"doc": "other documents", "prompt": "other prompts", "target": "other targets"}
 """What must be the same for all models, and what it is called where it is not."""
-_HEAD_LINES = 200
+_HEAD_LINES = 50
 
 
 @dataclass(frozen=True)
