@@ -39,7 +39,7 @@ class _StepName:
 
 def _quantization_names() -> dict[str, _StepName]:
     recipe_names = {}
-    for bits in (8, 4, 2):
+    for bits in (8, 4, 3, 2):
         for suffix, options in (("", {}), ("-fp32-head", {"keep_head": True})):
             recipe_names[f"int{bits}{suffix}"] = _StepName(Quantize, {"weight_bits": bits, **options})
             recipe_names[f"qat-int{bits}{suffix}"] = _StepName(
@@ -154,7 +154,7 @@ def _step(text: str, recipe: str) -> Step:
     elif name not in _NAMES and (numbered := re.fullmatch(r"(.*-)(\d{1,3})", name)):
         name, number = numbered[1] + "{n}", numbered[2]
     if name not in _NAMES:
-        paper_style = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
+        paper_style = re.fullmatch(r"(qat-)?w([2348])a(\d+)", match[1])
         if paper_style:  # notation of bit widths in papers
             name = f"{paper_style[1] or ''}int{paper_style[2]}"
             return _validated(name, {**_NAMES[name].fixed, "activation_bits": paper_style[3]}, recipe)

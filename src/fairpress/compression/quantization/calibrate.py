@@ -110,7 +110,9 @@ def scales_of_weights(
     for layer in prepared.layers:
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
-        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), method)
+        out[f"{layer.module}.scale"] = weight_scales(
+            flat, layer.tops(state), method, layer.lows(state) if layer.full_range else None
+        )
     return out
 
 

@@ -45,7 +45,7 @@ def compensate(
     used = rows_in_memory(prepared, state, rows)
 
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
-        scale, top = state[f"{layer.module}.scale"], layer.tops(state)
+        scale, limits = state[f"{layer.module}.scale"], (layer.lows(state), layer.tops(state))
         rounded = torch.empty_like(weight.flatten(1))
         k = rounded.shape[1]
         size = -(-k // -(-k // MAX_COLUMNS))
@@ -60,8 +60,8 @@ def compensate(
             columns = weight.flatten(1)[:, part]
             by_group = columns.reshape(len(moments), -1, columns.shape[1])
             steps = scale.view(by_group.shape[:2])
-            limit = top.view(by_group.shape[:2]) if isinstance(top, Tensor) else top
-            q, _ = error_compensated(by_group, factorize(moments), steps, -limit, limit)
+            low, top = (v.view(steps.shape) if isinstance(v, Tensor) else v for v in limits)
+            q, _ = error_compensated(by_group, factorize(moments), steps, low, top)
             rounded[:, part] = (q * steps[..., None]).reshape(columns.shape)
         return rounded.view(weight.shape)
 

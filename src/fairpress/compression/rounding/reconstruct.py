@@ -94,8 +94,10 @@ def _learn(
 def rounded_weight(layer: Layer, state: Mapping[str, Tensor], start: Tensor) -> RoundedWeight:
     """Return a layer's float weight with the grid values that `start` is nearest to."""
     shape = (-1, *[1] * (len(layer.shape) - 1))
-    top = layer.tops(state)
-    limit = top.view(shape) if isinstance(top, Tensor) else torch.tensor(float(top))
     scale = state[f"{layer.module}.scale"].view(shape)
-    integers = torch.clamp((start / scale).round(), -limit, limit)
-    return RoundedWeight(state[layer.weight].detach(), integers, scale, limit)
+    low, top = (
+        limit.view(shape) if isinstance(limit, Tensor) else torch.tensor(float(limit))
+        for limit in (layer.lows(state), layer.tops(state))
+    )
+    integers = torch.clamp((start / scale).round(), low, top)
+    return RoundedWeight(state[layer.weight].detach(), integers, scale, low, top)

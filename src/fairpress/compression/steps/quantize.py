@@ -1,4 +1,4 @@
-"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 bits or in float."""
+"""Static post-training quantization: weights of 8, 4, 3 or 2 bits, activations of 8 bits or in float."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
-Bits = Literal[2, 4, 8]
+Bits = Literal[2, 3, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
 
@@ -51,7 +51,7 @@ class QuantizationOptions(BaseModel):
     Attributes
     ----------
     weight_bits
-        Bit width of the weights: 8, 4, or 2 (three levels), bit-packed.
+        Bit width of the weights: 8, 4, 3 (7 levels), or 2 (3 levels), bit-packed; see `Quantize.rounding`.
     activation_bits
         8: layers, sums and pools read unsigned 8-bit integers, with integer kernels. 32: weights only.
     bits
@@ -260,7 +260,8 @@ class Quantize(QuantizationOptions, Step):
     ----------
     rounding
         ``"nearest"``, or integers chosen so that outputs on calibration rows change little: those of layers one column at a
-        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``).
+        time (``"gptq"``), then learned by gradients for layers (``"adaround"``) or residual blocks (``"brecq"``). All but
+        ``"nearest"`` take all 4 integers of 2 bits and all 8 of 3 bits.
     bias_correction
         Whether the biases of layers make up for the mean change of each output channel on calibration rows.
     """
@@ -269,6 +270,11 @@ class Quantize(QuantizationOptions, Step):
 
     rounding: Rounding = "nearest"
     bias_correction: bool = False
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme for the quantizer."""
+        return replace(super().scheme, full_range=self.rounding != "nearest")
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
