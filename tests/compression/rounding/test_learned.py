@@ -21,7 +21,7 @@ def layer(seed: int, channels: int = 1, k: int = 8, rows: int = 200, scale: floa
     def compute(chosen, weights):
         return x[chosen] @ weights[0].T
 
-    return compute, x @ weight.T, RoundedWeight(weight, integers, step, limit)
+    return compute, x @ weight.T, RoundedWeight(weight, integers, step, -limit, limit)
 
 
 def test_few_of_all_roundings_are_better():
@@ -57,7 +57,7 @@ def test_weights_stay_in_their_range_and_zeros_stay_zero():
     weight = rounded.weight.clone()
     weight[:, ::3] = 0
     integers = torch.clamp((weight / rounded.scale).round(), -1, 1)
-    start = RoundedWeight(weight, integers, rounded.scale, rounded.top)
+    start = RoundedWeight(weight, integers, rounded.scale, rounded.low, rounded.top)
     (learned,) = learn_rounding(compute, target, [start], learning_rate=0.1)
     assert not torch.equal(learned, start.grid)
     assert torch.equal(learned == 0, (learned == 0) | (weight == 0))
@@ -67,10 +67,14 @@ def test_weights_stay_in_their_range_and_zeros_stay_zero():
 def test_the_two_integers_of_a_weight_are_its_start_and_the_one_towards_the_float_weight():
     weight = torch.tensor([[0.6, -0.6, 3.4, -9.0, 9.0, 1.0]])
     start = torch.tensor([[1.0, -1.0, 1.0, -7.0, 7.0, 1.0]])
-    rounded = RoundedWeight(weight, start, torch.ones(1, 1), torch.tensor(7.0))
+    one, limit = torch.ones(1, 1), torch.tensor(7.0)
+    rounded = RoundedWeight(weight, start, one, -limit, limit)
     assert rounded.lower.tolist() == [[0, -1, 1, -7, 6, 1]]
-    top = torch.tensor([[1.0]])
-    assert RoundedWeight(weight, start.clamp(-1, 1), torch.ones(1, 1), top).lower.max() == 0
+    # A negative step turns the weight's axis around; the smallest integer need not be the negative of the largest.
+    turned = RoundedWeight(-weight, start, -one, -limit - 1, limit)
+    assert turned.lower.tolist() == [[0, -1, 1, -8, 6, 1]]
+    narrow = RoundedWeight(weight, start.clamp(-1, 1), one, -one, one)
+    assert narrow.lower.tolist() == [[0, -1, 0, -1, 0, 0]]
 
 
 def test_one_seed_gives_one_rounding():

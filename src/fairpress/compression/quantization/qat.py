@@ -87,7 +87,7 @@ class QATGraphs:
         out = {**state, **scales_of_weights(self.training, state, method)}
         for layer in self.training.layers:
             scale = f"{layer.module}.scale"
-            weight, step, before = moved[layer.weight].double(), scales[scale].double(), state[layer.weight]
+            weight, step, before = moved[layer.weight].double(), moved[scale].double(), state[layer.weight]
             shape = (-1, *[1] * (weight.dim() - 1))
             kept = weight.flatten(1).abs().amax(1) == 0
             if layer.weight in factors:

@@ -90,7 +90,10 @@ class GraphRun:
     def set_weight(self, layer: Layer, rounder: Node, value: Tensor) -> None:
         """Set a layer's weight from its operator on; `rounder` is the node that rounds it."""
         self.state[layer.weight] = value
-        self.values[rounder] = self.compute(rounder, {rounder.all_input_nodes[0]: value})
+        source = rounder.all_input_nodes[0]
+        if source in self.values:
+            self.values[source] = value
+        self.values[rounder] = self.compute(rounder, {source: value})
 
     def all_rows(self, node: Node) -> Any:
         """Return a copy of a node's value for all rows [rows, …]; the value of a node that does not depend on inputs."""
@@ -98,6 +101,12 @@ class GraphRun:
             return self.values[node]
         values = self.values[node]
         return torch.cat(values) if isinstance(values[0], Tensor) else values[0]
+
+    def held_bytes(self) -> int:
+        """Return the bytes of the values that depend on the inputs, each tensor's memory once."""
+        tensors = [t for n in self.varying for t in self.values.get(n, ()) if isinstance(t, Tensor)]
+        storages = [t.untyped_storage() for t in tensors]
+        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
 
     def _attribute(self, name: str) -> Any:
         known = self.state.get(self._aliases.get(name, name))

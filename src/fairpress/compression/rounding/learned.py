@@ -30,11 +30,15 @@ Compute = Callable[[Tensor, Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class RoundedWeight:
-    """A float weight, its integers at the start, and its step s and largest integer, broadcast to it."""
+    """A float weight, its integers at the start, and its step s (of either sign), smallest and largest integer.
+
+    The latter three are broadcast to the weight.
+    """
 
     weight: Tensor
     integers: Tensor
     scale: Tensor
+    low: Tensor
     top: Tensor
 
     @property
@@ -45,8 +49,8 @@ class RoundedWeight:
     @property
     def lower(self) -> Tensor:
         """The lower one of the two integers of each weight."""
-        below = torch.where(self.weight >= self.grid, self.integers, self.integers - 1)
-        return torch.clamp(below, -self.top, self.top - 1)
+        upwards = self.weight / self.scale >= self.integers
+        return torch.clamp(torch.where(upwards, self.integers, self.integers - 1), self.low, self.top - 1)
 
 
 def learn_rounding(

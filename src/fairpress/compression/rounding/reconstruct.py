@@ -35,7 +35,7 @@ def reconstruct(
     state
         The (folded) float state, with the scales of all weights.
     start
-        The state that learning starts from: its weights, rounded to nearest.
+        The state that learning starts from: its weights, rounded to nearest, and their scales, which stay.
     chunks
         Inputs [rows, …] of the calibration part in chunks; labels are not used.
     blocks
@@ -85,17 +85,19 @@ def _learn(
             values[node] = run.compute(node, values)
         return values[block.output]
 
-    weights = [rounded_weight(layer, state, run.state[layer.weight]) for layer in rounders.values()]
+    weights = [rounded_weight(layer, state[layer.weight], run.state) for layer in rounders.values()]
     learned = learn_rounding(compute, target, weights, **options)  # type: ignore[arg-type]
     for (rounder, layer), value in zip(rounders.items(), learned, strict=True):
         run.set_weight(layer, rounder, value)
 
 
-def rounded_weight(layer: Layer, state: Mapping[str, Tensor], start: Tensor) -> RoundedWeight:
-    """Return a layer's float weight with the grid values that `start` is nearest to."""
+def rounded_weight(layer: Layer, weight: Tensor, start: Mapping[str, Tensor]) -> RoundedWeight:
+    """Return a layer's float weight with the grid values that its weight in the state `start` is nearest to."""
     shape = (-1, *[1] * (len(layer.shape) - 1))
-    top = layer.tops(state)
-    limit = top.view(shape) if isinstance(top, Tensor) else torch.tensor(float(top))
-    scale = state[f"{layer.module}.scale"].view(shape)
-    integers = torch.clamp((start / scale).round(), -limit, limit)
-    return RoundedWeight(state[layer.weight].detach(), integers, scale, limit)
+    scale = start[f"{layer.module}.scale"].view(shape)
+    low, top = (
+        limit.view(shape) if isinstance(limit, Tensor) else torch.tensor(float(limit))
+        for limit in (layer.lows(start), layer.tops(start))
+    )
+    integers = torch.clamp((start[layer.weight] / scale).round(), low, top)
+    return RoundedWeight(weight.detach(), integers, scale, low, top)

@@ -29,6 +29,9 @@ def round_weights(
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     """Return the state with weights whose nearest integers are those of the method, and facts for the card.
 
+    Learning and bias correction run the float network beside the rounded one, so they hold the values of twice as many rows
+    as `compensate` does.
+
     Parameters
     ----------
     state
@@ -46,15 +49,10 @@ def round_weights(
         rounded, facts = compensate(prepared, state, rows, moments=moments, groups=groups)
     if method in ("adaround", "brecq"):
         blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
-        rounded = reconstruct(prepared, state, rounded, _chunks(prepared, state, rows), blocks)
+        chunks = rows_in_memory(prepared, state, rows)[1]
+        rounded = reconstruct(prepared, state, rounded, chunks, blocks)
         facts["rounding_blocks"] = len(blocks)
     if bias_correction:
-        rounded, facts["corrected_biases"] = correct_biases(
-            prepared, state, rounded, _chunks(prepared, state, rows)
-        )
+        chunks = rows_in_memory(prepared, state, rows)[1]
+        rounded, facts["corrected_biases"] = correct_biases(prepared, state, rounded, chunks)
     return rounded, facts
-
-
-def _chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
-    """Return the rows that fit into memory, those of `compensate`, for two networks."""
-    return rows_in_memory(prepared, state, rows)[1]
