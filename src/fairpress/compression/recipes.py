@@ -38,7 +38,7 @@ class _StepName:
 
 def _quantization_names() -> dict[str, _StepName]:
     recipe_names = {}
-    for bits in (8, 4, 2):
+    for bits in (8, 4, 3, 2):
         for suffix, options in (("", {}), ("-fp32-head", {"keep_head": True})):
             recipe_names[f"int{bits}{suffix}"] = _StepName(Quantize, {"weight_bits": bits, **options})
             recipe_names[f"qat-int{bits}{suffix}"] = _StepName(
@@ -62,7 +62,17 @@ _NAMES: dict[str, _StepName] = {
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
-    *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
+    *(
+        "rounding",
+        "moments",
+        "method",
+        "constraint",
+        "calibration",
+        "error",
+        "importance",
+        "preserve",
+        "channels",
+    ),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )
 _EXAMPLES = (
@@ -152,7 +162,7 @@ def _step(text: str, recipe: str) -> Step:
     elif name not in _NAMES and (numbered := re.fullmatch(r"(.*-)(\d{1,3})", name)):
         name, number = numbered[1] + "{n}", numbered[2]
     if name not in _NAMES:
-        paper_style = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
+        paper_style = re.fullmatch(r"(qat-)?w([2348])a(\d+)", match[1])
         if paper_style:  # notation of bit widths in papers
             name = f"{paper_style[1] or ''}int{paper_style[2]}"
             return _validated(name, {**_NAMES[name].fixed, "activation_bits": paper_style[3]}, recipe)

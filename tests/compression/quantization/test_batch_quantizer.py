@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.verification.checks import optimized_graph
+from fairpress.compression.verification.checks import optimized_graph, stored_weights
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.onnxruntime import operators, run
 from fairpress.runtime.onnx.weight_packing import weight_bits
@@ -20,6 +20,7 @@ from trained import SMALL, easy, images, parts, residual, small_engine
 SCHEMES = {
     "int8": Scheme(8),
     "int4": Scheme(4),
+    "int3": Scheme(3),
     "int2": Scheme(2),
     "w8": Scheme(8, activations=False),
     "w4": Scheme(4, activations=False),
@@ -43,7 +44,11 @@ def test_the_file_computes_what_its_integers_and_scales_say(name):
         integers = np.round(
             created.state[layer.weight].numpy() / created.state[f"{layer.module}.scale"].numpy()[:, None]
         )
-        stored = [t for t in _constants(created.onnx) if t.shape == layer.shape]
+        stored = [
+            w.values
+            for w in stored_weights(onnx.load_from_string(created.onnx))
+            if w.values.shape == layer.shape
+        ]
         assert any(np.array_equal(np.clip(integers, -layer.top, layer.top), t) for t in stored)
 
 
@@ -57,12 +62,6 @@ def _reference(data: bytes):
     return lambda x: session.run(None, {"x": x})[0]
 
 
-def _constants(data: bytes) -> list[np.ndarray]:
-    return [
-        numpy_helper.to_array(t).astype(np.float32) for t in onnx.load_from_string(data).graph.initializer
-    ]
-
-
 @pytest.mark.parametrize("bits", [8, 2])
 def test_a_refilled_file_is_byte_for_byte_a_fresh_export(bits):
     states, rows = parts(*easy())
@@ -74,7 +73,7 @@ def test_a_refilled_file_is_byte_for_byte_a_fresh_export(bits):
     assert together[0].onnx != together[1].onnx
 
 
-@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("bits", [8, 4, 3, 2])
 def test_the_file_stores_the_bits_and_runs_integers(bits):
     states, rows = parts(*easy())
     (created,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(bits))

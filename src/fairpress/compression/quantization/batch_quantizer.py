@@ -30,6 +30,7 @@ from fairpress.compression.quantization.float_layers import check_quantizable, f
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.equivalence import check_equivalence, reference
@@ -146,6 +147,7 @@ class BatchQuantizer:
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
+            **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,
             **agreement,
@@ -220,6 +222,8 @@ def quantize_many(
     groups: Sequence[Tensor] | None = None,
     tops: Sequence[Mapping[str, Tensor]] | None = None,
     rounding: Rounding = "nearest",
+    moments: Moments = "pooled",
+    row_groups: Sequence[Tensor] | None = None,
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -238,6 +242,8 @@ def quantize_many(
     tops
         Per network the largest integer of every channel [channels], by the names of `Layer.channel_tops`, if the scheme
         preserves channels.
+    moments, row_groups
+        How groups count in the rounding (`calibrate.calibrate`), and per network the group of each calibration row [rows].
 
     Raises
     ------
@@ -259,6 +265,8 @@ def quantize_many(
             validation=validation_rows,
             groups=None if groups is None else groups[i],
             rounding=rounding,
+            moments=moments,
+            row_groups=None if row_groups is None else row_groups[i],
         )
         out.append(engine.finish(prepared, calibrated, rows))
     return out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from fairpress.compression.quantized_graph.range_estimators import (
     weight_scales,
 )
 from fairpress.compression.rounding.compensate import compensate
+from fairpress.compression.rounding.group_moments import Moments
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 Rounding = Literal["nearest", "gptq"]
@@ -27,11 +28,12 @@ CHUNK = 2**20  # input values per chunk, to limit the memory for activations of 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A network's state with scale and zero point of every fake-quantize module, and the methods they came from."""
+    """A network's state with scale and zero point of every fake-quantize module, their methods, and facts for the card."""
 
     state: Mapping[str, Tensor]
     weights: Ranges
     activations: Ranges
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def calibrate(
@@ -44,6 +46,8 @@ def calibrate(
     validation: Tensor | None = None,
     groups: Tensor | None = None,
     rounding: Rounding = "nearest",
+    moments: Moments = "pooled",
+    row_groups: Tensor | None = None,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -66,6 +70,8 @@ def calibrate(
         group −1 are ignored.
     rounding
         ``"nearest"``, or ``"gptq"`` (`rounding.compensate`), which moves the weights of the returned state to their grids.
+    moments, row_groups
+        Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`compensate`).
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -81,10 +87,11 @@ def calibrate(
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
+        facts: Mapping[str, Any] = {}
         if rounding == "gptq":
-            weight_state = compensate(prepared, weight_state, chunks(rows))
+            weight_state, facts = compensate(prepared, weight_state, rows, moments=moments, groups=row_groups)
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
-            calibrated = Calibrated({**weight_state, **activation_scales}, w, a)
+            calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:
                 return calibrated
             logits = logits_in_chunks(prepared, calibrated.state, validation, rounded=True)
@@ -108,7 +115,9 @@ def scales_of_weights(
     for layer in prepared.layers:
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
-        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), method)
+        out[f"{layer.module}.scale"] = weight_scales(
+            flat, layer.tops(state), method, layer.lows(state) if layer.full_range else None
+        )
     return out
 
 

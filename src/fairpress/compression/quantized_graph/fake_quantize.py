@@ -38,7 +38,7 @@ class FakeQuantize(ObserverBase):
 
 
 class FakeQuantizeWeight(FakeQuantize):
-    """ŵ = s·clamp(⌊w/s⌉, −q, q) with a scale per output channel; the gradient of ŵ is that of w everywhere.
+    """ŵ = s·clamp(⌊w/s⌉, p, q) with a scale per output channel; the gradient of ŵ is that of w everywhere.
 
     Straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). A weight outside the grid keeps its gradient;
     otherwise it could never return.
@@ -68,7 +68,8 @@ class FakeQuantizeWeight(FakeQuantize):
         low: int | Tensor = self.quant_min
         high: int | Tensor = self.quant_max
         if self.top is not None:
-            low, high = -self.top.view(shape), self.top.view(shape)
+            low = channel_lows(self.top, self.quant_min, self.quant_max).view(shape)
+            high = self.top.view(shape)
         if not torch.is_grad_enabled():
             return _grid(w, scale, low, high)
         with torch.no_grad():
@@ -104,6 +105,11 @@ class FakeQuantizeActivation(FakeQuantize):
         with torch.no_grad():
             step = exact.round().sub_(exact)
         return (exact + step - self.zero_point) * self.scale
+
+
+def channel_lows(tops: Tensor, low: int, top: int) -> Tensor:
+    """Return each channel's smallest integer: `low` where the largest is `top`, its negative where it is another."""
+    return torch.where(tops == top, torch.full_like(tops, float(low)), -tops)
 
 
 def _grid(w: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:

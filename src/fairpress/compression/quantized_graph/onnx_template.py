@@ -105,8 +105,8 @@ def numbers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, n
     for layer in prepared.layers:
         scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
         shape = (-1, *[1] * (weight.dim() - 1))
-        top = torch.as_tensor(layer.tops(state)).view(shape)
-        integers = (weight * scale.reciprocal().view(shape)).round().clamp(-top, top)
+        low, top = (torch.as_tensor(v).view(shape) for v in (layer.lows(state), layer.tops(state)))
+        integers = (weight * scale.reciprocal().view(shape)).round().clamp(low, top)
         out[integers_of(layer.name)] = integers.to(torch.int8).cpu().numpy()
         out[scales_of(layer.name)] = scale.cpu().numpy()
     return out

@@ -24,6 +24,7 @@ with suppress_exporter_warnings():  # torchao's registration of enums raises a d
         FakeQuantizeActivation,
         FakeQuantizeWeight,
         Mode,
+        channel_lows,
         mode,
     )
 
@@ -33,7 +34,7 @@ class Layer:
     """A quantized layer: names of weight and fake-quantize module, bit width, largest integer, shape.
 
     `preserved` of its output channels have 8 bits instead; a network's state determines which (`tops`). `uses` counts the
-    products that the layer computes.
+    products that the layer computes. With `full_range` the smallest integer is −top − 1, otherwise −top.
     """
 
     name: str
@@ -44,10 +45,21 @@ class Layer:
     shape: tuple[int, ...]
     preserved: int = 0
     uses: int = 1
+    full_range: bool = False
+
+    @property
+    def low(self) -> int:
+        """Smallest integer."""
+        return -self.top - self.full_range
 
     def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
         """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
         return state[self.channel_tops].detach() if self.preserved else self.top
+
+    def lows(self, state: Mapping[str, Tensor]) -> int | Tensor:
+        """Return the smallest integer, or that of every channel, as `tops` does."""
+        tops = self.tops(state)
+        return channel_lows(tops, self.low, self.top) if isinstance(tops, Tensor) else self.low
 
     @property
     def channel_tops(self) -> str:
@@ -105,10 +117,12 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
         The scheme names an unknown layer, or its `preserve` is too small for any channel.
     """
     widths = scheme.widths(layers(graph))
-    tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
+    limits = {
+        name: None if bits is None else (scheme.low(bits), scheme.top(bits)) for name, bits in widths.items()
+    }
     with suppress_exporter_warnings():
         prepared = prepare_pt2e(
-            hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations)
+            hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(limits, scheme.activations)
         )
     modules = dict(prepared.named_modules())
     found_layers: dict[str, Layer] = {}
@@ -126,8 +140,10 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
             count = scheme.preserved(len(tensor), bits)
             module.size(tensor, channel_tops=count > 0)
             shape = tuple(tensor.shape)
+            top = scheme.top(bits)
+            full = scheme.low(bits) < -top
             found_layers[name] = Layer(
-                name, weight, str(node.target), bits, scheme.top(bits), shape, count, uses[name]
+                name, weight, str(node.target), bits, top, shape, count, uses[name], full
             )
     if scheme.preserve and not any(layer.preserved for layer in found_layers.values()):
         raise UserError(

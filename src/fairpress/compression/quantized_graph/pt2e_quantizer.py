@@ -43,13 +43,13 @@ class LayerQuantizer(Quantizer):
     output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
     then marked.
 
-    `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
-    range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
+    `limits` maps every layer to the smallest and largest integer of its weight; None leaves it in float. Every zero point of
+    a weight is 0; activations are unsigned 8 bits.
     """
 
-    def __init__(self, tops: Mapping[str, int | None], activations: bool) -> None:
+    def __init__(self, limits: Mapping[str, tuple[int, int] | None], activations: bool) -> None:
         super().__init__()
-        self.tops, self.activations = tops, activations
+        self.limits, self.activations = limits, activations
 
     def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
         downstream: set[Any] = set()  # nodes that depend on an integer layer
@@ -58,14 +58,14 @@ class LayerQuantizer(Quantizer):
                 downstream.add(node)
             read: list[Any] = []
             if is_weighted(node):
-                top = self.tops[layer_name(node)]
+                limits = self.limits[layer_name(node)]
                 # Activation first: PT2E reads this map by position. The input of a float layer after an integer one is
                 # quantized as well: only then does the layer before it run on integers.
-                if top is not None or node.args[0] in downstream:
+                if limits is not None or node.args[0] in downstream:
                     read = [node.args[0]]
-                if top is not None:
+                if limits is not None:
                     downstream.add(node)
-                    _annotate(node, self._read(read) | {node.args[1]: _weight(top)})
+                    _annotate(node, self._read(read) | {node.args[1]: _weight(*limits)})
                     continue
             elif node.target in JOINS:
                 read = list(node.args[:2]) if all(map(_is_images, node.args[:2])) else []
@@ -77,7 +77,7 @@ class LayerQuantizer(Quantizer):
                 _annotate(node, self._read(read))
         if self.activations:
             for node in weighted(model):
-                if self.tops[layer_name(node)] is not None:
+                if self.limits[layer_name(node)] is not None:
                     _round_output(node)
         return model
 
@@ -94,10 +94,10 @@ def layers(graph: torch.fx.GraphModule) -> list[str]:
     return list(dict.fromkeys(map(layer_name, weighted(graph))))
 
 
-def _weight(top: int) -> QuantizationSpec:
+def _weight(low: int, top: int) -> QuantizationSpec:
     return QuantizationSpec(
         dtype=torch.int8,
-        quant_min=-top,
+        quant_min=low,
         quant_max=top,
         ch_axis=0,
         qscheme=torch.per_channel_symmetric,

@@ -18,8 +18,10 @@ REFINEMENTS = 2
 CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
-def weight_scales(weight: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
-    """Return a scale per output channel for integers −top … top; `top` may differ between channels.
+def weight_scales(
+    weight: Tensor, top: int | Tensor, method: Ranges, low: int | Tensor | None = None
+) -> Tensor:
+    """Return a scale per output channel for integers low … top; both may differ between channels.
 
     A channel whose weights are all 0 (after pruning) has the largest scale of its layer: runtimes store a bias as an int32
     at the scale of the products, which would overflow at a scale near 0.
@@ -31,60 +33,73 @@ def weight_scales(weight: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
     top
         One for all, or […, channels].
     how
-        ``"minmax"`` covers max|w|; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimises
+        ``"minmax"`` covers all weights; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimises
         Σ(w − ŵ)² over a grid of clipping ratios, then by s ← Σwq/Σq² with q = ⌊w/s⌉, which never raises it
         (as in Lloyd's algorithm, 1982).
+    low
+        −top by default. If it is another, scales can be negative: the sign with less squared error is taken.
     """
     magnitude = weight.abs()
-    scales = _scales(weight, magnitude, top, method)
+    if low is None:
+        scales = _scales(weight, magnitude, (_negative(top), top), method)
+    else:
+        plus, minus = (_scales(w, magnitude, (low, top), method) for w in (weight, -weight))
+        worse = _error(-weight, minus, (low, top)) < _error(weight, plus, (low, top))
+        scales = torch.where(worse, -minus, plus)
     empty = magnitude.amax(-1) == 0
-    layer_scale = scales.masked_fill(empty, 0).amax(-1, keepdim=True)
+    layer_scale = scales.abs().masked_fill(empty, 0).amax(-1, keepdim=True)
     return torch.where(empty, torch.where(layer_scale > 0, layer_scale, NO_WEIGHTS), scales)
 
 
-def _scales(weight: Tensor, magnitude: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
-    largest = magnitude.amax(-1).clamp_min(MIN_SCALE)
+Limits = tuple[int | Tensor, int | Tensor]
+"""The smallest and the largest integer."""
+
+
+def _negative(top: int | Tensor) -> int | Tensor:
+    return -top
+
+
+def _scales(weight: Tensor, magnitude: Tensor, limits: Limits, method: Ranges) -> Tensor:
+    low, top = limits
     if method == "minmax":
-        return largest / top
+        ends = (weight.amax(-1).clamp_min(MIN_SCALE) / top, weight.amin(-1).clamp_max(-MIN_SCALE) / low)
+        return torch.maximum(*ends)
     if method == "percentile":
         count = magnitude.shape[-1]
         rank = max(1, round(PERCENTILE * count))
         return magnitude.kthvalue(rank, dim=-1).values.clamp_min(MIN_SCALE) / top
+    largest = magnitude.amax(-1).clamp_min(MIN_SCALE)
     best = largest / top
-    best_error = _error(weight, best, top)
+    best_error = _error(weight, best, limits)
     for ratio in RATIOS.tolist()[1:]:
-        best, best_error = _keep_better(weight, largest * (ratio / top), top, best, best_error)
+        best, best_error = _keep_better(weight, largest * (ratio / top), limits, best, best_error)
     for _ in range(REFINEMENTS):
-        best, best_error = _keep_better(weight, _refined(weight, best, top), top, best, best_error)
+        best, best_error = _keep_better(weight, _refined(weight, best, limits), limits, best, best_error)
     return best
 
 
 def _keep_better(
-    weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, best_error: Tensor
+    weight: Tensor, scale: Tensor, limits: Limits, best: Tensor, best_error: Tensor
 ) -> tuple[Tensor, Tensor]:
-    error = _error(weight, scale, top)
+    error = _error(weight, scale, limits)
     return torch.where(error < best_error, scale, best), torch.minimum(error, best_error)
 
 
-def _refined(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
+def _refined(weight: Tensor, scale: Tensor, limits: Limits) -> Tensor:
     """Return the scale of least squared error for the integers at `scale`; `scale` itself if all of them are 0."""
-    q = _integers(weight, scale, top)
+    q = _integers(weight, scale, limits)
     squares = q.square().sum(-1)
     return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(MIN_SCALE)
 
 
-def _error(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
-    rounded = _integers(weight, scale, top).mul_(scale[..., None])
+def _error(weight: Tensor, scale: Tensor, limits: Limits) -> Tensor:
+    rounded = _integers(weight, scale, limits).mul_(scale[..., None])
     return rounded.sub_(weight).square_().sum(-1)
 
 
-def _integers(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
-    rounded = (weight / scale[..., None]).round_()
-    return (
-        rounded.clamp_(-top[..., None], top[..., None])
-        if isinstance(top, Tensor)
-        else rounded.clamp_(-top, top)
-    )
+def _integers(weight: Tensor, scale: Tensor, limits: Limits) -> Tensor:
+    low, high = (v[..., None] if isinstance(v, Tensor) else v for v in limits)
+    return torch.clamp((weight / scale[..., None]).round_(), low, high)
 
 
 class Histogram:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fairpress.core.errors import UserError, did_you_mean
 
 PRESERVED_BITS = 8
+MAX_FULL_RANGE_BITS = 3  # with more bits, one more integer is worth little
 PRESERVED_TOP = 63  # 7 of the 8 bits: nine times finer than 4 bits, and sums do not saturate on any processor
 
 PLACES = {"first": 0, "last": -1}
@@ -35,6 +36,9 @@ class Scheme:
         products in 16 bits; 2 · 255 · 63 fits, 2 · 255 · 127 does not.
     preserve
         Share of the output channels of every layer below 8 bits that are stored at 8 bits, −63 … 63.
+    full_range
+        Whether weights of 2 and 3 bits take all 2^bits integers. The range is then not symmetric, and the scale of a channel
+        can be negative, so that the end that reaches further is on the side where it is needed.
     """
 
     weight_bits: int = 8
@@ -44,14 +48,19 @@ class Scheme:
     keep_head: bool = False
     reduce_range: bool = False
     preserve: float = 0.0
+    full_range: bool = False
 
     def preserved(self, channels: int, bits: int) -> int:
         """Return the number of output channels that have 8 bits in a layer of `bits`."""
         return round(self.preserve * channels) if bits < PRESERVED_BITS else 0
 
     def top(self, bits: int) -> int:
-        """Return the largest integer of a weight of this bit width; the smallest is its negative."""
+        """Return the largest integer of a weight of this bit width."""
         return 63 if bits == 8 and self.reduce_range else int(2 ** (bits - 1)) - 1
+
+    def low(self, bits: int) -> int:
+        """Return the smallest integer of a weight of this bit width: −top, or −top − 1 in the full range."""
+        return -self.top(bits) - (self.full_range and bits <= MAX_FULL_RANGE_BITS)
 
     def widths(self, layers: Iterable[str]) -> Mapping[str, int | None]:
         """Return layer → bit width, None for layers that stay in float.

@@ -2,39 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import Node
 
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
-from fairpress.compression.rounding.gptq import error_compensated
+from fairpress.compression.quantized_graph.range_estimators import Limits, weight_scales
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.gptq import Factor, error_compensated, factorize
+from fairpress.compression.rounding.group_moments import Moments, minimax_factor, weights_of_rows
 from fairpress.compression.rounding.input_moments import input_moments
-from fairpress.compression.rounding.layer_sweep import sweep
+from fairpress.compression.rounding.layer_sweep import MAX_BYTES, bytes_per_row, sweep
+from fairpress.core.errors import UserError
+
+MAX_COLUMNS = 8192  # columns that make up for each other's errors; H has so many rows and columns
+CHUNK_BYTES = 2**26  # of the values of a chunk of rows
+MIN_ROWS = 8  # however large a row is
 
 
 def compensate(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], chunks: Sequence[Tensor]
-) -> dict[str, Tensor]:
-    """Return the state with weights that lie on their grids: rounding them to nearest gives the compensated integers.
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    *,
+    moments: Moments = "pooled",
+    groups: Tensor | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state with weights that lie on their grids, and facts for the card.
+
+    Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
+    in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
+    its factor, 2 · 4 · k² bytes for a layer whose channels read k values; beyond `MAX_COLUMNS` values, columns make up for
+    errors of columns in the same part of so many only.
 
     Parameters
     ----------
     state
         The (folded) float state, with the scales of all weights.
-    chunks
-        Inputs [rows, …] of the calibration part in chunks; labels are not used.
+    rows
+        Inputs [rows, …] of the calibration part; labels are not used.
+    moments
+        ``"pooled"``: all rows count alike; ``"balanced"``: all groups do; ``"minimax"``: in each layer, groups whose outputs
+        change most count more (`group_moments`).
+    groups
+        The group of every row [rows], unless pooled; rows of group −1 are not counted.
+
+    Raises
+    ------
+    UserError
+        A layer reads values that are not finite.
     """
+    chosen, chunks = _rows_in_memory(prepared, state, rows)
+    codes = None if groups is None else groups[chosen]
 
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
-        moments = input_moments(node, inputs, layer.shape)
-        groups = len(moments)
-        by_group = weight.reshape(groups, -1, moments.shape[-1])
-        scale = state[f"{layer.module}.scale"].reshape(groups, -1)
-        top = layer.tops(state)
-        top = top.reshape(groups, -1) if isinstance(top, Tensor) else top
-        return error_compensated(by_group, moments, scale, top).reshape(weight.shape)
+        scale = state[f"{layer.module}.scale"]
+        limits = (layer.lows(state), layer.tops(state))
 
-    with torch.no_grad():
-        return sweep(prepared, state, chunks, visit)
+        def rounded(part: slice, factor: Factor) -> Tensor:
+            return round_part(weight, part, factor, scale, limits)
+
+        out = torch.empty_like(weight.flatten(1))
+        for part in _parts(out.shape[1]):
+            if moments == "minimax":
+                assert codes is not None
+                factor = minimax_factor(node, inputs, weight, part, codes, rounded)
+            else:
+                weights = None if codes is None else weights_of_rows(codes).split([len(x) for x in inputs])
+                h = input_moments(node, inputs, layer.shape, weights, part)
+                factor = factorize(_finite(layer, h))
+            out[:, part] = rounded(part, factor)
+        return out.view(weight.shape)
+
+    facts = {"rounding_rows": len(chosen), **({} if moments == "pooled" else {"moments": moments})}
+    return sweep(prepared, state, chunks, visit), facts
+
+
+def compensated_alone(
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    layers: Collection[str],
+    widths: Sequence[int],
+) -> dict[str, dict[int, Tensor]]:
+    """Return layer → bit width → its weight as `compensate` rounds it when the layers before it have 8 bits.
+
+    Parameters
+    ----------
+    prepared
+        The graph with weights of 8 bits.
+    state
+        The (folded) float state, with the scales of all weights.
+    """
+    out: dict[str, dict[int, Tensor]] = {}
+    scheme = Scheme(full_range=True)
+
+    def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
+        if layer.name not in layers:
+            return weight
+        rounded = {bits: torch.empty_like(weight) for bits in widths}
+        for part in _parts(weight.flatten(1).shape[1]):
+            h = input_moments(node, inputs, layer.shape, part=part)
+            factor = factorize(_finite(layer, h))
+            for bits in widths:
+                low, top = scheme.low(bits), scheme.top(bits)
+                scale = weight_scales(weight.flatten(1), top, "mse", None if low == -top else low)
+                rounded[bits].flatten(1)[:, part] = round_part(weight, part, factor, scale, (low, top))
+        out[layer.name] = rounded
+        return weight
+
+    sweep(prepared, state, _rows_in_memory(prepared, state, rows)[1], visit)
+    return out
+
+
+def round_part(weight: Tensor, part: slice, factor: Factor, scale: Tensor, limits: Limits) -> Tensor:
+    """Return the rounded values [channels, …] of a part of what every channel of a weight [channels, …] reads."""
+    columns = weight.flatten(1)[:, part]
+    by_group = columns.reshape(len(factor.v), -1, columns.shape[1])
+    steps = scale.view(by_group.shape[:2])
+    low, top = (v.view(steps.shape) if isinstance(v, Tensor) else v for v in limits)
+    q, _ = error_compensated(by_group, factor, steps, low, top)
+    return (q * steps[..., None]).reshape(columns.shape)
+
+
+def _parts(k: int) -> list[slice]:
+    size = -(-k // -(-k // MAX_COLUMNS))
+    return [slice(start, min(start + size, k)) for start in range(0, k, size)]
+
+
+def _finite(layer: Layer, moments: Tensor) -> Tensor:
+    if bool(moments.isfinite().all()):
+        return moments
+    raise UserError(
+        f"layer {layer.name!r} reads values that are not finite (NaN or infinity) on calibration rows; look for them in the "
+        "data, or in the weights."
+    )
+
+
+def _rows_in_memory(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the positions of the rows that a sweep may hold at once, and these rows in chunks."""
+    size = max(bytes_per_row(prepared, state, rows), 1)
+    count = min(len(rows), max(MIN_ROWS, MAX_BYTES // size))
+    if count == len(rows):
+        chosen, used = torch.arange(count), rows
+    else:
+        chosen = torch.linspace(0, len(rows) - 1, count).round().long()
+        used = rows[chosen]
+    return chosen, used.split(max(1, CHUNK_BYTES // size))

@@ -1,66 +1,89 @@
 """GPTQ: round a weight column by column, and let the columns that follow make up for the error.
 
-Frantar et al. 2023, arXiv 2210.17323, a faster Optimal Brain Quantizer (Frantar and Alistarh 2022, arXiv 2208.11580).
+Frantar et al. 2023, arXiv 2210.17323, a faster Optimal Brain Quantizer (Frantar and Alistarh 2022, arXiv 2208.11580). The
+recursion is computed in the form of Chee et al. 2023 (QuIP, arXiv 2307.13304, theorem 6), which needs one Cholesky
+factorization and no inverse: with H = V·Vᵀ, V upper triangular, the squared error of the outputs is |(w − ŵ)·V|², whose k-th
+entry depends on the columns up to k alone.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 DAMPING = 0.01  # of the mean of the diagonal, added to it
-BLOCK = 128  # columns whose effects on the rest are applied together
+BLOCK = 128  # columns whose effects on the following blocks are applied together
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The order in which columns are rounded [groups, k], and V [groups, k, k] with V·Vᵀ = H in that order."""
+
+    order: Tensor
+    v: Tensor
+
+
+def factorize(moments: Tensor, damping: float = DAMPING) -> Factor:
+    """Return the factor of moments H [groups, k, k], columns of the largest input power first (the paper's order).
+
+    `damping` times the mean of the diagonal is added to it, so that inputs that are always 0 have no influence on others;
+    ten times as much as often as rounding errors leave H indefinite.
+    """
+    power = moments.diagonal(dim1=-2, dim2=-1)
+    order = torch.argsort(power, dim=-1, descending=True, stable=True)
+    back = order.flip(
+        -1
+    )  # H = V·Vᵀ with an upper V is a Cholesky factorization from the last column to the first
+    h = moments.gather(-2, back[..., None].expand_as(moments)).gather(-1, back[:, None].expand_as(moments))
+    mean = power.mean(-1)
+    unit = torch.where(mean > 0, mean, torch.ones_like(mean))
+    diagonal = h.diagonal(dim1=-2, dim2=-1)
+    bare = diagonal.clone()
+    while True:
+        diagonal.copy_(bare + damping * unit[:, None])
+        lower, failed = torch.linalg.cholesky_ex(h)
+        if not bool(failed.any()):
+            return Factor(order, lower.flip(-1, -2))
+        damping *= 10
 
 
 def error_compensated(
-    weight: Tensor, moments: Tensor, scale: Tensor, top: Tensor | int, *, damping: float = DAMPING
-) -> Tensor:
-    """Return a weight on its grid, s·q, rounded so that the squared error of the layer's outputs is small.
+    weight: Tensor, factor: Factor, scale: Tensor, low: Tensor | float, high: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Return integers [groups, channels, k], chosen so that the error of the outputs is small, and that error.
 
-    Columns are rounded in the order of falling input power (the paper's activation order). An input that is always 0 has no
-    influence on the others.
+    A weight of 0 stays 0: it was pruned. The error [groups, channels] is (w − s·q)·H·(w − s·q)ᵀ.
 
     Parameters
     ----------
     weight
         [groups, channels, k] float; a layer without groups has one.
-    moments
-        H = Σ x·xᵀ / n of what the channels of each group read [groups, k, k].
+    factor
+        Of the moments of what the channels of each group read.
     scale
-        Step of every channel [groups, channels], or of every weight [groups, channels, k].
-    top
-        Largest integer, one for all or [groups, channels]; the smallest is its negative.
-    damping
-        Added to the diagonal of H, as a share of its mean.
+        Step of every channel [groups, channels].
+    low, high
+        Smallest and largest integer, one for all or [groups, channels].
     """
-    k = weight.shape[-1]
-    power = moments.diagonal(dim1=-2, dim2=-1)
-    order = torch.argsort(power, dim=-1, descending=True, stable=True)  # [groups, k]
-    inverse = _inverse_factor(moments, order, damping).to(weight)
-    columns = order[:, None].expand_as(weight)
-    w = weight.gather(-1, columns).contiguous()
-    steps = (scale[..., None] if scale.dim() < weight.dim() else scale).expand_as(weight).gather(-1, columns)
-    limit = top.to(w) if isinstance(top, Tensor) else torch.tensor(float(top)).to(w)
-    out = torch.empty_like(w)
-    for start in range(0, k, BLOCK):
-        end = min(start + BLOCK, k)
-        part, u = w[..., start:end], inverse[:, start:end, start:end]
-        errors = torch.empty_like(part)
-        for i in range(end - start):
-            step = steps[..., start + i]
-            rounded = torch.clamp((part[..., i] / step).round(), -limit, limit) * step
-            out[..., start + i] = rounded
-            errors[..., i] = (part[..., i] - rounded) / u[:, i, i, None]
-            part[..., i + 1 :] -= errors[..., i, None] * u[:, i, None, i + 1 :]
-        w[..., end:] -= errors @ inverse[:, start:end, end:]
-    return torch.empty_like(out).scatter_(-1, columns, out)
-
-
-def _inverse_factor(moments: Tensor, order: Tensor, damping: float) -> Tensor:
-    """Return U [groups, k, k], upper triangular with Uᵀ·U = H⁻¹, of the damped and ordered moments."""
-    h = moments.double()
-    h = h.gather(-2, order[..., None].expand_as(h)).gather(-1, order[:, None].expand_as(h))
-    mean = h.diagonal(dim1=-2, dim2=-1).mean(-1)
-    added = torch.where(mean > 0, damping * mean, torch.ones_like(mean))
-    h = h + added[:, None, None] * torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    columns = factor.order[:, None].expand_as(weight)
+    w = weight.gather(-1, columns)
+    v = factor.v.to(w)
+    diagonal = v.diagonal(dim1=-2, dim2=-1)
+    feedback = v / diagonal[:, None]
+    left = w == 0
+    inverse = scale.reciprocal()
+    integers, errors = torch.empty_like(w), torch.empty_like(w)
+    for start in range(0, w.shape[-1], BLOCK):
+        end = min(start + BLOCK, w.shape[-1])
+        aims = w[..., start:end] + errors[..., :start] @ feedback[:, :start, start:end]
+        for i in range(start, end):
+            aim = aims[..., i - start]
+            if i > start:
+                aim = aim + (errors[..., start:i] @ feedback[:, start:i, i, None])[..., 0]
+            q = torch.clamp((aim * inverse).round_(), low, high).masked_fill_(left[..., i], 0)
+            integers[..., i] = q
+            errors[..., i] = w[..., i] - q * scale
+    loss = (errors @ v).square_().sum(-1)
+    return torch.empty_like(integers).scatter_(-1, columns, integers), loss

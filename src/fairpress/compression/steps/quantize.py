@@ -1,4 +1,4 @@
-"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 bits or in float."""
+"""Static post-training quantization: weights of 8, 4, 3 or 2 bits, activations of 8 bits or in float."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
-Bits = Literal[2, 4, 8]
+Bits = Literal[2, 3, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 Rounding = Literal["nearest", "gptq"]
 
@@ -51,7 +51,7 @@ class QuantizationOptions(BaseModel):
     Attributes
     ----------
     weight_bits
-        Bit width of the weights: 8, 4, or 2 (three levels), bit-packed.
+        Bit width of the weights: 8, 4, 3 (7 levels), or 2 (3 levels), bit-packed; see `Quantize.rounding`.
     activation_bits
         8: layers, sums and pools read unsigned 8-bit integers, with integer kernels. 32: weights only.
     bits
@@ -108,7 +108,12 @@ class QuantizationOptions(BaseModel):
     @property
     def reads_by(self) -> bool:
         """Whether any option uses the groups of `by`."""
-        asks = (self.calibration.startswith("balanced"), self.error == "worst", getattr(self, "method", None))
+        asks = (
+            self.calibration.startswith("balanced"),
+            self.error == "worst",
+            getattr(self, "method", None),
+            getattr(self, "moments", "pooled") != "pooled",
+        )
         return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
@@ -131,7 +136,7 @@ class QuantizationOptions(BaseModel):
             )
         if self.by is not None and not self.reads_by:
             raise ValueError(
-                "by needs calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
+                "by needs calibration=balanced, calibration=balanced-label, error=worst, moments=balanced or preserve=0.1"
             )
         return self
 
@@ -259,16 +264,32 @@ class Quantize(QuantizationOptions, Step):
     Attributes
     ----------
     rounding
-        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little.
+        ``"nearest"``, or ``"gptq"``, which chooses integers so that the layers' outputs on calibration rows change little,
+        and takes all 4 integers of 2 bits and all 8 of 3 bits.
+    moments
+        Whose outputs: those of all rows (``"pooled"``), of all groups of `by` alike (``"balanced"``), or more of the groups
+        whose outputs change most, in each layer (``"minimax"``).
     """
 
     final: ClassVar[bool] = True
 
     rounding: Rounding = "nearest"
+    moments: Literal["pooled", "balanced", "minimax"] = "pooled"
+
+    @model_validator(mode="after")
+    def _check_rounding(self) -> Self:
+        if self.moments != "pooled" and self.rounding != "gptq":
+            raise ValueError(f"moments={self.moments} belongs to rounding=gptq")
+        return self
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme for the quantizer."""
+        return replace(super().scheme, full_range=self.rounding != "nearest")
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
-        return self.model_copy(update=self.options_without_groups())
+        return self.model_copy(update={**self.options_without_groups(), "moments": "pooled"})
 
     def apply(
         self,
@@ -288,6 +309,10 @@ class Quantize(QuantizationOptions, Step):
             None,
             [{}] * len(sampling_facts),
         )
+        row_groups: list[Tensor] | None = None
+        if self.moments != "pooled":
+            row_groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"moments={self.moments}")
+            channel_facts = [{**a, **b} for a, b in zip(channel_facts, facts, strict=True)]
         quantized = quantize_many(
             engine,
             states,
@@ -299,6 +324,8 @@ class Quantize(QuantizationOptions, Step):
             groups=groups,
             tops=tops,
             rounding=self.rounding,
+            moments=self.moments,
+            row_groups=row_groups,
         )
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")

@@ -23,6 +23,7 @@ from fairpress.models.equivalence import load_for_check
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
+from fairpress.runtime.onnx.three_bits import three_bit_weights
 
 WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
 RANDOM = frozenset(
@@ -71,7 +72,7 @@ def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor]
     weights = integer_weights(model)
     check_widths(weights, layers)
     for layer, (_, values) in zip(layers, weights, strict=True):
-        check_range(layer, values, layer.tops(state))
+        check_range(layer, values, layer.tops(state), layer.lows(state))
         check_zeros(layer.name, values, state[layer.weight])
     check_channels(model, layers, state)
     return check_kernels(data, layers, integer)
@@ -97,6 +98,8 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
     constants = {t.name: t for t in graph.initializer}
     stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
     cast = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants}
+    split = {part.low: part for part in three_bit_weights(graph)}
+    cast |= {part.joined: part.low for part in split.values()}
     gathered = {n.input[0]: n.input[1] for n in graph.node if n.op_type == "Gather"}
     parts = {}  # the part that is read first → the other, and the order of both
     for node in graph.node:
@@ -105,13 +108,20 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
             order = gathered[node.output[0]]
             parts[sources[0]] = (sources[1], numpy_helper.to_array(constants[cast.get(order, order)]))
     others = {other for other, _ in parts.values()}
+
+    def integers(name: str) -> np.ndarray:
+        values: np.ndarray = numpy_helper.to_array(constants[name]).astype(np.int8)
+        if name not in split:
+            return values
+        return split[name].values(values, numpy_helper.to_array(constants[split[name].high]).astype(np.int8))
+
     out = []
     for tensor in stored:
-        bits, values = WIDTHS[tensor.data_type], numpy_helper.to_array(tensor).astype(np.int8)
+        bits, values = 3 if tensor.name in split else WIDTHS[tensor.data_type], integers(tensor.name)
         preserved = np.zeros(len(values), bool)
         if tensor.name in parts:
             other, order = parts[tensor.name]
-            other_values = numpy_helper.to_array(constants[other]).astype(np.int8)
+            other_values = integers(other)
             values = np.concatenate([values, other_values])[order]
             preserved = np.concatenate([preserved, np.ones(len(other_values), bool)])[order]
         if tensor.name not in others:
@@ -140,14 +150,24 @@ def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Lay
             )
 
 
-def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = None) -> None:
-    """Raise VerificationError unless integers lie in −top … top; `tops` [channels] if channels differ."""
-    limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
-    beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
+def check_range(
+    layer: Layer,
+    values: np.ndarray,
+    tops: int | Tensor | None = None,
+    lows: int | Tensor | None = None,
+) -> None:
+    """Raise VerificationError unless integers lie within the layer's limits; those of channels [channels] if they differ."""
+    low, high = (
+        limit.cpu().numpy() if isinstance(limit, Tensor) else np.full(len(values), default)
+        for limit, default in ((lows, layer.low), (tops, layer.top))
+    )
+    flat = values.astype(np.int16).reshape(len(values), -1)
+    beyond = (flat.max(1) > high) | (flat.min(1) < low)
     if beyond.any():
-        out_of_range, top = values[beyond], int(limits[beyond].min())
+        out_of_range, bottom, top = values[beyond], int(low[beyond].max()), int(high[beyond].min())
+        limits = f"±{top}" if bottom == -top else f"{bottom} … {top}"
         raise VerificationError(
-            f"layer {layer.name!r} stores integers {out_of_range.min()} … {out_of_range.max()}, outside of ±{top} "
+            f"layer {layer.name!r} stores integers {out_of_range.min()} … {out_of_range.max()}, outside of {limits} "
             f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
         )
 

@@ -78,7 +78,7 @@ def _check_layers(
             continue
         bias = state[biases[layer.name]].detach().cpu().numpy()
         as_integers = (
-            i.shape == bias.shape and bool((np.abs(i * s.astype(float) - bias) <= 0.51 * s).all())
+            i.shape == bias.shape and bool((np.abs(i * s.astype(float) - bias) <= 0.51 * np.abs(s)).all())
             for i, s in rounded
         )
         if not any(np.array_equal(v, bias) for v in vectors) and not any(as_integers):

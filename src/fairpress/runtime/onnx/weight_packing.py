@@ -1,4 +1,4 @@
-"""Finalize exported ONNX files: strip everything but the network, and pack 4- and 2-bit weights."""
+"""Finalize exported ONNX files: strip everything but the network, and pack weights of 4, 3 and 2 bits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from fairpress.runtime.onnx.three_bits import split_three_bits, three_bit_weights
 
 # INT4 requires opset 21, INT2 opset 25; a Cast from them is folded when the file is loaded, so that integer kernels
 # see 8-bit weights while the file contains packed ones.
@@ -35,14 +37,25 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
             continue
         tensor = initializers[name]
         values = numpy_helper.to_array(tensor)
-        top = 2 ** (width - 1) - 1
-        if np.abs(values.astype(np.int16)).max(initial=0) > top:
+        limit = 2 ** (width - 1)
+        if values.max(initial=0) >= limit or values.min(initial=0) < -limit:
             raise ValueError(f"{name} does not fit {width} bits")
-        kind, opset, ir = FORMATS[width]
+        low, unpacking = (
+            f"{name}_packed",
+            [helper.make_node("Cast", [f"{name}_packed"], [name], to=TensorProto.INT8)],
+        )
+        if width == 3:
+            values, unpacking = split_three_bits(model.graph, low, name, values)
+        kind, opset, ir = FORMATS[2 if width == 3 else width]
         del tensor.int32_data[:]
-        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, pack_bits(values, width)
+        tensor.name, tensor.data_type, tensor.raw_data = (
+            low,
+            kind,
+            pack_bits(values, 2 if width == 3 else width),
+        )
         reader = next(i for i, node in enumerate(nodes) if name in node.input)
-        nodes.insert(reader, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
+        for node in reversed(unpacking):
+            nodes.insert(reader, node)
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
 
@@ -102,7 +115,8 @@ def weight_bits(data: bytes) -> dict[str, int]:
     """Return the bit width of every stored weight matrix (initializers of two or more dimensions), in bits."""
     widths = {TensorProto.FLOAT: 32, TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
     graph = onnx.load_from_string(data).graph
-    return {t.name: widths[t.data_type] for t in graph.initializer if len(t.dims) >= 2}
+    bits = {t.name: widths[t.data_type] for t in graph.initializer if len(t.dims) >= 2}
+    return bits | {part.low: 3 for part in three_bit_weights(graph)}
 
 
 def finalize(model: onnx.ModelProto) -> bytes:
