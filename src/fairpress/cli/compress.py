@@ -46,6 +46,10 @@ def compress(
     Join steps by +, as in prune-80+int8. Put options in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
     'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.
 
+    To change fewer predictions: 'qat-int4(towards=baseline)' trains towards the baseline's probabilities instead of the
+    labels (towards=both: both), as do prune-… and finetune; 'qat-int4(start=gptq)' starts from the weights of
+    int4(rounding=gptq).
+
     To avoid harming any group: 'int4(calibration=balanced,by=race)' calibrates ranges on equally many rows per group;
     'qat-int4(method=fairalm,constraint=equal_opportunity,by=race)', method=penalty or method=ceag train under a
     fairness constraint, as do prune-… and finetune.

@@ -62,6 +62,11 @@ def compress(
             raise UserError(
                 f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
             )
+        if base.card.recipe != "fp32" and any(step.reads_baseline for step in recipe.steps):
+            raise UserError(
+                f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
+                f"compress the baseline by {base.card.recipe}+{recipe}."
+            )
         check_trainable(dataset)
         check_fit(base, dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
@@ -92,7 +97,7 @@ def apply_steps(
     from fairpress.models.initialize import initialize
     from fairpress.training.data import tensors, verification_rows
 
-    results = list(networks)
+    results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         results = step.apply(results, data, seeds, on_message)
     if all(n.onnx is not None for n in results):

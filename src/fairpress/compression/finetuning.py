@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairpress.compression.step import TrainedNetwork
 from fairpress.core.progress import OnMessage
+from fairpress.datasets.dataset import Dataset
 from fairpress.models.functional_call import FastFunctionalCall
+from fairpress.models.initialize import initialize
 from fairpress.models.registry import Architecture
 from fairpress.training.augment import Augment
 from fairpress.training.data import Data
 from fairpress.training.device import device_of
+from fairpress.training.distillation import Teach
 from fairpress.training.group_means import means
 from fairpress.training.objective import Objective
-from fairpress.training.precision import FORMATS
+from fairpress.training.precision import FORMATS, TrainingFormat
 from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
@@ -38,6 +43,30 @@ class TrainingRun:
     learning_rate: float
     weight_decay: float
     batch_size: int
+
+
+def baselines_of(networks: Sequence[TrainedNetwork], dataset: Dataset) -> Teach:
+    """Return the function that computes the logits of the networks' baselines, in evaluation mode.
+
+    Each batch is computed as it comes: images are augmented, and a network is to answer as its baseline does on the image
+    that it is shown (Beyer et al. 2022, arXiv 2106.05237). That is a forward pass more for each step.
+    """
+    baselines = [n.baseline or n for n in networks]
+    architecture = baselines[0].architecture
+    blank, states = initialize(architecture, dataset).eval(), [dict(n.state) for n in baselines]
+    if not trains_alone(architecture):
+        return StackedNetworks.from_states(blank, states, torch.device("cpu")).forward
+    modules = []
+    for network, state in zip(networks, states, strict=True):
+        module = copy.deepcopy(blank)
+        module.load_state_dict(state)
+        modules.append(training_format(network.origin).move_module(module, device_of(network.origin)))
+    return lambda inputs: torch.stack([m(rows) for m, rows in zip(modules, inputs, strict=True)])
+
+
+def training_format(origin: Mapping[str, Any]) -> TrainingFormat:
+    """Return the format of a network's fine-tuning: fp32, with the memory order of its first training."""
+    return FORMATS["fp32-channels-last" if "channels-last" in str(origin.get("way")) else "fp32"]
 
 
 def trains_alone(architecture: Architecture) -> bool:
@@ -109,7 +138,7 @@ def train_alone(
     """
     training = origin.get("training", {})
     images = rows.inputs.dtype == torch.uint8
-    precision = FORMATS["fp32-channels-last" if "channels-last" in str(origin.get("way")) else "fp32"]
+    precision = training_format(origin)
 
     def tensors() -> dict[str, Tensor]:
         # Tied weights have two names, and a graph may read them by either.

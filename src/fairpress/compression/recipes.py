@@ -62,17 +62,8 @@ _NAMES: dict[str, _StepName] = {
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
-    *(
-        "rounding",
-        "moments",
-        "method",
-        "constraint",
-        "calibration",
-        "error",
-        "importance",
-        "preserve",
-        "channels",
-    ),
+    *("towards", "start", "rounding", "moments", "method", "constraint", "calibration", "error"),
+    *("importance", "preserve", "channels"),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )
 _EXAMPLES = (
@@ -103,9 +94,14 @@ class Recipe:
         return [{"step": type(s).__name__, **s.model_dump(mode="json")} for s in self.steps]
 
     def after(self, available: Collection[str]) -> tuple[str, Recipe]:
-        """Return the longest recipe in `available` that this one extends (at least ``fp32``), and the remaining steps."""
+        """Return the longest recipe in `available` that this one extends (at least ``fp32``), and the remaining steps.
+
+        Steps that read the baseline go on from it alone.
+        """
         for length in range(len(self.steps) - 1, -1, -1):
             prefix = str(Recipe(self.steps[:length]))
+            if length and any(step.reads_baseline for step in self.steps[length:]):
+                continue
             if prefix in available:
                 return prefix, Recipe(self.steps[length:])
         raise ValueError(f"no available recipe is a prefix of {self}")

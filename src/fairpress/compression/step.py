@@ -33,6 +33,8 @@ class TrainedNetwork:
         What the steps did, for the card.
     origin
         The provenance of the baseline's card.
+    baseline
+        The float network that the recipe started from; None: this one.
     """
 
     architecture: Architecture
@@ -40,6 +42,7 @@ class TrainedNetwork:
     onnx: bytes | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    baseline: TrainedNetwork | None = None
 
     @property
     def class_weights(self) -> Any:
@@ -66,6 +69,11 @@ class Step(BaseModel):
     ) -> list[TrainedNetwork]:
         """Return the changed networks, in order; inputs are not changed. Test rows are not available."""
         raise TypeError(f"{type(self).__name__} does not define apply()")
+
+    @property
+    def reads_baseline(self) -> bool:
+        """Whether the step needs the weights of the baseline, which networks of earlier steps' artifacts do not have."""
+        return False
 
     def architectures(self) -> tuple[str, ...]:
         """Return the names of the architectures that the step builds new networks of."""

@@ -29,6 +29,7 @@ class Ceag:
     """
 
     inner = 1
+    uses_labels = True
 
     def __init__(
         self, tolerance: float, step: float, dense: Tensor, shares: Tensor, active: Tensor, hold: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,33 @@ from torch import Tensor
 from fairpress.training.group_means import means
 
 Teach = Callable[[Tensor], Tensor]
+
+
+class _Divergence(torch.autograd.Function):
+    """KL(q‖p) of every row, with the gradient p − q with respect to the logits of p.
+
+    Computed as a difference of probabilities, the gradient of equal networks is exactly 0; that of ``log_softmax`` is a
+    rounding error then, which Adam would scale up to whole steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, expected: Tensor) -> Tensor:
+        result, probabilities = logits.log_softmax(-1), expected.exp()
+        ctx.save_for_backward(result.exp() - probabilities)
+        return (probabilities * (expected - result)).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return grads[0][..., None] * difference, None
+
+
+def divergence(logits: Tensor, expected: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence KL(expected‖softmax of logits) of every row […].
+
+    `expected` are log-probabilities […, classes].
+    """
+    return cast("Tensor", _Divergence.apply(logits, expected))
 
 
 class Distillation:
@@ -30,6 +57,7 @@ class Distillation:
     """
 
     inner = 1
+    uses_labels = True
 
     def __init__(
         self,
@@ -58,16 +86,15 @@ class Distillation:
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Return each network's term [networks]; rows of no group weigh 1."""
         assert self._wanted is not None
-        student = (logits / self.temperature).log_softmax(-1)
-        divergence = (self._wanted.exp() * (self._wanted - student)).sum(-1) * self.temperature**2
+        apart = divergence(logits / self.temperature, self._wanted) * self.temperature**2
         if self.weights is None or self._sums is None or self._rows is None:
-            return self.weight * divergence.mean(-1)
-        weights = self.weights.to(divergence.device)
+            return self.weight * apart.mean(-1)
+        weights = self.weights.to(apart.device)
         row_weights = weights.gather(1, groups.clamp_min(0)).where(groups >= 0, 1.0)
-        mean, rows = means(divergence.detach(), groups, weights.shape[1])
+        mean, rows = means(apart.detach(), groups, weights.shape[1])
         self._sums += (mean * rows).cpu()
         self._rows += rows.cpu()
-        return self.weight * (row_weights * divergence).mean(-1)
+        return self.weight * (row_weights * apart).mean(-1)
 
     def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Nothing is constrained."""

@@ -35,6 +35,8 @@ class FairAlm:
         [networks, groups] bool: which groups are constrained in which network.
     """
 
+    uses_labels = True
+
     def __init__(
         self,
         variant: Literal["paper", "celeba"],

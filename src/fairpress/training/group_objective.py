@@ -160,6 +160,8 @@ def _objective(
 class GroupObjective:
     """An objective with its config and groups, which can be found among other rows."""
 
+    uses_labels = True
+
     def __init__(self, objective: Objective, groups: Groups, config: ConstraintConfig) -> None:
         self.objective, self.names, self.config = objective, groups.names, config
         self.left_out, self.active = list(groups.left_out), groups.active

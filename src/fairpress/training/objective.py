@@ -14,11 +14,15 @@ class Objective(Protocol):
     `see` is shown the inputs of a batch [networks, rows, …] before the steps on it. `loss` takes logits
     [networks, rows, classes], labels and groups [networks, rows] (−1: no group) and returns [networks]; it is called
     `inner` times on a batch, each time before a step, and `dual` once after them. `violation` takes the same of whole
-    parts, and returns how far the constraint is violated [networks].
+    parts, and returns how far the constraint is violated [networks]. Where `uses_labels` is False, the term replaces the
+    cross-entropy of the labels.
     """
 
     @property
     def inner(self) -> int: ...
+
+    @property
+    def uses_labels(self) -> bool: ...
 
     def see(self, inputs: Tensor) -> None: ...
 

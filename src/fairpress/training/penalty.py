@@ -25,6 +25,7 @@ class Penalty:
     """
 
     inner = 1
+    uses_labels = True
 
     def __init__(self, strength: float, labels: Sequence[int | None], positive: int, groups: int) -> None:
         self.strength, self.labels, self.positive, self.groups = strength, labels, positive, groups

@@ -132,7 +132,7 @@ def train_epoch(
     """Take one epoch of steps on the summed cross-entropy; summing keeps the networks' gradients apart.
 
     `after_step` receives the share of all training done (progress … progress + share) and the parameters. With
-    `part` below 1, only so much of the epoch's steps is taken, at least one. An `objective` adds to the loss.
+    `part` below 1, only so much of the epoch's steps is taken, at least one. An `objective` adds to the loss or replaces it.
     """
     steps = batches.epoch()
     for i, batch in enumerate(steps[: max(1, round(part * len(steps)))]):
@@ -141,7 +141,9 @@ def train_epoch(
             objective.see(x)
         for _ in range(1 if objective is None else objective.inner):
             logits = stack.forward(x)
-            if batches.weighted:
+            if objective is not None and not objective.uses_labels:
+                loss = logits.new_zeros(())
+            elif batches.weighted:
                 rows = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
                 loss = (rows * weights.flatten()).sum()
             else:

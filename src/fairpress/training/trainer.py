@@ -92,7 +92,8 @@ def train_module(
     on_message
         Receives a message each epoch, and every half minute of a long one.
     objective
-        Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
+        Adds to the loss (or is the loss, where it uses no labels), and its violation on validation rows to theirs. Rows
+        without groups are of group −1.
 
     Raises
     ------
@@ -211,9 +212,10 @@ class _Run:
         return mean, len(batches) * size / (time.perf_counter() - started)
 
     def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
-        """Take a step on these rows (or as many as the objective asks for) and return their mean cross-entropy before it.
+        """Take a step on these rows (or as many as the objective asks for) and return their loss before it.
 
-        `done` is the share of all training that is done afterwards.
+        That is the mean cross-entropy, or the objective's term where labels are not used. `done` is the share of all
+        training that is done afterwards.
         """
         x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
         x = self.training_format.inputs(
@@ -222,19 +224,25 @@ class _Run:
         if self.objective is not None:
             self.objective.see(x[None])
         weights = None if self.data.weights is None else self.data.weights[batch].to(self.device)
+        uses_labels = self.objective is None or self.objective.uses_labels
         first: Tensor | None = None
         for _ in range(1 if self.objective is None else self.objective.inner):
             with self.training_format.arithmetic(self.device):
                 logits = self.module(x)
-            if weights is None:
+            if not uses_labels:
+                loss = logits.new_zeros(())
+            elif weights is None:
                 loss = nn.functional.cross_entropy(logits.float(), y)
             else:
                 loss = (weights * nn.functional.cross_entropy(logits.float(), y, reduction="none")).mean()
-            first = loss.detach() if first is None else first
+            labels_loss = loss.detach()
             if self.objective is not None:
-                assert self.data.groups is not None
-                groups = self.data.groups[batch].to(self.device)
-                loss = loss + self.objective.loss(logits.float()[None], y[None], groups[None]).sum()
+                groups = torch.full_like(y, -1) if self.data.groups is None else self.data.groups[batch]
+                loss = (
+                    loss
+                    + self.objective.loss(logits.float()[None], y[None], groups[None].to(self.device)).sum()
+                )
+            first = first if first is not None else labels_loss if uses_labels else loss.detach()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()

@@ -13,12 +13,14 @@ from fairpress.compression.quantization.calibrate import (
     Calibrated,
     Choice,
     calibrate,
+    chunks,
     scales_of_activations,
     scales_of_weights,
 )
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.compensate import compensate
 from fairpress.models.tracing import fold_factor, set_training
 
 
@@ -72,17 +74,46 @@ class QATGraphs:
             chosen.append((calibrated.weights, calibrated.activations))
         return chosen
 
+    def compensated(self, state: Mapping[str, Tensor], rows: Tensor, method: Ranges) -> dict[str, Tensor]:
+        """Return a network's state with error-compensated weights and their scales (`rounding.compensate`).
+
+        They are chosen for the folded graph and divided by the factors of folding, so that the first forward pass rounds to
+        the compensated integers. Zero weights stay zero; a channel whose integers would all be 0 keeps its weights.
+        """
+        folded = self.engine.fold(state)
+        scales = scales_of_weights(self.shipping, folded, method)
+        moved = compensate(self.shipping, {**folded, **scales}, chunks(rows))
+        factors = {fold.weight: fold_factor(state, fold) for fold in self.engine.pairs}
+        out = {**state, **scales_of_weights(self.training, state, method)}
+        for layer in self.training.layers:
+            scale = f"{layer.module}.scale"
+            weight, step, before = moved[layer.weight].double(), scales[scale].double(), state[layer.weight]
+            shape = (-1, *[1] * (weight.dim() - 1))
+            kept = weight.flatten(1).abs().amax(1) == 0
+            if layer.weight in factors:
+                factor = torch.where(kept, 1.0, factors[layer.weight])
+                weight, step = weight / factor.view(shape), step / factor.abs()
+            weight = torch.where(before == 0, 0.0, weight)
+            out[layer.weight] = torch.where(kept.view(shape), before, weight.float())
+            out[scale] = torch.where(kept, out[scale], step.float())
+        return out
+
     def update_ranges(
         self,
         stacked: Mapping[str, Tensor],
         calibration: Sequence[Tensor],
         methods: Sequence[tuple[Ranges, Ranges]],
+        *,
+        weights: bool = True,
     ) -> None:
-        """Update the ranges of a stack of networks in place, with batch norm in training mode."""
+        """Update the ranges of a stack of networks in place, with batch norm in training mode.
+
+        Those of weights stay as they are unless `weights`.
+        """
         set_training(self.training.graph, True, dropout=False)
         tensors = {k: v.detach() for k, v in stacked.items()}
-        for method in dict.fromkeys(weights for weights, _ in methods):
-            indices = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == method])
+        for method in dict.fromkeys(method for method, _ in methods) if weights else ():
+            indices = torch.tensor([i for i, (chosen, _) in enumerate(methods) if chosen == method])
             layer_tensors = {
                 name: tensors[name][indices]
                 for layer in self.training.layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
     from fairpress.training.stacked_networks import AfterStep
 
+Towards = Literal["labels", "baseline", "both"]
 FINETUNE_DEFAULTS = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 
@@ -46,6 +47,10 @@ class FineTune(ConstraintConfig, Step):
 
     Attributes
     ----------
+    towards
+        ``"labels"``: the loss is their cross-entropy. ``"baseline"``: KL(baseline‖network) of the class probabilities in its
+        place, where the baseline is the float network that the recipe starts from; no labels are used, and so no class
+        weights. ``"both"``: the sum of the two, each with a weight of 1. A constraint's term is added to any.
     epochs, learning_rate, weight_decay, batch_size
         By default 8, 0.001, 0.0001 and 128 for small networks that train as one batch; 3, 0.0003, 0.0001 and 64 for
         those that train alone.
@@ -53,6 +58,7 @@ class FineTune(ConstraintConfig, Step):
 
     trains: ClassVar[bool] = True
 
+    towards: Towards = "labels"
     epochs: int | None = Field(default=None, ge=1, le=100_000)
     learning_rate: float | None = Field(default=None, gt=0, le=1_000)
     weight_decay: float | None = Field(default=None, ge=0, le=1_000)
@@ -68,6 +74,10 @@ class FineTune(ConstraintConfig, Step):
     def reads_groups(self) -> bool:
         """Whether any option uses the groups of `by`."""
         return self.method is not None
+
+    @property
+    def reads_baseline(self) -> bool:
+        return self.towards != "labels"
 
     def training_run(self, architecture: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
@@ -111,7 +121,7 @@ class FineTune(ConstraintConfig, Step):
         architecture = networks[0].architecture
         training_run, module = self.training_run(architecture), initialize(architecture, datasets[0])
         if not trains_alone(architecture):
-            rows, objective = self.constrained(networks, datasets)
+            rows, objective = self.rows_and_objective(networks, datasets, on_message)
             stack = StackedNetworks.from_states(
                 module, [dict(n.state) for n in networks], torch.device("cpu")
             )
@@ -121,7 +131,7 @@ class FineTune(ConstraintConfig, Step):
             return with_trained_states(networks, stack.states(), training_run, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
-            (data,), objective = self.constrained([network], [dataset])
+            (data,), objective = self.rows_and_objective([network], [dataset], on_message)
             module.load_state_dict(dict(network.state))
             context = TrainingContext(
                 lambda x: evaluate_logits(module, x),
@@ -141,22 +151,39 @@ class FineTune(ConstraintConfig, Step):
             objectives.append(objective)
         return with_trained_states(networks, states, training_run, objectives, one_at_a_time=True)
 
-    def constrained(
-        self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
+    def rows_and_objective(
+        self,
+        networks: Sequence[TrainedNetwork],
+        datasets: Sequence[Dataset],
+        on_message: OnMessage | None = None,
     ) -> tuple[list[Data], Objective | None]:
-        """Return the training rows, with groups if training is constrained, and the term added to the loss."""
-        from fairpress.compression.finetuning import accuracy_by_group
+        """Return the training rows, with groups if training is constrained, and the term that is added to the labels' loss
+        or replaces it.
+        """
+        from fairpress.compression.finetuning import accuracy_by_group, baselines_of
         from fairpress.models.initialize import initialize
         from fairpress.training.data import tensors
         from fairpress.training.group_objective import make_objective
+        from fairpress.training.towards_baseline import TowardsBaseline
 
         def dense(rows: Sequence[Data], count: int) -> Tensor:
             module = initialize(networks[0].architecture, datasets[0])
             return accuracy_by_group(module, [n.state for n in networks], rows, count)
 
         weights = [n.class_weights for n in networks]
+        if self.towards == "baseline" and any(w is not None for w in weights):
+            weights = [None] * len(networks)
+            if on_message is not None:
+                on_message(
+                    "towards=baseline: the class weights of the baseline's loss do not apply, since no labels are used; "
+                    "towards=both applies them to the labels"
+                )
         rows = [tensors(d, "train", w) for d, w in zip(datasets, weights, strict=True)]
-        return make_objective(self, datasets, rows, dense)
+        rows, constraint = make_objective(self, datasets, rows, dense)
+        if self.towards == "labels":
+            return rows, constraint
+        teach = baselines_of(networks, datasets[0])
+        return rows, TowardsBaseline(teach, constraint, both=self.towards == "both")
 
     def plain(self) -> FineTune:
         """Return the same step, trained without a constraint."""
@@ -164,7 +191,8 @@ class FineTune(ConstraintConfig, Step):
 
     def placebo(self) -> FineTune:
         """Return the same training without compression and without the effect of a constraint."""
-        return FineTune(**{k: getattr(self, k) for k in FINETUNE_DEFAULTS}, **self.control())
+        options = {k: getattr(self, k) for k in ("towards", *FINETUNE_DEFAULTS)}
+        return FineTune(**options, **self.control())
 
 
 def evaluate_logits(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -191,15 +219,25 @@ def with_trained_states(
     *,
     one_at_a_time: bool = False,
 ) -> list[TrainedNetwork]:
-    """Return the networks with their trained states, and with epochs and constraints in their details.
+    """Return the networks with their trained states, and with epochs, loss and constraints in their details.
 
     With `one_at_a_time`, each network has an objective of its own, at index 0.
     """
     trained = []
     for i, (network, state, objective) in enumerate(zip(networks, states, objectives, strict=True)):
-        facts = {} if objective is None else {"fairness": objective.facts(0 if one_at_a_time else i)}
+        facts = _facts(objective, 0 if one_at_a_time else i)
         epochs = network.details.get("extra_epochs", 0) + training_run.epochs
         trained.append(
             replace(network, state=state, details={**network.details, "extra_epochs": epochs, **facts})
         )
     return trained
+
+
+def _facts(objective: Objective | None, network: int) -> dict[str, Any]:
+    from fairpress.training.towards_baseline import TowardsBaseline
+
+    if objective is None:
+        return {}
+    if isinstance(objective, TowardsBaseline):
+        return {"towards": objective.facts(network), **_facts(objective.constraint, network)}
+    return {"fairness": objective.facts(network)}

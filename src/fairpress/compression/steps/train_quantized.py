@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, with_trained_states, zero_mask
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 
+Start = Literal["nearest", "gptq"]
+
+
 class TrainQuantized(FineTune, QuantizationOptions):
     """Fine-tune, constrained or not, with the quantization of the finished file in every forward pass.
 
@@ -27,9 +30,18 @@ class TrainQuantized(FineTune, QuantizationOptions):
     calibration rows with quantization on, and fixed within it; the file has those of the last epoch. Batch norm runs in
     training mode. Since a weight has one scale per output channel, folding it afterwards only multiplies scales: the file
     contains the integers that were trained.
+
+    Attributes
+    ----------
+    start
+        ``"nearest"``: the float weights. ``"gptq"``: those that error compensation rounds them to on calibration rows
+        (`rounding.compensate`). The scales of weights are then those of the compensation in every epoch, since the range
+        estimators find others for weights on a grid, and so other integers.
     """
 
     final: ClassVar[bool] = True
+
+    start: Start = "nearest"
 
     @property
     def reads_groups(self) -> bool:
@@ -68,12 +80,18 @@ class TrainQuantized(FineTune, QuantizationOptions):
         )
         states = [qat_graphs.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(float_states)]
         methods = qat_graphs.choose(states, calibration, validation, self.weights, self.activations, groups)
+        update_ranges = partial(qat_graphs.update_ranges, weights=self.start == "nearest")
+        if self.start == "gptq":
+            states = [
+                qat_graphs.compensated(s, rows, method)
+                for s, rows, (method, _) in zip(states, calibration, methods, strict=True)
+            ]
         objectives: list[Objective | None] = []
         if not trains_alone(architecture):
-            rows, objective = self.constrained(networks, datasets)
+            rows, objective = self.rows_and_objective(networks, datasets, on_message)
             objectives = [objective] * len(networks)
             stack = StackedNetworks.from_states(qat_graphs.training.graph, states, torch.device("cpu"))
-            update = partial(qat_graphs.update_ranges, calibration=calibration, methods=methods)
+            update = partial(update_ranges, calibration=calibration, methods=methods)
             zeros = zero_mask(networks, stack.parameters)
             train_stack(stack, rows, seeds, training_run, on_message, zeros, update, objective)
             states = stack.states()
@@ -81,9 +99,9 @@ class TrainQuantized(FineTune, QuantizationOptions):
             graph = trainable(qat_graphs.training.graph)
             for i, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
                 graph.load_state_dict(states[i])
-                update = partial(qat_graphs.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
+                update = partial(update_ranges, calibration=[calibration[i]], methods=[methods[i]])
                 zeros = zero_mask([network], {k: v[None] for k, v in graph.named_parameters()})
-                (data,), objective = self.constrained([network], [datasets[i]])
+                (data,), objective = self.rows_and_objective([network], [datasets[i]], on_message)
                 objectives.append(objective)
                 states[i] = train_alone(
                     graph, data, seed, training_run, network.origin, on_message, zeros, update, objective
