@@ -50,7 +50,7 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
             ]
         if width == 2:
             planned += [
-                PlannedCandidate(f"{kind}2({ENDS},rounding=gptq)", "int2", 1.05) for kind in ("int", "w")
+                PlannedCandidate(f"{kind}2(rounding=gptq,{ENDS})", "int2", 1.05) for kind in ("int", "w")
             ]
     return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
