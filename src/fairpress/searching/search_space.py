@@ -44,14 +44,10 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
         for width in widths
     ]
     for width in widths:
-        if width < 8:
-            planned += [
-                PlannedCandidate(f"{kind}{width}(rounding=gptq)", f"int{width}") for kind in ("int", "w")
-            ]
-        if width == 2:
-            planned += [
-                PlannedCandidate(f"{kind}2(rounding=gptq,{ENDS})", "int2", 1.05) for kind in ("int", "w")
-            ]
+        for kind in (f"int{width}", f"w{width}") if width < 8 else ():
+            planned.append(PlannedCandidate(f"{kind}(rounding=gptq)", kind))
+            if width == 2:
+                planned.append(PlannedCandidate(f"{kind}(rounding=gptq,{ENDS})", kind, 1.02))
     return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
 
