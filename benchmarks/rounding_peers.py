@@ -36,7 +36,7 @@ OURS = (
     "int4",
     "int4(rounding=gptq)",
     "int2(bits=first:8|last:8)",
-    "int2(bits=first:8|last:8,rounding=gptq)",
+    "int2(rounding=gptq,bits=first:8|last:8)",
     "w4",
     "w4(rounding=gptq)",
 )

@@ -145,9 +145,13 @@ def test_everything_that_may_be_tried_is_a_recipe():
     assert len(names) > 30
     eight = [p.recipe for p in search_space.cheap_recipes(8, ["race"])]
     assert not any("rounding" in recipe for recipe in eight)
-    assert {"int4(rounding=gptq)", "w2(bits=first:8|last:8,rounding=gptq)"} <= set(names)
+    assert {"int4(rounding=gptq)", "w2(rounding=gptq,bits=first:8|last:8)"} <= set(names)
     below = [p.recipe for p in search_space.mixed_recipes(sizes, 20_000, ["race"])]
-    assert below == ["mixed(budget=19750)"]
+    assert below == ["mixed(rounding=gptq,budget=19750)"]
+    three = [p.recipe for p in search_space.mixed_recipes(sizes | {3: 21_000}, 21_000, ["race"])]
+    assert [r for r in three if "preserve" not in r] == [
+        f"mixed(rounding=gptq,budget={budget})" for budget in (20_250, 19_500, 18_750)
+    ]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
         search_space.sampled_recipe(study.ask(), ["sex", "race"], sizes, images=True, train=True)
@@ -157,7 +161,7 @@ def test_everything_that_may_be_tried_is_a_recipe():
     assert kinds == {"int", "w", "qat", "mixed"}
     compensated = {text for text in sampled if "rounding=gptq" in text}
     assert compensated
-    assert all(re.search(r"(^|\+)(int|w)[24]\(", text) for text in compensated)
+    assert all(re.search(r"(^|\+)((int|w)[234]|mixed)\(", text) for text in compensated)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
         str(

@@ -64,7 +64,7 @@ _NAMES: dict[str, _StepName] = {
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
-    *("rounding", "moments", "towards", "start", "method", "constraint", "calibration", "error"),
+    *("towards", "start", "rounding", "moments", "method", "constraint", "calibration", "error"),
     *("importance", "preserve", "channels"),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )

@@ -69,7 +69,8 @@ class _Details(_ExtensibleModel):
     sparsity: FiniteFloat | None = None
     float_layers: dict[str, Count] = Field(default_factory=dict)
     float_share: Share = 0.0
-    channels: dict[str, Any] | None = None
+    # What channel pruning left of each layer, or how preserved channels were chosen.
+    channels: dict[str, Any] | Literal["groups", "pooled", "random"] | None = None
 
 
 class _Provenance(_Training):

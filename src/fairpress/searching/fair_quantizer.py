@@ -30,7 +30,7 @@ class FairQuantizer:
     Parameters
     ----------
     bits
-        8, 4 or 2.
+        8, 4, 3 or 2.
     by
         Sensitive attributes and intersections: ``["sex", "race", "sex*race"]``.
     train
@@ -105,7 +105,7 @@ class FairQuantizer:
         from fairpress.searching.search_space import BIT_WIDTHS
 
         if self.bits not in BIT_WIDTHS:
-            raise UserError(f"files of {self.bits} bits are not supported; use `bits=` 8, 4 or 2.")
+            raise UserError(f"files of {self.bits} bits are not supported; use `bits=` 8, 4, 3 or 2.")
         limits, budget = limits_of(self.limits), parse_budget(self.budget)
         by = [self.by] if isinstance(self.by, str) else list(self.by)
         artifact = open_model(base)

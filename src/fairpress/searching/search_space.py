@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-BIT_WIDTHS = (8, 4, 2)
+BIT_WIDTHS = (8, 4, 3, 2)
 ENDS = "bits=first:8|last:8"  # layers that lose most at 2 bits, and hold few weights
 # Hidden layers of smaller networks for tables; distilling a network for images takes too long.
 STUDENT_WIDTHS = ("64|64", "32|32")
@@ -30,7 +30,7 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
     Parameters
     ----------
     bits
-        8, 4 or 2: only files of that bit width; None: all.
+        8, 4, 3 or 2: only files of that bit width; None: all.
     by
         Sensitive attributes; calibration rows are balanced by the first.
     """
@@ -44,14 +44,10 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
         for width in widths
     ]
     for width in widths:
-        if width < 8:
-            planned += [
-                PlannedCandidate(f"{kind}{width}(rounding=gptq)", f"int{width}") for kind in ("int", "w")
-            ]
-        if width == 2:
-            planned += [
-                PlannedCandidate(f"{kind}2({ENDS},rounding=gptq)", "int2", 1.05) for kind in ("int", "w")
-            ]
+        for kind in (f"int{width}", f"w{width}") if width < 8 else ():
+            planned.append(PlannedCandidate(f"{kind}(rounding=gptq)", kind))
+            if width == 2:
+                planned.append(PlannedCandidate(f"{kind}(rounding=gptq,{ENDS})", kind, 1.02))
     return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
 
@@ -60,17 +56,18 @@ def mixed_recipes(
 ) -> list[PlannedCandidate]:
     """Return recipes between two neighbouring bit widths, below a size: some channels in 8 bits, or mixed precision.
 
-    `sizes` is bit width → bytes of the uniform file. The sensitivity of layers is measured on fewer rows for images.
+    `sizes` is bit width → bytes of the uniform file. The sensitivity of layers is measured on fewer rows for images. Below
+    4 bits all are rounded with error compensation.
     """
     planned, rows = [], ",rows=128" if images else ""
-    for wide, narrow in pairwise(BIT_WIDTHS):
-        if wide in sizes and narrow in sizes:
-            if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < max_bytes:
-                planned.append(PlannedCandidate(f"int{narrow}(preserve=0.1,by={by[0]})"))
-            for share in (0.75, 0.5, 0.25):
-                budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
-                if sizes[narrow] < budget < max_bytes:
-                    planned.append(PlannedCandidate(f"mixed(budget={budget}{rows})"))
+    for wide, narrow in pairwise(width for width in BIT_WIDTHS if width in sizes):
+        rounding = "" if wide == 8 else "rounding=gptq,"
+        if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < max_bytes:
+            planned.append(PlannedCandidate(f"int{narrow}({rounding}preserve=0.1,by={by[0]})"))
+        for share in (0.75, 0.5, 0.25):
+            budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
+            if sizes[narrow] < budget < max_bytes:
+                planned.append(PlannedCandidate(f"mixed({rounding}budget={budget}{rows})"))
     return planned
 
 
@@ -127,7 +124,7 @@ def sampled_recipe(
     students: bool = False,
 ) -> str:
     """Return a recipe combined from the choices of a sampler."""
-    widths = ["8", "4", "2", *(["mixed"] if {8, 2} <= set(sizes) else [])]
+    widths = ["8", "4", "3", "2", *(["mixed"] if {8, 2} <= set(sizes) else [])]
     width = trial.suggest_categorical("width", widths)
     ranges = trial.suggest_categorical("ranges", ["mse", "minmax", "percentile", "auto"])
     draw = trial.suggest_categorical("calibration", ["first", "random", "balanced", "balanced-label"])
@@ -142,6 +139,8 @@ def sampled_recipe(
         options.insert(0, f"budget={round(sizes[2] + share * (sizes[8] - sizes[2]))}")
         if images:
             options.append("rows=128")
+        if trial.suggest_categorical("rounding", [False, True]):
+            options.append("rounding=gptq")
         if trial.suggest_categorical("protect", [False, True]):
             options.append(f"protect={by[0]}")
     else:

@@ -235,6 +235,14 @@ def test_the_first_and_the_last_layer_are_named_by_their_place():
     assert scheme.widths(["a", "first"]) == {"a": 4, "first": 8}  # a layer's own name comes before its place
 
 
+def test_a_network_with_preserved_channels_is_read_again(tmp_path):
+    (artifact, _) = created("int2(preserve=0.2)")
+    artifact.save(tmp_path / "kept")
+    details = Artifact.load(tmp_path / "kept").card.provenance["details"]
+    assert details["channels"] == "pooled"
+    assert details == artifact.card.provenance["details"]
+
+
 def test_widths_by_layer_are_stored_and_told():
     (artifact, _) = created("int4(bits=1:8,keep=5)")
     assert artifact.card.provenance["details"]["bits"] == {"1": 8, "3": 4, "5": 32}
