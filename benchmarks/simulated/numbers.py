@@ -107,9 +107,7 @@ def ratio_levels(rng: Rng, size: int) -> Iterator[Found]:
         index, ones = person // units, np.ones(person.size)
         before, after = (ratio_values(e, words, index, samples, ones) for e in (e0, e1))
         x = mean_of_units(unit_sums(after - before, index, samples, ones, person))
-        yield from _levels(
-            x, truth, f"{units} speakers with 1 to 30 utterances", 0.065 if units < 30 else 0.06
-        )
+        yield from _levels(x, truth, f"{units} speakers with 1 to 30 utterances", units >= MIN_PEOPLE, True)
 
 
 def utterances(rng: Rng, speakers: int) -> tuple[np.ndarray, ...]:
