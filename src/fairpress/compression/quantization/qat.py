@@ -13,7 +13,6 @@ from fairpress.compression.quantization.calibrate import (
     Calibrated,
     Choice,
     calibrate,
-    chunks,
     scales_of_activations,
     scales_of_weights,
 )
@@ -82,7 +81,7 @@ class QATGraphs:
         """
         folded = self.engine.fold(state)
         scales = scales_of_weights(self.shipping, folded, method)
-        moved, _ = compensate(self.shipping, {**folded, **scales}, chunks(rows))
+        moved, _ = compensate(self.shipping, {**folded, **scales}, rows)
         factors = {fold.weight: fold_factor(state, fold) for fold in self.engine.pairs}
         out = {**state, **scales_of_weights(self.training, state, method)}
         for layer in self.training.layers:
