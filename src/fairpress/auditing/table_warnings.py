@@ -5,7 +5,7 @@ Each is a sentence to show above all results. All checks are cheap: the first ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,17 +30,24 @@ def table_warnings(
     by: Sequence[Attribute],
 ) -> Iterator[str]:
     """Yield warnings about an audited table; the first of the models is the baseline."""
-    label, subject, seed_column, row_id = (
-        options.label,
-        options.subject,
-        options.seed_column,
-        options.row_id,
-    )
     yield from _worse_than_constant(source, cells, models[0])
+    columns = {c for c in source.columns if any(c == m or c.startswith(f"{m}.score") for m in models)}
+    yield from row_warnings(source, cells, options, columns, by, options.label)
+
+
+def row_warnings(
+    source: TableSource,
+    cells: Cells,
+    options: AuditOptions,
+    columns: Collection[str],
+    by: Sequence[Attribute],
+    label: str = "",
+) -> Iterator[str]:
+    """Yield warnings about the groups and rows of a table; `columns` hold what models predict, or how they are judged."""
+    subject, seed_column, row_id = options.subject, options.seed_column, options.row_id
     yield from _equal_groups(cells)
     if source.holds_cells or not source.counts_scores:
         return
-    columns = {c for c in source.columns if any(c == m or c.startswith(f"{m}.score") for m in models)}
     attributes = set(names_of(by))
     stacked = yield from _unnamed_columns(source, subject, seed_column, row_id)
     if subject is not None or stacked:
@@ -56,7 +63,7 @@ def table_warnings(
         seed_column,
     )
     if not repeated and seed_column is None and head.num_rows:
-        yield from copied_rows(source, round(float(cells.rows.sum())), sample, label, columns)
+        yield from copied_rows(source, round(float(cells.rows.sum())), sample, label, set(columns))
 
 
 def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> Iterator[str]:

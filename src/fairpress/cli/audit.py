@@ -181,6 +181,7 @@ def audit(
     from fairpress.auditing.cells.open_source import open_source
     from fairpress.auditing.export_cells import export_table
     from fairpress.auditing.options import AuditOptions
+    from fairpress.auditing.outcome import outcome_request
     from fairpress.auditing.outcomes.recorded import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
     from fairpress.auditing.verdicts.policy import policy_of
@@ -249,15 +250,16 @@ def audit(
         "subject": subject,
         "correction": correction,
         "label": label,
-        "outcome": outcome if outcome is not None else recorded_outcome(table),
+        "outcome": outcome or recorded_outcome(table),
     }
     if monitor is not None and "recall" in (given["metrics"] or ()):
         raise UserError(
             "--monitor does not go with the metric recall: a ledger records errors of groups, not of single classes. Leave "
             "one of them out."
         )
-    if given["outcome"] is not None:
-        refuse_with_outcome(given["outcome"], {**outputs, "--four-fifths": four_fifths or None})
+    judged = outcome_request(given["outcome"] or (None if signed is None else signed.outcome))
+    if judged is not None:
+        refuse_with_outcome(str(judged), {**outputs, "--four-fifths": four_fifths or None})
     options = AuditOptions(
         baseline=baseline,
         compressed=names[1:],

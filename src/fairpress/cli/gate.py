@@ -81,10 +81,9 @@ def gate(
         "positive": positive,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    if (outcome := recorded_outcome(table)) is not None:
+    if signed.outcome is None and (outcome := recorded_outcome(table)) is not None:
         raise UserError(
-            f"{table} records the outcome {outcome!r}, and policies are about classes so far; use fairpress audit --gate "
-            "with --margin."
+            f"{table} records the outcome {outcome!r}, and the policy is about classes; write the outcome into the policy."
         )
     report = AuditReport.of(audit_table(table, AuditOptions(policy=signed, **chosen)))
     if not report.comparisons:

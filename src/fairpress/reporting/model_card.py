@@ -71,8 +71,12 @@ def model_card(
     parts += ["## Group by group\n", _table(audit, [rates.overall, *rates.groups], compared)]
     parts += ["## What it is\n", *_facts(audit, dataset, facts or {}), "## Limits\n"]
     limits = [
-        "Labels can be biased. Where groups differ in base rates, error rates and predictive values cannot all be "
-        "equal.",
+        "Labels can be biased."
+        + (
+            ""
+            if audit.outcome is not None
+            else " Where groups differ in base rates, error rates and predictive values cannot all be equal."
+        ),
         "A group with too few rows is reported as not assessed, and never counted as fair.",
         *audit.notes,
         *notes,

@@ -155,3 +155,13 @@ def test_a_ratio_asks_for_its_margin_and_takes_no_label(runs):
         audited(runs, margin=None)
     with pytest.raises(UserError, match="needs no label"):
         audited(runs, label="words")
+
+
+def test_speakers_that_are_not_named_are_warned_of(runs):
+    assert any("'speaker'" in line and "subject" in line for line in audited(runs, subject=None).warnings)
+    assert not audited(runs).warnings
+
+
+def test_groups_that_differ_in_spelling_are_warned_of(runs):
+    spelled = runs.assign(accent=runs.accent.where(runs.index % 7 != 0, runs.accent.str.upper()))
+    assert any("differ only in capitalization" in line for line in audited(spelled).warnings)

@@ -24,6 +24,7 @@ from fairpress.auditing.outcomes.registry import kind_of
 from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
 from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
+from fairpress.auditing.table_warnings import row_warnings
 from fairpress.auditing.verdicts.wording import group_name, name_groups
 from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
@@ -38,7 +39,6 @@ _CLASSES_ONLY: Mapping[str, str] = {
     "pairs": "the groups' changes and their differences are in the report",
     "pairs_from": "the groups' changes and their differences are in the report",
     "seed_column": "average the values of each row over its seeds, or audit one seed",
-    "policy": "policies are about classes so far; give the margin with `margin=`",
 }
 """Options that are about classes → why, or what to do instead."""
 
@@ -106,9 +106,13 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         correction="holm" if options.correction == "westfall-young" else options.correction,
         family=options.family,
         notes=tuple(_notes(table, options, of_kind, evidence, rules, kind, comparisons)),
-        warnings=row_values.warnings,
+        warnings=(
+            *row_values.warnings,
+            *row_warnings(source, table.cells, options, {*numbers, *texts}, attributes),
+        ),
         provenance=provenance_of(source),
         outcome=outcome,
+        policy=None if options.policy is None else options.policy.record(),
     )
 
 

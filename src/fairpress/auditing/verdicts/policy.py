@@ -8,9 +8,18 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from fairpress.auditing.result import Margin, PolicyRecord
+from fairpress.auditing.outcome import outcome_request
+from fairpress.auditing.result import PolicyRecord
 from fairpress.auditing.verdicts.margins import margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.core.canonical_json import digest
@@ -24,12 +33,12 @@ _FIXED = {"min_rows": None, "metrics": None}
 """Options that a policy without them sets to their defaults."""
 
 
-def _sentence(convert: Callable[[Any], Any]) -> BeforeValidator:
+def _sentence(convert: Callable[..., Any]) -> BeforeValidator:
     """Return a validator whose UserError becomes an error with the line of the file."""
 
-    def validate(given: Any) -> Any:
+    def validate(given: Any, info: ValidationInfo) -> Any:
         try:
-            return convert(given)
+            return convert(given, info) if convert is _margins else convert(given)
         except UserError as error:
             raise ValueError(str(error)) from None
 
@@ -47,6 +56,23 @@ def _names(given: Any) -> Any:
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise UserError("must be one or several names")
     return names
+
+
+def _outcome(given: Any) -> str | None:
+    request = outcome_request(given)
+    return None if request is None else str(request)
+
+
+def _margins(given: Any, info: ValidationInfo) -> Any:
+    """Return margins by error; those of an outcome stay as they are written, since the audit knows its unit."""
+    if info.data.get("outcome") is None:
+        return margins_of(given)
+    written = given.values() if isinstance(given, Mapping) else [given]
+    if not written or not all(isinstance(x, (int, float, str, Mapping)) for x in written):
+        raise UserError("must be a number in the unit of the outcome, or one for each of its metrics")
+    return (
+        given if isinstance(given, Mapping) and not {"margin", "value"} & set(given) else {"default": given}
+    )
 
 
 def _required(given: Any) -> Any:
@@ -80,6 +106,8 @@ class Policy(BaseModel):
 
     Attributes
     ----------
+    outcome
+        What is judged instead of a class, such as ``abs_error=age``; `harm` is then left out, and margins are in its unit.
     harm
         The error that decides: ``error``, ``fnr`` or ``fpr``.
     margins
@@ -102,8 +130,9 @@ class Policy(BaseModel):
     as_written: ClassVar[bool] = True
 
     schema_: Annotated[Literal["fairpress.policy/1"], Field(alias="schema")]
+    outcome: Annotated[str | None, _sentence(_outcome)] = None
     harm: Literal["error", "fnr", "fpr"]
-    margins: Annotated[dict[str, Margin], _sentence(margins_of)]
+    margins: Annotated[dict[str, Any], _sentence(_margins)]
     by: Annotated[tuple[str, ...], _sentence(_names)]
     require: Annotated[str | tuple[str, ...], _sentence(_required)] = ALL_ASSESSED
     min_people_cleared: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -117,6 +146,12 @@ class Policy(BaseModel):
     weight: str | None = None
     subject: str | None = None
     signed: Signature
+
+    @model_validator(mode="before")
+    @classmethod
+    def _harm_of_outcome(cls, content: Any) -> Any:
+        """Leave `harm` out of a policy about an outcome."""
+        return {"harm": "error", **content} if isinstance(content, dict) and "outcome" in content else content
 
     @field_validator("correction")
     @classmethod
@@ -132,7 +167,7 @@ class Policy(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Return the options of an audit that the policy fixes; those that it leaves open are not among them."""
-        names = ("baseline", "compressed", "label", "positive", "weight", "subject")
+        names = ("outcome", "baseline", "compressed", "label", "positive", "weight", "subject")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         fixed = {
             "by": self.by,
@@ -180,14 +215,27 @@ def with_policy(given: Mapping[str, Any]) -> dict[str, Any]:
     if policy is None:
         return dict(given)
     fixed = policy.options()
+    if policy.outcome is None and outcome_request(given.get("outcome")) is not None:
+        raise UserError(
+            f"the policy that {policy.signed.name} signed on {policy.signed.date} is about classes, and not about the "
+            f"outcome {str(outcome_request(given['outcome']))!r}; leave `outcome=` out, or write it into the policy."
+        )
     for name, value in fixed.items():
         chosen = given.get(name)
-        if chosen is not None and _plain(name, chosen) != _plain(name, value):
+        plain = _plain if policy.outcome is None else _plain_of_outcome
+        if chosen is not None and plain(name, chosen) != plain(name, value):
             raise UserError(
                 f"the policy that {policy.signed.name} signed on {policy.signed.date} fixes `{name}=`; leave it out, or "
                 "change the policy."
             )
     return {**given, **fixed, "policy": policy}
+
+
+def _plain_of_outcome(name: str, value: Any) -> Any:
+    """Return an option as `_plain` does; margins of an outcome as they are written."""
+    if name == "margin":
+        return value if isinstance(value, Mapping) else {"default": value}
+    return _plain(name, value)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -198,4 +246,6 @@ def _plain(name: str, value: Any) -> Any:
         return min_rows_of(value)
     if name in ("by", "compressed"):
         return sorted([value] if isinstance(value, str) else map(str, value))
+    if name == "outcome":
+        return str(outcome_request(value))
     return str(value) if name == "positive" else value
