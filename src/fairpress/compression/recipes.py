@@ -64,7 +64,17 @@ _NAMES: dict[str, _StepName] = {
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
-    *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
+    *(
+        "rounding",
+        "moments",
+        "method",
+        "constraint",
+        "calibration",
+        "error",
+        "importance",
+        "preserve",
+        "channels",
+    ),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )
 _EXAMPLES = (

@@ -29,6 +29,7 @@ from fairpress.compression.quantization.float_layers import check_quantizable, f
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding
 from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
@@ -222,6 +223,8 @@ def quantize_many(
     tops: Sequence[Mapping[str, Tensor]] | None = None,
     rounding: Rounding = "nearest",
     bias_correction: bool = False,
+    moments: Moments = "pooled",
+    row_groups: Sequence[Tensor] | None = None,
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -240,6 +243,8 @@ def quantize_many(
     tops
         Per network the largest integer of every channel [channels], by the names of `Layer.channel_tops`, if the scheme
         preserves channels.
+    moments, row_groups
+        How groups count in the rounding (`calibrate.calibrate`), and per network the group of each calibration row [rows].
 
     Raises
     ------
@@ -262,6 +267,8 @@ def quantize_many(
             groups=None if groups is None else groups[i],
             rounding=rounding,
             bias_correction=bias_correction,
+            moments=moments,
+            row_groups=None if row_groups is None else row_groups[i],
         )
         out.append(engine.finish(prepared, calibrated, rows))
     return out

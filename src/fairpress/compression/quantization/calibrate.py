@@ -18,6 +18,7 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
+from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding, round_weights
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -45,6 +46,8 @@ def calibrate(
     groups: Tensor | None = None,
     rounding: Rounding = "nearest",
     bias_correction: bool = False,
+    moments: Moments = "pooled",
+    row_groups: Tensor | None = None,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -67,6 +70,8 @@ def calibrate(
         group −1 are ignored.
     rounding, bias_correction
         `rounding.round_weights`; all but ``"nearest"`` moves the weights of the returned state to their grids.
+    moments, row_groups
+        Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`rounding.compensate`).
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -83,7 +88,13 @@ def calibrate(
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
         weight_state, facts = round_weights(
-            prepared, weight_state, rows, rounding, bias_correction=bias_correction
+            prepared,
+            weight_state,
+            rows,
+            rounding,
+            moments=moments,
+            groups=row_groups,
+            bias_correction=bias_correction,
         )
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
-from fairpress.compression.quantization.calibrate import chunks
+from fairpress.compression.quantization.calibrate import chunks, scales_of_weights
 from fairpress.compression.quantized_graph.range_estimators import weight_scales
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
 
 Table = dict[str, dict[int, Tensor]]
+Weights = Mapping[str, Mapping[int, Tensor]]
 MAX_TABLES = 4  # cached for several budgets of one network, or for a search
 _tables: OrderedDict[str, Table] = OrderedDict()
 
@@ -29,6 +30,7 @@ def sensitivity_table(
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
+    rounding: Literal["nearest", "gptq"] = "nearest",
 ) -> Table:
     """Return the result of `measure_sensitivity` or `estimate_sensitivity`, cached by network and rows.
 
@@ -36,14 +38,23 @@ def sensitivity_table(
     """
     nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
     modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
-    key = hashlib.sha256(repr((method, list(layers), list(widths), sorted(state), nodes, modules)).encode())
+    key = hashlib.sha256(
+        repr((method, rounding, list(layers), list(widths), sorted(state), nodes, modules)).encode()
+    )
     for tensor in (*(state[name] for name in sorted(state)), rows):
         key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     name = key.hexdigest()
     if name not in _tables:
         find = measure_sensitivity if method == "measured" else estimate_sensitivity
-        _tables[name] = find(engine, state, layers, widths, rows)
+        _tables[name] = find(
+            engine,
+            state,
+            layers,
+            widths,
+            rows,
+            rounded_weights(engine, state, layers, widths, rows, rounding),
+        )
     _tables.move_to_end(name)
     while len(_tables) > MAX_TABLES:
         _tables.popitem(last=False)
@@ -56,6 +67,7 @@ def measure_sensitivity(
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
+    weights: Weights | None = None,
 ) -> Table:
     """Return layer → bit width → Kullback-Leibler divergence from the float network's class probabilities [rows], in nats.
 
@@ -68,12 +80,15 @@ def measure_sensitivity(
         The (folded) float state.
     rows
         Inputs [rows, …] of the calibration part; never test rows.
+    weights
+        Layer → bit width → the rounded weight; by default rounded to nearest.
     """
+    weights = weights or rounded_weights(engine, state, layers, widths, rows)
     expected = log_probabilities(engine, state, rows)
     return {
         layer: {
             bits: divergences(
-                log_probabilities(engine, {**state, name: rounded(state[name], bits)}, rows), expected
+                log_probabilities(engine, {**state, name: weights[layer][bits]}, rows), expected
             )
             for bits in widths
         }
@@ -95,16 +110,39 @@ def estimate_sensitivity(
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
+    weights: Weights | None = None,
 ) -> Table:
     """Estimate the result of `measure_sensitivity` from gradients: passes grow with the classes, not with the layers."""
     from fairpress.compression.quantization.gradient_sensitivity import layer_sensitivities
 
+    weights = weights or rounded_weights(engine, state, layers, widths, rows)
     changes = {
-        layer: {bits: rounded(state[name], bits) - state[name].detach() for bits in widths}
+        layer: {bits: weights[layer][bits] - state[name].detach() for bits in widths}
         for layer in layers
         for name in [stored_weight(layer, state)]
     }
     return layer_sensitivities(engine.folded, state, changes, rows)
+
+
+def rounded_weights(
+    engine: BatchQuantizer,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
+    rounding: Literal["nearest", "gptq"] = "nearest",
+) -> Weights:
+    """Return layer → bit width → the weight, rounded to nearest or with error compensation."""
+    if rounding == "gptq":
+        from fairpress.compression.rounding.compensate import compensated_alone
+
+        prepared = engine.prepare(Scheme(8, activations=False))
+        scaled = {**state, **scales_of_weights(prepared, state, "mse")}
+        return compensated_alone(prepared, scaled, rows, layers, widths)
+    return {
+        layer: {bits: rounded(state[stored_weight(layer, state)], bits) for bits in widths}
+        for layer in layers
+    }
 
 
 def divergences(log_q: Tensor, log_p: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,25 +11,34 @@ from torch import Tensor
 from torch.fx import Node
 
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
-from fairpress.compression.rounding.gptq import error_compensated, factorize
+from fairpress.compression.quantized_graph.range_estimators import Limits, weight_scales
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.rounding.gptq import Factor, error_compensated, factorize
+from fairpress.compression.rounding.group_moments import Moments, minimax_factor, weights_of_rows
 from fairpress.compression.rounding.input_moments import input_moments
 from fairpress.compression.rounding.layer_sweep import MAX_BYTES, bytes_per_row, sweep
 from fairpress.core.errors import UserError
 
 MAX_COLUMNS = 8192  # columns that make up for each other's errors; H has so many rows and columns
-MIN_ROWS = 8  # however large a row is
 CHUNK_BYTES = 2**26  # of the values of a chunk of rows
+MIN_ROWS = 8  # however large a row is
+RATIOS = (1.0, 1.2)  # of the scale of least squared error of the weights, below 8 bits
 
 
 def compensate(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    *,
+    moments: Moments = "pooled",
+    groups: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the state with weights that lie on their grids, and facts for the card.
+    """Return the state with scales, and weights that lie on their grids, and facts for the card.
 
     Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
     in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
     its factor, 2 · 4 · k² bytes for a layer whose channels read k values; beyond `MAX_COLUMNS` values, columns make up for
-    errors of columns in the same block of so many only.
+    errors of columns in the same part of so many only.
 
     Parameters
     ----------
@@ -36,42 +46,152 @@ def compensate(
         The (folded) float state, with the scales of all weights.
     rows
         Inputs [rows, …] of the calibration part; labels are not used.
+    moments
+        ``"pooled"``: all rows count alike; ``"balanced"``: all groups do; ``"minimax"``: in each layer, groups whose outputs
+        change most count more (`group_moments`).
+    groups
+        The group of every row [rows], unless pooled; rows of group −1 are not counted.
 
     Raises
     ------
     UserError
         A layer reads values that are not finite.
     """
-    used = rows_in_memory(prepared, state, rows)
+    chosen, chunks = rows_in_memory(prepared, state, rows)
+    codes = None if groups is None else groups[chosen]
+
+    def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
+        scale = state[f"{layer.module}.scale"]
+        limits = (layer.lows(state), layer.tops(state))
+        factors = {}
+        for part in _parts(weight.flatten(1).shape[1]):
+            if moments == "minimax":
+                assert codes is not None
+                rounded = partial(_values, weight, part, scale, limits)
+                factors[part.start, part.stop] = minimax_factor(node, inputs, weight, part, codes, rounded)
+            else:
+                weights = None if codes is None else weights_of_rows(codes).split([len(x) for x in inputs])
+                h = input_moments(node, inputs, layer.shape, weights, part)
+                factors[part.start, part.stop] = factorize(_finite(layer, h))
+        return round_weight(weight, factors, scale, limits, RATIOS if layer.bits < 8 else (1.0,))
+
+    facts = {"rounding_rows": len(chosen), **({} if moments == "pooled" else {"moments": moments})}
+    return sweep(prepared, state, chunks, visit), facts
+
+
+def compensated_alone(
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    layers: Collection[str],
+    widths: Sequence[int],
+) -> dict[str, dict[int, Tensor]]:
+    """Return layer → bit width → its weight as `compensate` rounds it when the layers before it have 8 bits.
+
+    Parameters
+    ----------
+    prepared
+        The graph with weights of 8 bits.
+    state
+        The (folded) float state, with the scales of all weights.
+    """
+    out: dict[str, dict[int, Tensor]] = {}
+    scheme = Scheme(full_range=True)
 
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
-        scale, limits = state[f"{layer.module}.scale"], (layer.lows(state), layer.tops(state))
-        rounded = torch.empty_like(weight.flatten(1))
-        k = rounded.shape[1]
-        size = -(-k // -(-k // MAX_COLUMNS))
-        for start in range(0, k, size):
-            part = slice(start, start + size)
-            moments = input_moments(node, inputs, layer.shape, part=part)
-            if not bool(moments.isfinite().all()):
-                raise UserError(
-                    f"layer {layer.name!r} reads values that are not finite (NaN or infinity) on calibration rows; look "
-                    "for them in the data, or in the weights."
-                )
-            columns = weight.flatten(1)[:, part]
-            by_group = columns.reshape(len(moments), -1, columns.shape[1])
-            steps = scale.view(by_group.shape[:2])
-            low, top = (v.view(steps.shape) if isinstance(v, Tensor) else v for v in limits)
-            q, _ = error_compensated(by_group, factorize(moments), steps, low, top)
-            rounded[:, part] = (q * steps[..., None]).reshape(columns.shape)
-        return rounded.view(weight.shape)
+        if layer.name not in layers:
+            return weight
+        factors = {
+            (part.start, part.stop): factorize(
+                _finite(layer, input_moments(node, inputs, layer.shape, part=part))
+            )
+            for part in _parts(weight.flatten(1).shape[1])
+        }
+        rounded = {}
+        for bits in widths:
+            low, top = scheme.low(bits), scheme.top(bits)
+            scale = weight_scales(weight.flatten(1), top, "mse", None if low == -top else low)
+            ratios = RATIOS if bits < 8 else (1.0,)
+            rounded[bits] = round_weight(weight, factors, scale, (low, top), ratios)[0]
+        out[layer.name] = rounded
+        return weight
 
-    return sweep(prepared, state, used, visit), {"rounding_rows": sum(map(len, used))}
+    sweep(prepared, state, rows_in_memory(prepared, state, rows)[1], visit)
+    return out
 
 
-def rows_in_memory(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
-    """Return the rows that a sweep may hold at once, in chunks."""
+Factors = Mapping[tuple[int, int], Factor]
+"""Start and end of a part of what every channel reads → the factor of its moments."""
+
+
+def round_weight(
+    weight: Tensor, factors: Factors, scale: Tensor, limits: Limits, ratios: Sequence[float] = RATIOS
+) -> tuple[Tensor, Tensor]:
+    """Return the rounded values s·q of a weight [channels, …], and the scales s [channels].
+
+    Each channel takes the one of `ratios` times its scale with which its outputs change least: the least squared error of
+    weights clips more of them than is good for the outputs, once errors are compensated.
+    """
+    best = best_scale = best_error = None
+    for ratio in ratios:
+        values, error = torch.empty_like(weight.flatten(1)), torch.zeros_like(scale)
+        for (start, end), factor in factors.items():
+            values[:, start:end], loss = round_part(weight, slice(start, end), factor, scale * ratio, limits)
+            error += loss
+        if best is None or best_scale is None or best_error is None:
+            best, best_scale, best_error = values, scale * ratio, error
+            continue
+        better = error < best_error
+        best = torch.where(better[:, None], values, best)
+        best_scale = torch.where(better, scale * ratio, best_scale)
+        best_error = torch.where(better, error, best_error)
+    assert best is not None
+    assert best_scale is not None
+    return best.view(weight.shape), best_scale
+
+
+def round_part(
+    weight: Tensor, part: slice, factor: Factor, scale: Tensor, limits: Limits
+) -> tuple[Tensor, Tensor]:
+    """Return the rounded values [channels, …] of a part of what every channel of a weight [channels, …] reads.
+
+    And the squared error of the outputs [channels].
+    """
+    columns = weight.flatten(1)[:, part]
+    by_group = columns.reshape(len(factor.v), -1, columns.shape[1])
+    steps = scale.view(by_group.shape[:2])
+    low, top = (v.view(steps.shape) if isinstance(v, Tensor) else v for v in limits)
+    q, error = error_compensated(by_group, factor, steps, low, top)
+    return (q * steps[..., None]).reshape(columns.shape), error.flatten()
+
+
+def _values(weight: Tensor, part: slice, scale: Tensor, limits: Limits, factor: Factor) -> Tensor:
+    return round_part(weight, part, factor, scale, limits)[0]
+
+
+def _parts(k: int) -> list[slice]:
+    size = -(-k // -(-k // MAX_COLUMNS))
+    return [slice(start, min(start + size, k)) for start in range(0, k, size)]
+
+
+def _finite(layer: Layer, moments: Tensor) -> Tensor:
+    if bool(moments.isfinite().all()):
+        return moments
+    raise UserError(
+        f"layer {layer.name!r} reads values that are not finite (NaN or infinity) on calibration rows; look for them in the "
+        "data, or in the weights."
+    )
+
+
+def rows_in_memory(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the positions of the rows that a sweep may hold at once, and these rows in chunks."""
     size = max(bytes_per_row(prepared, state, rows), 1)
     count = min(len(rows), max(MIN_ROWS, MAX_BYTES // size))
-    spread = torch.linspace(0, len(rows) - 1, count).round().long()
-    used = rows if count == len(rows) else rows[spread]
-    return used.split(max(1, CHUNK_BYTES // size))
+    if count == len(rows):
+        chosen, used = torch.arange(count), rows
+    else:
+        chosen = torch.linspace(0, len(rows) - 1, count).round().long()
+        used = rows[chosen]
+    return chosen, used.split(max(1, CHUNK_BYTES // size))

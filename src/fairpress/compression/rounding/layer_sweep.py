@@ -15,8 +15,8 @@ from fairpress.compression.quantized_graph.fake_quantize import mode
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.rounding.graph_run import GraphRun, in_order, layer_of
 
-Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor]
-"""(layer, its operator, its inputs in chunks [rows, …], its float weight) → its weight."""
+Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor | tuple[Tensor, Tensor]]
+"""(layer, its operator, its inputs in chunks [rows, …], its weight) → another weight, or that and its scales [channels]."""
 
 MAX_BYTES = 2**30  # of the values that a sweep holds at once
 
@@ -25,7 +25,7 @@ MAX_BYTES = 2**30  # of the values that a sweep holds at once
 def sweep(
     prepared: PreparedGraph, state: Mapping[str, Tensor], chunks: Sequence[Tensor], visit: Visit
 ) -> dict[str, Tensor]:
-    """Return the state with each layer's weight replaced by what `visit` returns for it.
+    """Return the state with each layer's weight (and scales) replaced by what `visit` returns for it.
 
     Weights that are visited are rounded to their grids from then on, activations are left in float. A value is dropped,
     chunk by chunk, when its last reader has read it, so the memory is that of the widest place of the network for all rows
@@ -48,7 +48,10 @@ def sweep(
                 visited.add(layer.weight)
                 source, rounder = node.all_input_nodes[:2]
                 inputs = run.values[source] if source in run.varying else [run.values[source]]
-                run.set_weight(layer, rounder, visit(layer, node, inputs, run.state[layer.weight]))
+                weight = visit(layer, node, inputs, run.state[layer.weight])
+                if isinstance(weight, tuple):
+                    weight, run.state[f"{layer.module}.scale"] = weight
+                run.set_weight(layer, rounder, weight)
             run.step(node)
     return run.state
 

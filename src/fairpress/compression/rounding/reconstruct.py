@@ -85,19 +85,19 @@ def _learn(
             values[node] = run.compute(node, values)
         return values[block.output]
 
-    weights = [rounded_weight(layer, state, run.state[layer.weight]) for layer in rounders.values()]
+    weights = [rounded_weight(layer, state, run.state) for layer in rounders.values()]
     learned = learn_rounding(compute, target, weights, **options)  # type: ignore[arg-type]
     for (rounder, layer), value in zip(rounders.items(), learned, strict=True):
         run.set_weight(layer, rounder, value)
 
 
-def rounded_weight(layer: Layer, state: Mapping[str, Tensor], start: Tensor) -> RoundedWeight:
-    """Return a layer's float weight with the grid values that `start` is nearest to."""
+def rounded_weight(layer: Layer, state: Mapping[str, Tensor], rounded: Mapping[str, Tensor]) -> RoundedWeight:
+    """Return a layer's float weight with its integers and scales in a rounded state."""
     shape = (-1, *[1] * (len(layer.shape) - 1))
-    scale = state[f"{layer.module}.scale"].view(shape)
+    scale = rounded[f"{layer.module}.scale"].view(shape)
     low, top = (
         limit.view(shape) if isinstance(limit, Tensor) else torch.tensor(float(limit))
         for limit in (layer.lows(state), layer.tops(state))
     )
-    integers = torch.clamp((start / scale).round(), low, top)
+    integers = torch.clamp((rounded[layer.weight] / scale).round(), low, top)
     return RoundedWeight(state[layer.weight].detach(), integers, scale, low, top)

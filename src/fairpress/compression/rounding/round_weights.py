@@ -11,6 +11,7 @@ from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.rounding.bias_correction import correct_biases
 from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
 from fairpress.compression.rounding.compensate import compensate, rows_in_memory
+from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.reconstruct import reconstruct
 
 Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
@@ -22,6 +23,8 @@ def round_weights(
     rows: Tensor,
     method: Rounding,
     *,
+    moments: Moments = "pooled",
+    groups: Tensor | None = None,
     bias_correction: bool = False,
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     """Return the state with weights whose nearest integers are those of the method, and facts for the card.
@@ -38,16 +41,18 @@ def round_weights(
     method
         ``"nearest"``; ``"gptq"`` (`compensate`); ``"adaround"`` and ``"brecq"``, which start from gptq's integers and
         learn those of layers and of residual blocks (`reconstruct`).
+    moments, groups
+        Of `compensate`.
     """
     rounded, facts = state, dict[str, Any]()
     if method != "nearest":
-        rounded, facts = compensate(prepared, state, rows)
+        rounded, facts = compensate(prepared, state, rows, moments=moments, groups=groups)
     if method in ("adaround", "brecq"):
         blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
-        chunks = rows_in_memory(prepared, state, rows)
+        _, chunks = rows_in_memory(prepared, state, rows)
         rounded = reconstruct(prepared, state, rounded, chunks, blocks)
         facts["rounding_blocks"] = len(blocks)
     if bias_correction:
-        chunks = rows_in_memory(prepared, state, rows)
+        _, chunks = rows_in_memory(prepared, state, rows)
         rounded, facts["corrected_biases"] = correct_biases(prepared, state, rounded, chunks)
     return rounded, facts

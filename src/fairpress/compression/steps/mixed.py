@@ -1,4 +1,4 @@
-"""Mixed precision: 8, 4 or 2 bits per layer, so that a file within a budget of bytes changes predictions least.
+"""Mixed precision: 8, 4, 3 or 2 bits per layer, so that a file within a budget of bytes changes predictions least.
 
 Changes are measured over all rows, or over the group for which they are largest.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.step import Step, TrainedNetwork
 from fairpress.compression.steps.quantize import Bits, QuantizationOptions, quantizer_for, warn_of_differences
 from fairpress.core.errors import UserError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
-WIDTHS = (8, 4, 2)
+WIDTHS = (8, 4, 3, 2)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
 MAX_TRIES = 6
 
@@ -62,6 +63,8 @@ class Mixed(QuantizationOptions, Step):
     sensitivity
         ``"measured"`` by quantizing each layer alone, or estimated by ``"gradient"`` (`gradient_sensitivity`), whose number
         of passes does not depend on the number of layers.
+    rounding
+        ``"gptq"`` rounds with error compensation (`Quantize`), also where sensitivities are measured.
     """
 
     final: ClassVar[bool] = True
@@ -71,6 +74,12 @@ class Mixed(QuantizationOptions, Step):
     weight_bits: Bits = 8
     protect: str | None = None
     sensitivity: Literal["measured", "gradient"] = "measured"
+    rounding: Literal["nearest", "gptq"] = "nearest"
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme for the quantizer."""
+        return replace(super().scheme, full_range=self.rounding != "nearest")
 
     def plain(self) -> Mixed:
         """Return the same step, calibrated and allocated without regard to groups."""
@@ -142,12 +151,15 @@ class Mixed(QuantizationOptions, Step):
         )
         from fairpress.compression.quantized_graph.pt2e_quantizer import layers
         from fairpress.models.tracing import stored_weight
+        from fairpress.runtime.onnx.three_bits import JOINING_BYTES
 
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
         fixed_bits = dict(self.bits)
         chosen = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
-        sensitivities = sensitivity_table(self.sensitivity, engine, state, chosen, WIDTHS, rows)
+        sensitivities = sensitivity_table(
+            self.sensitivity, engine, state, chosen, WIDTHS, rows, self.rounding
+        )
         names = list(group_facts.get("rows_of_groups", ()))
 
         def mean(group: int | None) -> dict[str, dict[int, float]]:
@@ -163,7 +175,9 @@ class Mixed(QuantizationOptions, Step):
             return {n: {w: h for w, h in table[n].items() if fixed_bits.get(n, w) == w} for n in chosen}
 
         sizes = {n: state[stored_weight(n, state)].numel() for n in chosen}
-        cost = {n: {w: -(-sizes[n] * w // 8) for w in free(harm)[n]} for n in chosen}
+        cost = {
+            n: {w: -(-sizes[n] * w // 8) + JOINING_BYTES * (w == 3) for w in free(harm)[n]} for n in chosen
+        }
 
         def quantized(bits: Mapping[str, int]) -> Quantized:
             return self._quantized(engine, network, bits, rows, held_out, groups)
@@ -252,5 +266,6 @@ class Mixed(QuantizationOptions, Step):
             activations=self.activations,
             validation=None if held_out is None else [held_out],
             groups=None if groups is None else [groups],
+            rounding=self.rounding,
         )
         return quantized

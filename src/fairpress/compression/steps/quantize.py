@@ -108,7 +108,12 @@ class QuantizationOptions(BaseModel):
     @property
     def reads_by(self) -> bool:
         """Whether any option uses the groups of `by`."""
-        asks = (self.calibration.startswith("balanced"), self.error == "worst", getattr(self, "method", None))
+        asks = (
+            self.calibration.startswith("balanced"),
+            self.error == "worst",
+            getattr(self, "method", None),
+            getattr(self, "moments", "pooled") != "pooled",
+        )
         return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
@@ -117,10 +122,12 @@ class QuantizationOptions(BaseModel):
             raise ValueError("channels chooses preserved channels; add their share, such as preserve=0.1")
         if self.preserve and not self.preserves:
             raise ValueError(
-                "mixed gives a bit width to whole layers; preserve belongs to int4, int2 and qat-…"
+                "mixed gives a bit width to whole layers; preserve belongs to int4, int3, int2 and qat-…"
             )
         if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
-            raise ValueError("preserve keeps channels at 8 bits, and here all have 8 bits; take int4 or int2")
+            raise ValueError(
+                "preserve keeps channels at 8 bits, and here all have 8 bits; take int4, int3 or int2"
+            )
         if self.channels == "groups" and self.by is None:
             raise ValueError("channels=groups needs a sensitive attribute, such as by=race")
         if self.draw and self.calibration == "first" and self.channels != "random":
@@ -131,7 +138,7 @@ class QuantizationOptions(BaseModel):
             )
         if self.by is not None and not self.reads_by:
             raise ValueError(
-                "by needs calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
+                "by needs calibration=balanced, calibration=balanced-label, error=worst, moments=balanced or preserve=0.1"
             )
         return self
 
@@ -264,12 +271,22 @@ class Quantize(QuantizationOptions, Step):
         ``"nearest"`` take all 4 integers of 2 bits and all 8 of 3 bits.
     bias_correction
         Whether the biases of layers make up for the mean change of each output channel on calibration rows.
+    moments
+        Whose outputs: those of all rows (``"pooled"``), of all groups of `by` alike (``"balanced"``), or more of the groups
+        whose outputs change most, in each layer (``"minimax"``).
     """
 
     final: ClassVar[bool] = True
 
     rounding: Rounding = "nearest"
     bias_correction: bool = False
+    moments: Literal["pooled", "balanced", "minimax"] = "pooled"
+
+    @model_validator(mode="after")
+    def _check_rounding(self) -> Self:
+        if self.moments != "pooled" and self.rounding != "gptq":
+            raise ValueError(f"moments={self.moments} belongs to rounding=gptq")
+        return self
 
     @property
     def scheme(self) -> Scheme:
@@ -278,7 +295,7 @@ class Quantize(QuantizationOptions, Step):
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
-        return self.model_copy(update=self.options_without_groups())
+        return self.model_copy(update={**self.options_without_groups(), "moments": "pooled"})
 
     def apply(
         self,
@@ -298,6 +315,10 @@ class Quantize(QuantizationOptions, Step):
             None,
             [{}] * len(sampling_facts),
         )
+        row_groups: list[Tensor] | None = None
+        if self.moments != "pooled":
+            row_groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"moments={self.moments}")
+            channel_facts = [{**a, **b} for a, b in zip(channel_facts, facts, strict=True)]
         quantized = quantize_many(
             engine,
             states,
@@ -310,6 +331,8 @@ class Quantize(QuantizationOptions, Step):
             tops=tops,
             rounding=self.rounding,
             bias_correction=self.bias_correction,
+            moments=self.moments,
+            row_groups=row_groups,
         )
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")

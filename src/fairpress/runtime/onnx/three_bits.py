@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+JOINING_BYTES = 260  # about what the nodes of one weight take in a file
 TABLE, ROWS = "third bits", "table of third bits"  # names of the constant, and of its form [16, 4]
 
 

@@ -1,0 +1,94 @@
+"""Rounding in which no group is drowned by the others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import fairpress as fp
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
+from fairpress.compression.quantization.calibrate import scales_of_weights
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.recipes import parse
+from fairpress.compression.rounding.compensate import compensate
+from fairpress.compression.rounding.group_moments import weights_of_rows
+from fairpress.core.errors import UserError
+from trained import hard
+
+
+def two_groups():
+    """A linear layer, 400 rows of a group and 20 of another, whose inputs depend on each other in another way."""
+    draw = torch.Generator().manual_seed(1)
+    a = torch.randn(400, 16, generator=draw) @ torch.randn(16, 16, generator=draw)
+    b = torch.randn(20, 16, generator=draw) @ torch.randn(16, 16, generator=draw) * 1.5
+    codes = torch.cat([torch.zeros(400), torch.ones(20)]).long()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
+    engine = BatchQuantizer.from_module(network, a[:2])
+    prepared, state = engine.prepare(Scheme(2)), engine.fold(network.state_dict())
+    return prepared, {**state, **scales_of_weights(prepared, state, "mse")}, torch.cat([a, b]), codes
+
+
+def errors(prepared, state, rows, codes, **options):
+    """Squared error of the first layer's outputs in each group."""
+    changed, _ = compensate(prepared, state, rows, **options)
+    change = changed["0.weight"] - state["0.weight"]
+    return [float((rows[codes == g] @ change.T).square().mean()) for g in (0, 1)]
+
+
+def test_weights_make_groups_count_alike():
+    weights = weights_of_rows(torch.tensor([0, 0, 0, 1, -1, 2, 2, -1]))
+    assert weights[4] == weights[7] == 0
+    sums = [float(weights[torch.tensor([0, 0, 0, 1, -1, 2, 2, -1]) == g].sum()) for g in (0, 1, 2)]
+    assert sums == pytest.approx([8.0, 8.0, 8.0])
+
+
+def test_balanced_and_minimax_moments_help_the_small_group():
+    prepared, state, rows, codes = two_groups()
+    pooled = errors(prepared, state, rows, codes)
+    balanced = errors(prepared, state, rows, codes, moments="balanced", groups=codes)
+    minimax = errors(prepared, state, rows, codes, moments="minimax", groups=codes)
+    assert pooled[1] == max(pooled)
+    assert balanced[1] < pooled[1]
+    assert max(minimax) <= max(pooled)
+    assert max(minimax) < 0.9 * max(pooled)
+
+
+def test_balanced_moments_are_pooled_ones_of_repeated_rows():
+    prepared, state, rows, codes = two_groups()
+    repeated = torch.cat([rows[:400], rows[400:].repeat(20, 1)])
+    balanced, facts = compensate(prepared, state, rows, moments="balanced", groups=codes)
+    again, _ = compensate(prepared, state, repeated)
+    assert torch.equal(balanced["0.weight"], again["0.weight"])
+    assert facts == {"rounding_rows": 420, "moments": "balanced"}
+
+
+@pytest.mark.parametrize("moments", ["balanced", "minimax"])
+def test_rows_of_no_counted_group_have_no_influence(moments):
+    prepared, state, rows, codes = two_groups()
+    codes[100:200] = -1
+    changed = rows.clone()
+    changed[100:200] = 50.0
+    first, _ = compensate(prepared, state, rows, moments=moments, groups=codes)
+    second, _ = compensate(prepared, state, changed, moments=moments, groups=codes)
+    assert torch.equal(first["0.weight"], second["0.weight"])
+
+
+def test_a_recipe_names_its_groups():
+    data, bases = hard()
+    created = fp.compress(bases[0], "int4(rounding=gptq,moments=minimax,by=sex)", data=data[0])
+    details = created.card.provenance["details"]
+    assert details["moments"] == "minimax"
+    assert set(details["rows_of_groups"]) == {"Female", "Male"}
+    assert (
+        str(parse("int4(by=sex,moments=balanced,rounding=gptq)"))
+        == "int4(rounding=gptq,moments=balanced,by=sex)"
+    )
+    assert str(parse("int4(by=sex,moments=balanced,rounding=gptq)").plain()) == "int4(rounding=gptq)"
+    for text, sentence in {
+        "int4(moments=balanced,by=sex)": "moments=balanced belongs to rounding=gptq",
+        "int4(rounding=gptq,by=sex)": "moments=balanced or preserve",
+    }.items():
+        with pytest.raises(UserError, match=sentence):
+            parse(text)
