@@ -34,9 +34,7 @@ def corrected(network: nn.Module, rows: torch.Tensor, bits: int = 2):
 def test_every_layer_with_a_bias_has_the_mean_output_of_the_float_layer():
     network, (rows, _) = Layers().eval(), images(100)
     prepared, state, changed, count = corrected(network, rows)
-    weights = {
-        layer.name: rounded_weight(layer, state[layer.weight], state).grid for layer in prepared.layers
-    }
+    weights = {layer.name: rounded_weight(layer, state, state).grid for layer in prepared.layers}
     assert count == 2
     conv = nn.functional.conv2d
     expected = network.first(rows)

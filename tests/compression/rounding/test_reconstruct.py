@@ -36,7 +36,7 @@ def test_outputs_on_other_rows_come_nearer_to_the_float_network(blocks):
     )
     assert after < 0.6 * before
     for layer in prepared.layers:
-        rounded = rounded_weight(layer, state[layer.weight], learned)
+        rounded = rounded_weight(layer, state, learned)
         assert torch.allclose(rounded.grid, learned[layer.weight])
 
 

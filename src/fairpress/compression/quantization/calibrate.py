@@ -71,7 +71,7 @@ def calibrate(
     rounding, bias_correction
         `rounding.round_weights`; all but ``"nearest"`` moves the weights of the returned state to their grids.
     moments, row_groups
-        Whether groups of `rows` count alike for ``"gptq"``, and the group of each row (`rounding.compensate`).
+        Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`rounding.compensate`).
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -92,9 +92,9 @@ def calibrate(
             weight_state,
             rows,
             rounding,
-            bias_correction=bias_correction,
             moments=moments,
             groups=row_groups,
+            bias_correction=bias_correction,
         )
         for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)

@@ -35,7 +35,7 @@ def reconstruct(
     state
         The (folded) float state, with the scales of all weights.
     start
-        The state that learning starts from: its weights, rounded to nearest, and their scales, which stay.
+        The state that learning starts from: its weights, rounded to nearest.
     chunks
         Inputs [rows, …] of the calibration part in chunks; labels are not used.
     blocks
@@ -85,19 +85,19 @@ def _learn(
             values[node] = run.compute(node, values)
         return values[block.output]
 
-    weights = [rounded_weight(layer, state[layer.weight], run.state) for layer in rounders.values()]
+    weights = [rounded_weight(layer, state, run.state) for layer in rounders.values()]
     learned = learn_rounding(compute, target, weights, **options)  # type: ignore[arg-type]
     for (rounder, layer), value in zip(rounders.items(), learned, strict=True):
         run.set_weight(layer, rounder, value)
 
 
-def rounded_weight(layer: Layer, weight: Tensor, start: Mapping[str, Tensor]) -> RoundedWeight:
-    """Return a layer's float weight with the grid values that its weight in the state `start` is nearest to."""
+def rounded_weight(layer: Layer, state: Mapping[str, Tensor], rounded: Mapping[str, Tensor]) -> RoundedWeight:
+    """Return a layer's float weight with its integers and scales in a rounded state."""
     shape = (-1, *[1] * (len(layer.shape) - 1))
-    scale = start[f"{layer.module}.scale"].view(shape)
+    scale = rounded[f"{layer.module}.scale"].view(shape)
     low, top = (
         limit.view(shape) if isinstance(limit, Tensor) else torch.tensor(float(limit))
-        for limit in (layer.lows(start), layer.tops(start))
+        for limit in (layer.lows(state), layer.tops(state))
     )
-    integers = torch.clamp((start[layer.weight] / scale).round(), low, top)
-    return RoundedWeight(weight.detach(), integers, scale, low, top)
+    integers = torch.clamp((rounded[layer.weight] / scale).round(), low, top)
+    return RoundedWeight(state[layer.weight].detach(), integers, scale, low, top)

@@ -23,9 +23,9 @@ def round_weights(
     rows: Tensor,
     method: Rounding,
     *,
-    bias_correction: bool = False,
     moments: Moments = "pooled",
     groups: Tensor | None = None,
+    bias_correction: bool = False,
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     """Return the state with weights whose nearest integers are those of the method, and facts for the card.
 
@@ -42,17 +42,17 @@ def round_weights(
         ``"nearest"``; ``"gptq"`` (`compensate`); ``"adaround"`` and ``"brecq"``, which start from gptq's integers and
         learn those of layers and of residual blocks (`reconstruct`).
     moments, groups
-        Whether groups of rows count alike in `compensate`, and the group of every row [rows].
+        Of `compensate`.
     """
     rounded, facts = state, dict[str, Any]()
     if method != "nearest":
         rounded, facts = compensate(prepared, state, rows, moments=moments, groups=groups)
     if method in ("adaround", "brecq"):
         blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
-        chunks = rows_in_memory(prepared, state, rows)[1]
+        _, chunks = rows_in_memory(prepared, state, rows)
         rounded = reconstruct(prepared, state, rounded, chunks, blocks)
         facts["rounding_blocks"] = len(blocks)
     if bias_correction:
-        chunks = rows_in_memory(prepared, state, rows)[1]
+        _, chunks = rows_in_memory(prepared, state, rows)
         rounded, facts["corrected_biases"] = correct_biases(prepared, state, rounded, chunks)
     return rounded, facts
