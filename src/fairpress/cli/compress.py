@@ -32,16 +32,18 @@ def compress(
     Any ONNX file can be compressed by int8, int8-dynamic and w4: fairpress compress model.onnx --data compas --recipe int8
     --out small.onnx
 
-    int8, int4, int2: weights of that bit width, activations of 8 bits (post-training quantization).
-    w8, w4, w2: weights only.
-    mixed(budget=6.3MB): 8, 4 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
+    int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
+    w8, w4, w3, w2: weights only.
+    mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
     int8-dynamic: linear layers only, with activation ranges computed at each call.
     kmeans-16: 16 distinct weight values per layer.
-    qat-int8, qat-int4, qat-int2: quantization-aware training.
+    qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.
     prune-channels-50: remove whole channels and attention heads, with fine-tuning.
     placebo: the same fine-tuning, no compression (control).
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
+
+    'int4(rounding=gptq)', also for w…, mixed and int8-dynamic: integers that change the layers' outputs least.
 
     Join steps by +, as in prune-80+int8. Put options in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
     'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.

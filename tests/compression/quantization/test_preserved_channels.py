@@ -166,7 +166,7 @@ def test_names_controls_and_what_is_refused():
     assert str(trained.plain()) == "qat-int4(preserve=0.1,epochs=2)"
     assert str(trained.placebo()) == "placebo(epochs=2)"
     for text, sentence in {
-        "int8(preserve=0.1)": "here all have 8 bits; take int4 or int2",
+        "int8(preserve=0.1)": "here all have 8 bits; take int4, int3 or int2",
         "int4(channels=random)": "add their share, such as preserve=0.1",
         "int4(preserve=0.1,channels=groups)": "needs a sensitive attribute, such as by=race",
         "int4(preserve=0.1,channels=random,by=race)": "by needs",

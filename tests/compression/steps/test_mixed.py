@@ -183,7 +183,7 @@ def test_widths_for_the_worst_group_say_whose_harm_was_counted():
         UserError, match=r"protect=sex: fewer than two groups have 10 calibration rows; raise `rows=`"
     ):
         compress(bases[:1], parse("mixed(budget=5800,protect=sex,rows=12)"), data[:1], [0])
-    with pytest.raises(UserError, match="preserve belongs to int4, int2 and qat"):
+    with pytest.raises(UserError, match="preserve belongs to int4, int3, int2 and qat"):
         parse("mixed(budget=5800,preserve=0.1)")
 
 

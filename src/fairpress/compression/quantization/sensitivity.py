@@ -53,7 +53,7 @@ def sensitivity_table(
             layers,
             widths,
             rows,
-            _rounded_weights(engine, state, layers, widths, rows, rounding),
+            rounded_weights(engine, state, layers, widths, rows, rounding),
         )
     _tables.move_to_end(name)
     while len(_tables) > MAX_TABLES:
@@ -83,7 +83,7 @@ def measure_sensitivity(
     weights
         Layer → bit width → the rounded weight; by default rounded to nearest.
     """
-    weights = weights or _rounded_weights(engine, state, layers, widths, rows)
+    weights = weights or rounded_weights(engine, state, layers, widths, rows)
     expected = log_probabilities(engine, state, rows)
     return {
         layer: {
@@ -115,7 +115,7 @@ def estimate_sensitivity(
     """Estimate the result of `measure_sensitivity` from gradients: passes grow with the classes, not with the layers."""
     from fairpress.compression.quantization.gradient_sensitivity import layer_sensitivities
 
-    weights = weights or _rounded_weights(engine, state, layers, widths, rows)
+    weights = weights or rounded_weights(engine, state, layers, widths, rows)
     changes = {
         layer: {bits: weights[layer][bits] - state[name].detach() for bits in widths}
         for layer in layers
@@ -124,7 +124,7 @@ def estimate_sensitivity(
     return layer_sensitivities(engine.folded, state, changes, rows)
 
 
-def _rounded_weights(
+def rounded_weights(
     engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from fairpress.core.errors import UserError
 MAX_COLUMNS = 8192  # columns that make up for each other's errors; H has so many rows and columns
 CHUNK_BYTES = 2**26  # of the values of a chunk of rows
 MIN_ROWS = 8  # however large a row is
+RATIOS = (1.0, 1.2)  # of the scale of least squared error of the weights, below 8 bits
 
 
 def compensate(
@@ -31,7 +33,7 @@ def compensate(
     moments: Moments = "pooled",
     groups: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the state with weights that lie on their grids, and facts for the card.
+    """Return the state with scales, and weights that lie on their grids, and facts for the card.
 
     Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
     in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
@@ -58,24 +60,20 @@ def compensate(
     chosen, chunks = _rows_in_memory(prepared, state, rows)
     codes = None if groups is None else groups[chosen]
 
-    def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
+    def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
         scale = state[f"{layer.module}.scale"]
         limits = (layer.lows(state), layer.tops(state))
-
-        def rounded(part: slice, factor: Factor) -> Tensor:
-            return round_part(weight, part, factor, scale, limits)
-
-        out = torch.empty_like(weight.flatten(1))
-        for part in _parts(out.shape[1]):
+        factors = {}
+        for part in _parts(weight.flatten(1).shape[1]):
             if moments == "minimax":
                 assert codes is not None
-                factor = minimax_factor(node, inputs, weight, part, codes, rounded)
+                rounded = partial(_values, weight, part, scale, limits)
+                factors[part.start, part.stop] = minimax_factor(node, inputs, weight, part, codes, rounded)
             else:
                 weights = None if codes is None else weights_of_rows(codes).split([len(x) for x in inputs])
                 h = input_moments(node, inputs, layer.shape, weights, part)
-                factor = factorize(_finite(layer, h))
-            out[:, part] = rounded(part, factor)
-        return out.view(weight.shape)
+                factors[part.start, part.stop] = factorize(_finite(layer, h))
+        return round_weight(weight, factors, scale, limits, RATIOS if layer.bits < 8 else (1.0,))
 
     facts = {"rounding_rows": len(chosen), **({} if moments == "pooled" else {"moments": moments})}
     return sweep(prepared, state, chunks, visit), facts
@@ -103,14 +101,18 @@ def compensated_alone(
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> Tensor:
         if layer.name not in layers:
             return weight
-        rounded = {bits: torch.empty_like(weight) for bits in widths}
-        for part in _parts(weight.flatten(1).shape[1]):
-            h = input_moments(node, inputs, layer.shape, part=part)
-            factor = factorize(_finite(layer, h))
-            for bits in widths:
-                low, top = scheme.low(bits), scheme.top(bits)
-                scale = weight_scales(weight.flatten(1), top, "mse", None if low == -top else low)
-                rounded[bits].flatten(1)[:, part] = round_part(weight, part, factor, scale, (low, top))
+        factors = {
+            (part.start, part.stop): factorize(
+                _finite(layer, input_moments(node, inputs, layer.shape, part=part))
+            )
+            for part in _parts(weight.flatten(1).shape[1])
+        }
+        rounded = {}
+        for bits in widths:
+            low, top = scheme.low(bits), scheme.top(bits)
+            scale = weight_scales(weight.flatten(1), top, "mse", None if low == -top else low)
+            ratios = RATIOS if bits < 8 else (1.0,)
+            rounded[bits] = round_weight(weight, factors, scale, (low, top), ratios)[0]
         out[layer.name] = rounded
         return weight
 
@@ -118,14 +120,53 @@ def compensated_alone(
     return out
 
 
-def round_part(weight: Tensor, part: slice, factor: Factor, scale: Tensor, limits: Limits) -> Tensor:
-    """Return the rounded values [channels, …] of a part of what every channel of a weight [channels, …] reads."""
+Factors = Mapping[tuple[int, int], Factor]
+"""Start and end of a part of what every channel reads → the factor of its moments."""
+
+
+def round_weight(
+    weight: Tensor, factors: Factors, scale: Tensor, limits: Limits, ratios: Sequence[float] = RATIOS
+) -> tuple[Tensor, Tensor]:
+    """Return the rounded values s·q of a weight [channels, …], and the scales s [channels].
+
+    Each channel takes the one of `ratios` times its scale with which its outputs change least: the least squared error of
+    weights clips more of them than is good for the outputs, once errors are compensated.
+    """
+    best = best_scale = best_error = None
+    for ratio in ratios:
+        values, error = torch.empty_like(weight.flatten(1)), torch.zeros_like(scale)
+        for (start, end), factor in factors.items():
+            values[:, start:end], loss = round_part(weight, slice(start, end), factor, scale * ratio, limits)
+            error += loss
+        if best is None or best_scale is None or best_error is None:
+            best, best_scale, best_error = values, scale * ratio, error
+            continue
+        better = error < best_error
+        best = torch.where(better[:, None], values, best)
+        best_scale = torch.where(better, scale * ratio, best_scale)
+        best_error = torch.where(better, error, best_error)
+    assert best is not None
+    assert best_scale is not None
+    return best.view(weight.shape), best_scale
+
+
+def round_part(
+    weight: Tensor, part: slice, factor: Factor, scale: Tensor, limits: Limits
+) -> tuple[Tensor, Tensor]:
+    """Return the rounded values [channels, …] of a part of what every channel of a weight [channels, …] reads.
+
+    And the squared error of the outputs [channels].
+    """
     columns = weight.flatten(1)[:, part]
     by_group = columns.reshape(len(factor.v), -1, columns.shape[1])
     steps = scale.view(by_group.shape[:2])
     low, top = (v.view(steps.shape) if isinstance(v, Tensor) else v for v in limits)
-    q, _ = error_compensated(by_group, factor, steps, low, top)
-    return (q * steps[..., None]).reshape(columns.shape)
+    q, error = error_compensated(by_group, factor, steps, low, top)
+    return (q * steps[..., None]).reshape(columns.shape), error.flatten()
+
+
+def _values(weight: Tensor, part: slice, scale: Tensor, limits: Limits, factor: Factor) -> Tensor:
+    return round_part(weight, part, factor, scale, limits)[0]
 
 
 def _parts(k: int) -> list[slice]:

@@ -30,20 +30,20 @@ def minimax_factor(
     weight: Tensor,
     part: slice,
     groups: Tensor,
-    rounded: Callable[[slice, Factor], Tensor],
+    rounded: Callable[[Factor], Tensor],
 ) -> Factor:
     """Return the factor of the Σ a_g·H_g whose rounding has the least output error in the worst group.
 
     Starting from the shares of the groups, a_g grows with the group's mean squared error of the layer's outputs
-    (multiplicative weights; Freund and Schapire 1999). The best of all rounds is taken, so the worst group's error on the
-    calibration rows is never above that of pooled moments.
+    (multiplicative weights; Freund and Schapire 1999). The best of all rounds is taken, so at these scales the worst group's
+    error on the calibration rows is never above that of pooled moments.
 
     Parameters
     ----------
     groups
         The group of every row [rows]; rows of group −1 are not counted.
     rounded
-        Returns the rounded values [channels, k] of a part for a factor.
+        Returns the rounded values [channels, k] of the part for a factor.
     """
     chunks = groups.split([len(x) for x in inputs])
     present = [g for g in groups.unique().tolist() if g >= 0]
@@ -63,7 +63,7 @@ def minimax_factor(
         factor = factorize(
             sum((a * h for a, h in zip(shares.tolist(), by_group, strict=True)), by_group[0] * 0)
         )
-        change = rounded(part, factor) - weight.flatten(1)[:, part]
+        change = rounded(factor) - weight.flatten(1)[:, part]
         errors = torch.stack([_output_error(change, h) for h in by_group])
         if best is None or float(errors.max()) < best[0]:
             best = float(errors.max()), factor

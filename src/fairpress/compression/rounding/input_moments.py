@@ -11,8 +11,8 @@ from torch.fx import Node
 
 from fairpress.models.tracing import CONVOLUTIONS
 
-MAX_POSITIONS = 16_384  # positions of a feature map (or tokens), over all rows; neighbours tell the same
-POSITIONS_PER_INPUT = 2  # at least so many per value that a channel reads
+MAX_POSITIONS = 8192  # positions of a feature map (or tokens), over all rows; neighbours tell the same
+POSITIONS_PER_INPUT = 1.5  # at least so many per value that a channel reads
 BATCH = 4096  # positions multiplied at once
 PANEL = 1024  # columns of H computed at once: of a symmetric matrix, one half suffices
 
@@ -66,7 +66,7 @@ def _sampled(
     generator = torch.Generator().manual_seed(0)
     k = int(torch.Size(shape[1:]).numel())
     rows = sum(len(x) for x in inputs)
-    per_row = -(-max(MAX_POSITIONS, POSITIONS_PER_INPUT * k) // max(rows, 1))
+    per_row = -(-max(MAX_POSITIONS, round(POSITIONS_PER_INPUT * k)) // max(rows, 1))
     for i, x in enumerate(inputs):
         windows = _windows(node, x, shape)  # [rows, height, width, channels, …]
         height, width = windows.shape[1:3]

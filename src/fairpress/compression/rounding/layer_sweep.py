@@ -16,8 +16,8 @@ from torch.fx.node import map_arg
 from fairpress.compression.quantized_graph.fake_quantize import mode
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 
-Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor]
-"""(layer, its operator, its inputs in chunks [rows, …], its float weight) → its weight."""
+Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor | tuple[Tensor, Tensor]]
+"""(layer, its operator, its inputs in chunks [rows, …], its weight) → another weight, or that and its scales [channels]."""
 
 MAX_BYTES = 2**30  # of the values that a sweep holds at once
 
@@ -26,7 +26,7 @@ MAX_BYTES = 2**30  # of the values that a sweep holds at once
 def sweep(
     prepared: PreparedGraph, state: Mapping[str, Tensor], chunks: Sequence[Tensor], visit: Visit
 ) -> dict[str, Tensor]:
-    """Return the state with each layer's weight replaced by what `visit` returns for it.
+    """Return the state with each layer's weight (and scales) replaced by what `visit` returns for it.
 
     Weights that are visited are rounded to their grids from then on, activations are left in float. A value is dropped,
     chunk by chunk, when its last reader has read it, so the memory is that of the widest place of the network for all rows
@@ -76,7 +76,10 @@ class _Sweep:
                     inputs = self.values[node.args[0]]
                     if node.args[0] not in self.varying:
                         inputs = [inputs]
-                    self.changed[layer.weight] = visit(layer, node, inputs, self.changed[layer.weight])
+                    result = visit(layer, node, inputs, self.changed[layer.weight])
+                    if isinstance(result, tuple):
+                        result, self.changed[f"{layer.module}.scale"] = result
+                    self.changed[layer.weight] = result
                     self.values[rounder.args[0]] = self.changed[layer.weight]
                     self.values[rounder] = self._compute(rounder, None)
                 self._run(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.onnx_step import OnnxStep
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 
 class QuantizeDynamic(OnnxStep):
-    """Store the weights of linear layers as 8-bit integers, a scale per output channel; no calibration rows.
+    """Store the weights of linear layers as 8-bit integers, a scale per output channel.
 
     The inputs of a layer become unsigned 8-bit integers over their range in the call. A row's prediction can therefore
     depend on the other rows of the batch, which the card records. Networks with most of their weights in convolutions are
     refused; a few convolutions (a transformer's patches) stay in float.
+
+    Attributes
+    ----------
+    rounding
+        ``"nearest"``, without calibration rows, or ``"gptq"`` (`Quantize`), which reads them.
     """
 
     done: ClassVar[str] = "quantized"
+
+    rounding: Literal["nearest", "gptq"] = "nearest"
 
     def file(
         self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
@@ -33,6 +40,7 @@ class QuantizeDynamic(OnnxStep):
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
         from fairpress.compression.quantization.float_layers import float_layers_note
+        from fairpress.compression.quantization.sensitivity import rounded_weights
         from fairpress.compression.quantized_graph.range_estimators import weight_scales
         from fairpress.compression.verification.checks import check_zeros
         from fairpress.models.tracing import products, stored_weight
@@ -49,11 +57,12 @@ class QuantizeDynamic(OnnxStep):
                 "take int8."
             )
         model = float_model(engine, state)
+        weights = rounded_weights(engine, state, chosen, (8,), rows, self.rounding)
         for layer in chosen:
             name = stored_weight(layer, state)
             weight = state[name]
             scale = weight_scales(weight, 127, "mse")
-            integers = (weight / scale[:, None]).round().clamp(-127, 127)
+            integers = (weights[layer][8] / scale[:, None]).round().clamp(-127, 127)
             state[name] = integers * scale[:, None]
             check_zeros(layer, integers.numpy(), weight)
             multiply_integers(model, name, integers.numpy(), scale.numpy())

@@ -122,10 +122,12 @@ class QuantizationOptions(BaseModel):
             raise ValueError("channels chooses preserved channels; add their share, such as preserve=0.1")
         if self.preserve and not self.preserves:
             raise ValueError(
-                "mixed gives a bit width to whole layers; preserve belongs to int4, int2 and qat-…"
+                "mixed gives a bit width to whole layers; preserve belongs to int4, int3, int2 and qat-…"
             )
         if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
-            raise ValueError("preserve keeps channels at 8 bits, and here all have 8 bits; take int4 or int2")
+            raise ValueError(
+                "preserve keeps channels at 8 bits, and here all have 8 bits; take int4, int3 or int2"
+            )
         if self.channels == "groups" and self.by is None:
             raise ValueError("channels=groups needs a sensitive attribute, such as by=race")
         if self.draw and self.calibration == "first" and self.channels != "random":
