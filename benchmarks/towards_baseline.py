@@ -1,4 +1,4 @@
-"""How many answers change when training goes towards the labels, the baseline or both: small networks of COMPAS.
+"""How many answers change when training goes towards the labels, the baseline or both: COMPAS, mlp.
 
 python benchmarks/towards_baseline.py [networks] [recipe …]
 
