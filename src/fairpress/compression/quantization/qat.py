@@ -18,7 +18,7 @@ from fairpress.compression.quantization.calibrate import (
     scales_of_weights,
 )
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
-from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges
+from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges, replace_scales
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.compensate import compensate
 from fairpress.models.tracing import fold_factor, set_training
@@ -104,22 +104,28 @@ class QATGraphs:
         calibration: Sequence[Tensor],
         methods: Sequence[tuple[Ranges, Ranges]],
         *,
-        weights: bool = True,
+        on_grid: bool = False,
     ) -> None:
         """Update the ranges of a stack of networks in place, with batch norm in training mode.
 
-        Those of weights stay as they are unless `weights`.
+        Training that started from weights `on_grid` keeps the scale of a channel as long as no other rounds it with less
+        error; estimating it would change integers before anything is trained.
         """
         set_training(self.training.graph, True, dropout=False)
         tensors = {k: v.detach() for k, v in stacked.items()}
-        for method in dict.fromkeys(method for method, _ in methods) if weights else ():
-            indices = torch.tensor([i for i, (chosen, _) in enumerate(methods) if chosen == method])
+        for method in dict.fromkeys(weights for weights, _ in methods):
+            indices = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == method])
             layer_tensors = {
                 name: tensors[name][indices]
                 for layer in self.training.layers
                 for name in (layer.weight, *([layer.channel_tops] if layer.preserved else ()))
             }
-            for name, value in scales_of_weights(self.training, layer_tensors, method).items():
+            scales = scales_of_weights(self.training, layer_tensors, method)
+            for layer in self.training.layers if on_grid else ():
+                name, flat = f"{layer.module}.scale", layer_tensors[layer.weight].flatten(2)
+                current = tensors[name][indices]
+                scales[name] = replace_scales(flat, layer.tops(layer_tensors), current, scales[name])
+            for name, value in scales.items():
                 tensors[name][indices] = value
         for i, (rows, (_, method)) in enumerate(zip(calibration, methods, strict=True)):
             # In training mode batch norm updates its running statistics: give it copies.

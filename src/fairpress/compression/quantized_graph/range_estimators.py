@@ -15,6 +15,7 @@ NO_WEIGHTS = 2.0**-10  # scale of a layer whose weights are all 0
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
+ROUNDING_ERROR = 1e-6
 CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
@@ -76,6 +77,15 @@ def _scales(weight: Tensor, magnitude: Tensor, limits: Limits, method: Ranges) -
     for _ in range(REFINEMENTS):
         best, best_error = _keep_better(weight, _refined(weight, best, limits), limits, best, best_error)
     return best
+
+
+def replace_scales(weight: Tensor, top: int | Tensor, current: Tensor, other: Tensor) -> Tensor:
+    """Return each channel's other scale where it rounds the weights with less error than the current one, else the current.
+
+    Differences below a millionth of Σw² are rounding errors, and change nothing.
+    """
+    least = _error(weight, current, top) - ROUNDING_ERROR * weight.square().sum(-1)
+    return torch.where(_error(weight, other, top) < least, other, current)
 
 
 def _keep_better(

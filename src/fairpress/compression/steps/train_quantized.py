@@ -35,8 +35,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
     ----------
     start
         ``"nearest"``: the float weights. ``"gptq"``: those that error compensation rounds them to on calibration rows
-        (`rounding.compensate`). The scales of weights are then those of the compensation in every epoch, since the range
-        estimators find others for weights on a grid, and so other integers.
+        (`rounding.compensate`), with its scales until others round the weights with less error.
     """
 
     final: ClassVar[bool] = True
@@ -80,7 +79,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
         )
         states = [qat_graphs.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(float_states)]
         methods = qat_graphs.choose(states, calibration, validation, self.weights, self.activations, groups)
-        update_ranges = partial(qat_graphs.update_ranges, weights=self.start == "nearest")
+        update_ranges = partial(qat_graphs.update_ranges, on_grid=self.start == "gptq")
         if self.start == "gptq":
             states = [
                 qat_graphs.compensated(s, rows, method)
