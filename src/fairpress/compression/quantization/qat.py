@@ -13,7 +13,6 @@ from fairpress.compression.quantization.calibrate import (
     Calibrated,
     Choice,
     calibrate,
-    chunks,
     scales_of_activations,
     scales_of_weights,
 )
@@ -82,12 +81,12 @@ class QATGraphs:
         """
         folded = self.engine.fold(state)
         scales = scales_of_weights(self.shipping, folded, method)
-        moved = compensate(self.shipping, {**folded, **scales}, chunks(rows))
+        moved, _ = compensate(self.shipping, {**folded, **scales}, rows)
         factors = {fold.weight: fold_factor(state, fold) for fold in self.engine.pairs}
         out = {**state, **scales_of_weights(self.training, state, method)}
         for layer in self.training.layers:
             scale = f"{layer.module}.scale"
-            weight, step, before = moved[layer.weight].double(), scales[scale].double(), state[layer.weight]
+            weight, step, before = moved[layer.weight].double(), moved[scale].double(), state[layer.weight]
             shape = (-1, *[1] * (weight.dim() - 1))
             kept = weight.flatten(1).abs().amax(1) == 0
             if layer.weight in factors:

@@ -84,8 +84,9 @@ def replace_scales(weight: Tensor, top: int | Tensor, current: Tensor, other: Te
 
     Differences below a millionth of Σw² are rounding errors, and change nothing.
     """
-    least = _error(weight, current, top) - ROUNDING_ERROR * weight.square().sum(-1)
-    return torch.where(_error(weight, other, top) < least, other, current)
+    limits = (_negative(top), top)
+    least = _error(weight, current, limits) - ROUNDING_ERROR * weight.square().sum(-1)
+    return torch.where(_error(weight, other, limits) < least, other, current)
 
 
 def _keep_better(
