@@ -1,4 +1,4 @@
-"""How many answers change when training goes towards the labels, the baseline or both: COMPAS, networks of equal rows.
+"""How many answers change when training goes towards the labels, the baseline or both: COMPAS, mlp.
 
 python benchmarks/towards_baseline.py [networks] [recipe …]
 
