@@ -231,6 +231,25 @@ def test_cells_know_no_people(tmp_path):
         audit(cells, by=["sex"], weight="w", **BINARY)
 
 
+@pytest.mark.parametrize("scores", [False, True])
+def test_a_list_of_frames_with_other_columns_is_audited_as_their_concatenation(tmp_path, scores):
+    rng = np.random.default_rng(2)
+    table = binary().assign(unused=1.5, note="text", when=pd.Timestamp("2026-01-01"))
+    if scores:
+        for model in "ab":
+            table[f"{model}.score"] = np.where(table[model] == 1, 0.5, 0.0) + rng.random(len(table)) / 2
+    first, second = table[:1000], table[1000:]
+    second.to_parquet(tmp_path / "second.parquet", index=False)
+    whole = to_dict(audit(table, by=["sex"], **BINARY))["comparisons"]
+    assert scores == bool(whole["b"]["matched_flips"])
+    for parts in (
+        [first, second],
+        [first, str(tmp_path / "second.parquet")],
+        [first, second[table.columns[::-1]]],
+    ):
+        assert to_dict(audit(parts, by=["sex"], **BINARY))["comparisons"] == whole
+
+
 def test_files_of_seeds_are_read_by_a_glob(tmp_path):
     table = stacked()
     for seed, part in table.groupby("seed"):

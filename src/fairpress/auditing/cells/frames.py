@@ -56,12 +56,17 @@ class Frame:
         self._loaded[position] = without_extension_types(self._column(position, None), self.names[position])
         return True
 
-    def arrow(self) -> Any:
-        """Return the loaded columns as a table with names ``c0``, ``c1`` …, or only its rows if none is loaded."""
+    def arrow(self, complete: bool = False) -> Any:
+        """Return the loaded columns as a table with names ``c0``, ``c1`` …, or only its rows if none is loaded.
+
+        With `complete`, all other columns are there, too, without values.
+        """
         import pyarrow as pa
 
-        loaded = {f"c{i}": column for i, column in self._loaded.items()}
-        return pa.table(loaded or {"rows": pa.nulls(self.rows, pa.int8())})
+        columns = {f"c{i}": column for i, column in self._loaded.items()}
+        if complete:
+            columns |= {f"c{i}": pa.nulls(self.rows) for i in range(len(self.names)) if i not in self._loaded}
+        return pa.table(columns or {"rows": pa.nulls(self.rows, pa.int8())})
 
 
 def _open_frame(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any]]:

@@ -215,7 +215,10 @@ class Relation:
 
         if self._stale:
             for i, frame in enumerate(self._frames):
-                self._connection.register(f"f{i}", frame.arrow())
+                # The concatenation of several tables selects every column.
+                self._connection.register(
+                    f"f{i}", frame.arrow(complete=len(self._frames) + self._files_read > 1)
+                )
             self._stale = False
         try:
             with show_progress(
