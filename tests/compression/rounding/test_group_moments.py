@@ -92,3 +92,59 @@ def test_a_recipe_names_its_groups():
     }.items():
         with pytest.raises(UserError, match=sentence):
             parse(text)
+
+
+class TokensFirst(nn.Module):
+    """Reads rows [rows, 16] as [4 tokens, rows, 4 values], and a constant through the same kind of layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.tokens(x.reshape(-1, 4, 4).transpose(0, 1)).relu().mean(0))
+
+
+class WithConstant(nn.Module):
+    """Adds what a layer computes from a constant to what another computes from rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(5, 16))
+        self.position, self.first, self.head = nn.Linear(16, 8), nn.Linear(16, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head((self.first(x) + self.position(self.constant).mean(0)).relu())
+
+
+def prepared_for(network, rows):
+    """The prepared graph of a network with weights of 3 bits, and its state with scales."""
+    engine = BatchQuantizer.from_module(network.eval(), rows[:2])
+    prepared, state = engine.prepare(Scheme(3, activations=False)), engine.fold(network.state_dict())
+    return prepared, {**state, **scales_of_weights(prepared, state, "mse")}
+
+
+@pytest.mark.parametrize("moments", ["balanced", "minimax"])
+def test_layers_whose_first_axis_is_not_that_of_rows_are_refused(moments):
+    _, _, rows, codes = two_groups()
+    prepared, state = prepared_for(TokensFirst(), rows)
+    with pytest.raises(UserError, match=f"moments={moments} needs .* layer 'tokens' .* take moments=pooled"):
+        compensate(prepared, state, rows, moments=moments, groups=codes)
+    assert compensate(prepared, state, rows)[1] == {"rounding_rows": 420}
+
+
+@pytest.mark.parametrize("moments", ["balanced", "minimax"])
+def test_a_layer_that_reads_a_constant_reads_the_same_in_every_group(moments):
+    _, _, rows, codes = two_groups()
+    prepared, state = prepared_for(WithConstant(), rows)
+    changed, _ = compensate(prepared, state, rows, moments=moments, groups=codes)
+    assert torch.equal(changed["position.weight"], compensate(prepared, state, rows)[0]["position.weight"])
+
+
+@pytest.mark.parametrize("moments", ["balanced", "minimax"])
+@pytest.mark.parametrize("value", [float("nan"), 3e19])
+def test_values_that_are_not_finite_are_refused(moments, value):
+    prepared, state, rows, codes = two_groups()
+    rows[401, 3] = value
+    with pytest.raises(UserError, match="layer '0' reads values that are not finite"):
+        compensate(prepared, state, rows, moments=moments, groups=codes)

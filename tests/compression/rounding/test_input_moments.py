@@ -96,3 +96,12 @@ def test_of_many_positions_equally_many_of_every_row_are_drawn(monkeypatch):
     assert moments[0, 1, 1] == pytest.approx(1, abs=0.15)
     assert moments[0, 1, 1] != pytest.approx(float(x[:, 1].square().mean()), abs=1e-6)
     assert torch.equal(moments, input_moments(node, x.split(4), weight.shape))
+
+
+@pytest.mark.parametrize("name", ["linear", "linear of tokens", "3 × 3", "depthwise", "1d"])
+def test_chunks_without_rows_change_nothing(name, monkeypatch):
+    node, x, weight, _ = traced(*LAYERS[name])
+    monkeypatch.setattr(module, "MAX_POSITIONS", 20)
+    monkeypatch.setattr(module, "POSITIONS_PER_INPUT", 0)
+    expected = input_moments(node, [x[:4], x[4:]], weight.shape)
+    assert torch.equal(input_moments(node, [x[:0], x[:4], x[:0], x[4:]], weight.shape), expected)

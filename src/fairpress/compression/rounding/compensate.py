@@ -14,6 +14,7 @@ from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import Limits, weight_scales
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.gptq import Factor, error_compensated, factorize
+from fairpress.compression.rounding.graph_run import varying_nodes
 from fairpress.compression.rounding.group_moments import Moments, minimax_factor, weights_of_rows
 from fairpress.compression.rounding.input_moments import input_moments
 from fairpress.compression.rounding.layer_sweep import MAX_BYTES, bytes_per_row, sweep
@@ -55,22 +56,29 @@ def compensate(
     Raises
     ------
     UserError
-        A layer reads values that are not finite.
+        A layer reads values that are not finite; groups count, and the first axis of what a layer reads is not that of rows.
     """
     chosen, chunks = rows_in_memory(prepared, state, rows)
-    codes = None if groups is None else groups[chosen]
+    lengths = [len(chunk) for chunk in chunks]
+    varying = varying_nodes(prepared)
 
     def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
         scale = state[f"{layer.module}.scale"]
         limits = (layer.lows(state), layer.tops(state))
         factors = {}
+        codes = None
+        if groups is not None and node.all_input_nodes[0] in varying:  # constants are the same in every group
+            codes = groups[chosen]
+            _check_rows(layer, inputs, lengths, moments)
         for part in _parts(weight.flatten(1).shape[1]):
-            if moments == "minimax":
-                assert codes is not None
+            if moments == "minimax" and codes is not None:
                 rounded = partial(_values, weight, part, scale, limits)
-                factors[part.start, part.stop] = minimax_factor(node, inputs, weight, part, codes, rounded)
+                finite = partial(_finite, layer)
+                factors[part.start, part.stop] = minimax_factor(
+                    node, inputs, weight, part, codes, rounded, finite
+                )
             else:
-                weights = None if codes is None else weights_of_rows(codes).split([len(x) for x in inputs])
+                weights = None if codes is None else weights_of_rows(codes).split(lengths)
                 h = input_moments(node, inputs, layer.shape, weights, part)
                 factors[part.start, part.stop] = factorize(_finite(layer, h))
         return round_weight(weight, factors, scale, limits, RATIOS if layer.bits == 2 else (1.0,))
@@ -174,8 +182,18 @@ def _parts(k: int) -> list[slice]:
     return [slice(start, min(start + size, k)) for start in range(0, k, size)]
 
 
+def _check_rows(layer: Layer, inputs: Sequence[Tensor], lengths: Sequence[int], moments: Moments) -> None:
+    """Raise UserError unless the first axis of a layer's inputs is that of rows, which have groups."""
+    if [len(x) for x in inputs] != lengths:
+        raise UserError(
+            f"moments={moments} needs the group of everything that a layer reads, and the first axis of what layer "
+            f"{layer.name!r} reads is not that of rows; take moments=pooled, or keep the axis of rows first."
+        )
+
+
 def _finite(layer: Layer, moments: Tensor) -> Tensor:
-    if bool(moments.isfinite().all()):
+    power = moments.diagonal(dim1=-2, dim2=-1).sum(-1)
+    if bool(moments.isfinite().all()) and bool(power.isfinite().all()):
         return moments
     raise UserError(
         f"layer {layer.name!r} reads values that are not finite (NaN or infinity) on calibration rows; look for them in the "

@@ -31,6 +31,7 @@ def minimax_factor(
     part: slice,
     groups: Tensor,
     rounded: Callable[[Factor], Tensor],
+    checked: Callable[[Tensor], Tensor] = lambda moments: moments,
 ) -> Factor:
     """Return the factor of the Σ a_g·H_g whose rounding has the least output error in the worst group.
 
@@ -44,15 +45,19 @@ def minimax_factor(
         The group of every row [rows]; rows of group −1 are not counted.
     rounded
         Returns the rounded values [channels, k] of the part for a factor.
+    checked
+        Returns the moments of a group, or raises an error for values that are not finite.
     """
     chunks = groups.split([len(x) for x in inputs])
     present = [g for g in groups.unique().tolist() if g >= 0]
     by_group = [
-        input_moments(
-            node,
-            [x[codes == g] for x, codes in zip(inputs, chunks, strict=True)],
-            weight.shape,
-            part=part,
+        checked(
+            input_moments(
+                node,
+                [x[codes == g] for x, codes in zip(inputs, chunks, strict=True)],
+                weight.shape,
+                part=part,
+            )
         )
         for g in present
     ]

@@ -68,6 +68,8 @@ def _sampled(
     rows = sum(len(x) for x in inputs)
     per_row = -(-max(MAX_POSITIONS, round(POSITIONS_PER_INPUT * k)) // max(rows, 1))
     for i, x in enumerate(inputs):
+        if not len(x):  # a chunk without rows of a group
+            continue
         windows = _windows(node, x, shape)  # [rows, height, width, channels, …]
         height, width = windows.shape[1:3]
         positions = height * width
