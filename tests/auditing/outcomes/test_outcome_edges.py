@@ -110,3 +110,11 @@ def test_a_column_that_is_the_baseline_again_is_warned_about():
     (warning,) = fp.audit(copied, **options).warnings
     assert warning.startswith("b is judged as a is in every single row")
     assert not fp.audit(table, **options).warnings
+
+
+def test_references_that_differ_between_models_are_warned_about():
+    table = words()
+    table["b.words"] = table["words"] + (np.arange(len(table)) < 7)
+    (warning,) = fp.audit(table, outcome="wer=edits/words", margin="2pp", **MODELS).warnings
+    assert warning.startswith("The words of b differ from those of a in 7 rows")
+    assert not fp.audit(table, outcome="ratio=edits/words", margin=0.02, **MODELS).warnings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +122,7 @@ class RatioOfSums:
             table.cells.weight,
             f"{below} that sum to 0, or fewer than two rows (or people)",
             request.settings.get("better") == "higher",
+            warnings=tuple(_other_references(table, columns, below)) if self.in_points else (),
             notes=tuple(_no_denominator(table, columns.values(), below)),
         )
 
@@ -142,6 +143,18 @@ def _denominator(model: str, below: str, present: Collection[str]) -> str:
 
 def _ratios(numerator: Floats, denominator: Floats) -> Floats:
     return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), 0.0)
+
+
+def _other_references(table: RowTable, columns: Mapping[str, str], below: str) -> Iterator[str]:
+    """Yield a warning about a model whose references are longer or shorter than the first model's."""
+    first, *others = columns
+    for model in others:
+        differ = int((table.numbers[columns[model]] != table.numbers[columns[first]]).sum())
+        if differ:
+            yield (
+                f"The {below} of {model} differ from those of {first} in {differ:,} rows, although the reference is the "
+                "same: check that both were counted after the same normalization."
+            )
 
 
 def _no_denominator(table: RowTable, columns: Collection[str], below: str) -> Sequence[str]:
