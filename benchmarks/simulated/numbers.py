@@ -135,9 +135,13 @@ def utterances(rng: Rng, speakers: int) -> tuple[np.ndarray, ...]:
 
 
 def rare_levels(rng: Rng, size: int) -> Iterator[Found]:
-    """Tables of five groups in which few rows change: the audit's bounds, and those without unseen changes."""
+    """Tables of five groups in which few rows change: the audit's bounds, and those without unseen changes.
+
+    The baseline's values scatter as much as changes are large, which counts where no row of a table changes.
+    """
     for name, draw in RARE.items():
-        mean = float(draw(rng, (1, 5_000_000)).mean())
+        sample = draw(rng, (1, 5_000_000))
+        mean, square = float(sample.mean()), float((sample**2).mean())
         for n in ROWS[2:]:
             for share in (0.003, 0.01, 0.03, 0.1, 0.2):
                 tables = min(size, MAX_VALUES // (5 * n))
