@@ -150,9 +150,8 @@ def rare_levels(rng: Rng, size: int) -> Iterator[Found]:
                     values = np.where(rng.random((1, 5 * n)) < share, draw(rng, (1, 5 * n)), 0.0)[0]
                     sums = unit_sums(values, _index(5, n), 5, np.ones(5 * n), None)
                     plain.append(mean_of_units(sums))
-                    guarded.append(
-                        with_variance(plain[-1], unseen_variance(sums, (values != 0).astype(float)))
-                    )
+                    unseen = unseen_variance(sums, (values != 0).astype(float), square)
+                    guarded.append(with_variance(plain[-1], unseen))
                 truth, setting = share * mean, f"{n:,} rows, {share:.1%} of which change, {name}"
                 cleared = np.concatenate([x.upper(1 - LEVEL) < truth for x in plain])
                 yield found("`no_harm` at the margin without unseen changes", setting, cleared)
