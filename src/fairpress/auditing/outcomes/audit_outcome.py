@@ -27,7 +27,7 @@ from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
 from fairpress.auditing.table_warnings import row_warnings
 from fairpress.auditing.verdicts.wording import group_name, name_groups
 from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.errors import UserError
 
 ONE_OUTCOME_LOOK = (
     "This audit is for one look: repeated after more rows until a verdict appears, it clears a loss of the margin more "
@@ -38,6 +38,7 @@ _CLASSES_ONLY: Mapping[str, str] = {
     "decide": "numbers need no threshold; audit the class with `decide=` and without `outcome=`",
     "pairs": "the groups' changes and their differences are in the report",
     "pairs_from": "the groups' changes and their differences are in the report",
+    "counterfactual": "pairs of one template are compared by the predicted class",
     "seed_column": "average the values of each row over its seeds, or audit one seed",
 }
 """Options that are about classes → why, or what to do instead."""
@@ -140,7 +141,6 @@ def _rules(
     if unknown:
         raise UserError(
             f"`margin=`: there is no metric {unknown[0]!r} in {str(request)!r}, only {', '.join(metrics)}."
-            + did_you_mean(unknown[0], metrics)
         )
     chosen = {m: given.get(m, given.get(ALL)) for m in metrics}
     without = [m for m, margin in chosen.items() if margin is None]

@@ -19,6 +19,11 @@ from fairpress.auditing.statistics.range_change import (
     paired_errors,
     selection_level,
 )
+from fairpress.auditing.statistics.rare_changes import (
+    unseen_variance,
+    unseen_variance_of_rest,
+    with_variance,
+)
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate, join_estimates
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.unit_means import (
@@ -64,8 +69,9 @@ class OutcomeEvidence:
         """Return the paired loss of each group: positive is worse."""
         key = (model, baseline, metric, id(grouping))
         if key not in self._results:
-            losses = self._losses(model, baseline, metric, grouping)
-            self._results[key] = (grouping, self._mean(losses, grouping))
+            sums = self._sums(self._losses(model, baseline, metric, grouping), grouping)
+            unseen = unseen_variance(sums, self._changed(model, baseline, metric, grouping))
+            self._results[key] = (grouping, with_variance(mean_of_units(sums), unseen))
         return self._results[key][1]
 
     def beyond(
@@ -74,17 +80,19 @@ class OutcomeEvidence:
         """Return loss − share·|baseline's level| of each group: below 0 where such a relative loss is ruled out."""
         before = self.row_values.values(baseline, metric, grouping)
         sign = np.sign(self.level(baseline, metric, grouping).value)[grouping.index]
-        return self._mean(self._losses(model, baseline, metric, grouping) - share * sign * before, grouping)
+        losses = self._losses(model, baseline, metric, grouping)
+        unseen = unseen_variance(
+            self._sums(losses, grouping), self._changed(model, baseline, metric, grouping)
+        )
+        return with_variance(self._mean(losses - share * sign * before, grouping), unseen)
 
     def excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return each group's loss minus that of all other rows."""
         if self.linear:
-            return excess_of_units(self._sums(self._losses(model, baseline, metric, grouping), grouping))
+            return self._excess(model, baseline, metric, grouping)
         parts = []
         for g in range(grouping.size):
-            two = grouping.against_rest(g)
-            losses = self._losses(model, baseline, metric, two)
-            parts.append(excess_of_units(self._sums(losses, two))[:1])
+            parts.append(self._excess(model, baseline, metric, grouping.against_rest(g))[:1])
         return join_estimates(parts)
 
     def trimmed_loss(
@@ -167,6 +175,19 @@ class OutcomeEvidence:
     def _losses(self, model: str, baseline: str, metric: str, grouping: Grouping) -> Floats:
         before, after = (self.row_values.values(m, metric, grouping) for m in (baseline, model))
         return before - after if self.measures[metric].higher_is_better else after - before
+
+    def _excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
+        sums = self._sums(self._losses(model, baseline, metric, grouping), grouping)
+        changed = self._changed(model, baseline, metric, grouping)
+        unseen = unseen_variance(sums, changed) + unseen_variance_of_rest(sums, changed)
+        return with_variance(excess_of_units(sums), unseen)
+
+    def _changed(self, model: str, baseline: str, metric: str, grouping: Grouping) -> Floats:
+        """Return 1 for each entry of the losses' sums with a row that changed, else 0; 1 where rows have no values."""
+        losses = self.row_values.row_losses(model, baseline, metric)
+        changed = np.ones(self.table.rows) if losses is None else (losses != 0).astype(float)
+        defined = ~np.isnan(self._losses(model, baseline, metric, grouping))
+        return (self._sums(np.where(defined, changed, np.nan), grouping).total > 0).astype(float)
 
     def _sums(self, values: Floats, grouping: Grouping) -> UnitSums:
         return unit_sums(values, grouping.index, grouping.size, self.table.cells.weight, self.unit)
