@@ -46,6 +46,8 @@ def test_steps_compose_left_to_right():
         ("placebo(prune-80+int8)", "placebo"),
         ("placebo(qat-int8(epochs=3))", "placebo(epochs=3)"),
         ("placebo(prune-50+prune-80)", "placebo+placebo"),
+        ("placebo(prune-50(epochs=3)+qat-int8(epochs=2))", "placebo(epochs=3)+placebo(epochs=2)"),
+        ("placebo(prune-50+int3(rounding=gptq))", "placebo"),
     ],
 )
 def test_a_recipe_has_one_name_however_it_is_written(written, name):

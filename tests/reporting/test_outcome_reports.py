@@ -63,6 +63,22 @@ def test_audit_json_follows_the_schema(report):
     assert document["outcome"]["measures"][document["metrics"][0]]["unit"] == "years"
 
 
+def test_the_schema_takes_a_margin_of_a_year_and_more_of_an_outcome_alone():
+    report = fp.audit(
+        table(), outcome="abs_error=age", baseline="fp32", compressed="int8", by="race", margin=1.5
+    )
+    document = json.loads(json.dumps(to_dict(report)))
+    check = jsonschema.Draft202012Validator(json_schema())
+    check.validate(document)
+    right = np.arange(len(table())) % 2
+    predicted = table().assign(label=right, fp32=right, int8=right)
+    classes = fp.audit(predicted, baseline="fp32", compressed="int8", by="race")
+    document = json.loads(json.dumps(to_dict(classes)))
+    check.validate(document)
+    document["margins"]["accuracy"]["value"] = 1.5
+    assert not check.is_valid(document)
+
+
 def test_a_fall_is_called_a_fall():
     report = fp.audit(
         table(-9.0), outcome="score,better=higher", baseline="fp32", compressed="int8", by="race", margin=0.25

@@ -145,7 +145,14 @@ def parse(text: str) -> Recipe:
 
 def _split(text: str, mark: str) -> list[str]:
     """Split at a mark outside of parentheses."""
-    return re.split(re.escape(mark) + r"(?![^(]*\))", text)
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == mark and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _step(text: str, recipe: str) -> Step:

@@ -9,6 +9,7 @@ from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import (
+    by_reason,
     foremost,
     group_name,
     is_cleared,
@@ -269,5 +270,9 @@ def unassessed_sentence(comparisons: Sequence[Comparison]) -> str:
     groups = {tuple(g.values.items()): g for c in comparisons for g in unassessed(c)}
     if not groups:
         return ""
-    named = name_groups([f"{group_name(g.values)} ({g.n:,.0f})" for g in groups.values()])
-    return f"Not assessed, too few people: {named}."
+    metric = comparisons[0].overall.losses[0].metric
+    texts = [
+        f"{why}: {name_groups([f'{group_name(g.values)} ({g.n:,.0f})' for g in unclear])}"
+        for why, unclear in by_reason(list(groups.values()), metric).items()
+    ]
+    return f"Not assessed, {'; '.join(texts)}."

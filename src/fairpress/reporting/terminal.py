@@ -20,10 +20,10 @@ from fairpress.reporting.formatting import (
     WORD,
     at_most,
     format_change,
+    format_level,
     format_levels,
     format_loss,
     format_points,
-    format_rate,
     group_verdict,
     tone,
     verdict_line,
@@ -52,7 +52,7 @@ STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MAX_ROWS, MAX_CLASS_ROWS, MAX_WORD_WIDTH = 12, 8, 16
+MAX_ROWS, MAX_CLASS_ROWS, MAX_WORD_WIDTH, MAX_LEVELS = 12, 8, 16, 3
 _RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
 LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
@@ -91,6 +91,8 @@ def render(audit: Audit) -> Iterator[RenderableType]:
     yield Text(f"{size}{compared}; {100 * audit.confidence:g} % confidence", style="dim")
     if audit.comparisons:
         yield Text(_legend(audit), style="dim")
+    elif audit.outcome is not None:
+        yield Text(clean(audit.outcome.title), style="dim")
     if audit.positive is not None:
         yield Text(
             clean(positive(audit)),
@@ -286,12 +288,15 @@ def _rates(audit: Audit) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    shown = [(n, r) for n, r in _RATES if all(r in m.overall.rates for m in audit.models)]
+    names = _RATES if audit.outcome is None else [(_level_name(audit, m), m) for m in audit.metrics]
+    shown = [(n, r) for n, r in names if all(r in m.overall.rates for m in audit.models)][:MAX_LEVELS]
     for name in ("group", "n", *(n for n, _ in shown)):
         table.add_column(name, justify="left" if name == "group" else "right")
 
     def row(group: GroupRates) -> None:
-        cells = [format_rate(group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown]
+        cells = [
+            format_level(audit, r, group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown
+        ]
         table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
 
     for model in audit.models:
@@ -299,6 +304,11 @@ def _rates(audit: Audit) -> RenderableType:
         for group in model.groups:
             row(group)
     return table
+
+
+def _level_name(audit: Audit, metric: str) -> str:
+    measure = audit.measure(metric)
+    return clean(measure.name + (f": {measure.unit}" if measure.unit else ""))
 
 
 def clean(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,10 @@ import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from fairpress.compression.errors import VerificationError
+from fairpress.compression.quantization import batch_quantizer as module
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
+from fairpress.compression.quantization.calibrate import calibrate
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import optimized_graph, stored_weights
 from fairpress.core.errors import UserError
@@ -168,3 +173,22 @@ def test_the_same_engine_quantizes_convolutions_with_batch_norm_sums_joins_and_p
         with torch.no_grad():
             same = net(x).argmax(1).numpy() == run(created.onnx, x.numpy()).argmax(1)
         assert same.mean() > 0.95
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "brecq"])
+def test_rounding_that_moves_pruned_weights_is_refused(rounding, monkeypatch):
+    states, rows = parts(*easy())
+    state = {k: v.clone() for k, v in states[0].items()}
+    name = next(k for k, v in state.items() if v.dim() == 2)
+    state[name][:, 0] = 0.0
+    quantize_many(small_engine(), [state], rows[:1], Scheme(3, full_range=True), rounding=rounding)
+
+    def moved(*given, **options):
+        calibrated = calibrate(*given, **options)
+        weight = calibrated.state[name].clone()
+        weight[0, 0] = calibrated.state[f"{given[0].layers[0].module}.scale"][0]
+        return dataclasses.replace(calibrated, state={**calibrated.state, name: weight})
+
+    monkeypatch.setattr(module, "calibrate", moved)
+    with pytest.raises(VerificationError, match=r"1 weights of layer .* that were 0 are not 0"):
+        quantize_many(small_engine(), [state], rows[:1], Scheme(3, full_range=True), rounding=rounding)

@@ -233,3 +233,37 @@ def test_dynamic_and_mixed_recipes_round_with_compensation_too():
         assert created.card.recipe == text
         assert created.onnx != plain.onnx
         assert created.card.provenance["details"]["agreement_with_graph"] > 0.95
+
+
+class Tied(nn.Module):
+    """An embedding whose weight is also that of a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.middle, self.head = nn.Embedding(40, 16), nn.Linear(16, 16), nn.Linear(40, 2)
+
+    def forward(self, x):
+        hidden = self.middle(self.embedding(x.long()).mean(1)).relu()
+        return self.head(nn.functional.linear(hidden, self.embedding.weight))
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "brecq"])
+def test_a_weight_that_an_embedding_reads_too_stays_in_float_for_it(rounding):
+    torch.manual_seed(0)
+    network = Tied().eval()
+    rows = torch.randint(0, 40, (200, 7), generator=torch.Generator().manual_seed(0)).float()
+    engine, state = engine_of(network, rows)
+    prepared = engine.prepare(Scheme(2, activations=False, full_range=True))
+    rounded = calibrate(prepared, state, rows, rounding=rounding).state
+    assert torch.equal(rounded["embedding.weight"], state["embedding.weight"])
+    assert not torch.equal(rounded["middle.weight"], state["middle.weight"])
+
+
+def test_a_weight_of_two_layers_is_compensated():
+    network = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    network[2].weight = network[0].weight
+    rows = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    engine, state = engine_of(network.eval(), rows)
+    prepared = engine.prepare(Scheme(2, activations=False))
+    rounded = calibrate(prepared, state, rows, rounding="gptq").state
+    assert all(not torch.equal(rounded[layer.weight], state[layer.weight]) for layer in prepared.layers)

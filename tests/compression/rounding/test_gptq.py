@@ -163,3 +163,9 @@ def test_moments_that_rounding_errors_left_indefinite_are_damped_more():
     ).mean() * torch.eye(20)
     assert torch.allclose(factor.v[0] @ factor.v[0].mT, damped, atol=1e-4 * float(damped.max()))
     assert torch.equal(factor.v, factor.v.triu())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_moments_that_are_not_finite_end(value):
+    with pytest.raises(ValueError, match="finite"):
+        factorize(torch.eye(3)[None] * value)

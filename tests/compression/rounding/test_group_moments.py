@@ -148,3 +148,14 @@ def test_values_that_are_not_finite_are_refused(moments, value):
     rows[401, 3] = value
     with pytest.raises(UserError, match="layer '0' reads values that are not finite"):
         compensate(prepared, state, rows, moments=moments, groups=codes)
+
+
+@pytest.mark.parametrize("zero", ["inputs", "weights"])
+def test_layers_that_no_rounding_changes_are_left_alone(zero):
+    prepared, state, rows, codes = two_groups()
+    if zero == "inputs":
+        rows = rows * 0
+    else:
+        state["0.weight"] = torch.zeros_like(state["0.weight"])
+    changed, _ = compensate(prepared, state, rows, moments="minimax", groups=codes)
+    assert torch.equal(changed["0.weight"], compensate(prepared, state, rows)[0]["0.weight"])

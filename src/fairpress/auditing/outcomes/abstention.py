@@ -13,7 +13,7 @@ Rows whose right answer is "unknown" are *ambiguous*, the others *disambiguated*
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,8 @@ from fairpress.core.estimate import Estimate
 ERROR, SILENT, RISK = "error", "abstention", "selective_risk"
 AMBIGUOUS, DISAMBIGUATED = "error_ambiguous", "error_disambiguated"
 BIAS_AMBIGUOUS, BIAS_DISAMBIGUATED = "bias_ambiguous", "bias_disambiguated"
+MANY = 0.05
+"""The share of rows above which answers that are right in no row are warned about."""
 BIAS = frozenset({BIAS_AMBIGUOUS, BIAS_DISAMBIGUATED})
 _NAMES = {
     ERROR: ("error rate", "error"),
@@ -212,7 +214,8 @@ class Abstention:
         answers = {m: table.texts[m] for m in models}
         wrong = {m: (_codes(right, a.names) != a.codes).astype(float) for m, a in answers.items()}
         answered = {m: (a.codes != _index(a.names, unknown)).astype(float) for m, a in answers.items()}
-        along = {}
+        along: dict[str, np.ndarray] = {}
+        along_texts: tuple[str, ...] = ()
         if "stereotype" in request.settings:
             biased = table.texts[request.settings["stereotype"]]
             if unknown in biased.names and (biased.codes == _index(biased.names, unknown)).any():
@@ -220,6 +223,7 @@ class Abstention:
                     f"{table.name}: the answer along a stereotype ({request.settings['stereotype']!r}) is {unknown!r} in "
                     "some rows; name in each row the answer that would be biased."
                 )
+            along_texts = biased.names
             along = {
                 m: np.where(_codes(biased, a.names) == a.codes, 1.0, -1.0) * answered[m]
                 for m, a in answers.items()
@@ -229,11 +233,24 @@ class Abstention:
         warnings = tuple(
             f"{m} answers {unknown!r} in every row: it has no bias and no selective risk." for m in silent
         )
+        warnings += tuple(_never_right(answers, {*right.names, *along_texts, unknown}))
         notes = [
             f"{int(ambiguous.sum()):,} of {table.rows:,} rows are ambiguous: their right answer is {unknown!r}."
         ]
         notes += [FOLDED_NOTE] if along else []
         return AnswerValues(table, ambiguous, wrong, answered, along, tuple(notes), warnings)
+
+
+def _never_right(answers: Mapping[str, EncodedTable], known: Collection[str]) -> Iterator[str]:
+    """Yield a warning for a model many of whose answers are right in no row: they may be written differently."""
+    for model, given in answers.items():
+        unmatched = np.isin(given.codes, [i for i, text in enumerate(given.names) if text not in known])
+        if unmatched.mean() > MANY:
+            first = given.names[given.codes[int(np.argmax(unmatched))]]
+            yield (
+                f"Answers of {model} that are right in no row, such as {first!r}: {int(unmatched.sum()):,} of "
+                f"{len(unmatched):,}. They count as wrong; check that answers are written alike."
+            )
 
 
 def _label(request: OutcomeRequest, label: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from fairpress.auditing.outcomes.equivalence import equivalence_notes, limit_of
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
-from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind
+from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind, RowValues
 from fairpress.auditing.outcomes.registry import kind_of
 from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
@@ -27,7 +27,7 @@ from fairpress.auditing.result import Audit, Comparison, Fairness, Margin
 from fairpress.auditing.table_warnings import row_warnings
 from fairpress.auditing.verdicts.wording import group_name, name_groups
 from fairpress.core.attribute import OVERALL, Attribute, parse_attributes
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.errors import UserError
 
 ONE_OUTCOME_LOOK = (
     "This audit is for one look: repeated after more rows until a verdict appears, it clears a loss of the margin more "
@@ -38,6 +38,7 @@ _CLASSES_ONLY: Mapping[str, str] = {
     "decide": "numbers need no threshold; audit the class with `decide=` and without `outcome=`",
     "pairs": "the groups' changes and their differences are in the report",
     "pairs_from": "the groups' changes and their differences are in the report",
+    "counterfactual": "pairs of one template are compared by the predicted class",
     "seed_column": "average the values of each row over its seeds, or audit one seed",
 }
 """Options that are about classes → why, or what to do instead."""
@@ -108,12 +109,24 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         notes=tuple(_notes(table, options, of_kind, evidence, rules, kind, comparisons)),
         warnings=(
             *row_values.warnings,
+            *_same_as_baseline(row_values, baseline, compressed),
             *row_warnings(source, table.cells, options, {*numbers, *texts}, attributes),
         ),
         provenance=provenance_of(source),
         outcome=outcome,
         policy=None if options.policy is None else options.policy.record(),
     )
+
+
+def _same_as_baseline(row_values: RowValues, baseline: str, compressed: Sequence[str]) -> Iterator[str]:
+    """Yield a warning about a model that is the baseline in every row: its column may be a copy."""
+    for name in compressed:
+        losses = [row_values.row_losses(name, baseline, m) for m in row_values.metrics]
+        if not any(x is None or x.any() for x in losses):
+            yield (
+                f"{name} is judged as {baseline} is in every single row: check that its column is not that of {baseline} "
+                "again."
+            )
 
 
 def _absolute(
@@ -140,7 +153,6 @@ def _rules(
     if unknown:
         raise UserError(
             f"`margin=`: there is no metric {unknown[0]!r} in {str(request)!r}, only {', '.join(metrics)}."
-            + did_you_mean(unknown[0], metrics)
         )
     chosen = {m: given.get(m, given.get(ALL)) for m in metrics}
     without = [m for m, margin in chosen.items() if margin is None]

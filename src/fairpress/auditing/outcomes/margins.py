@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fairpress.auditing.measure import Measure
 from fairpress.auditing.outcome import OutcomeRequest
 from fairpress.auditing.outcomes.protocol import OutcomeKind
 from fairpress.auditing.result import Margin
@@ -14,6 +15,7 @@ from fairpress.core.errors import UserError
 
 ALL = "default"
 """The key of the margin of every metric without one of its own."""
+_PER_CENT = 100.0
 _WITH_UNIT = re.compile(rf"{NUMBER}\s*(?P<unit>[^\d\s].*)?")
 
 
@@ -42,17 +44,22 @@ def outcome_margins(given: Any, request: OutcomeRequest, kind: OutcomeKind) -> d
 
 def no_margin(request: OutcomeRequest, kind: OutcomeKind) -> UserError:
     """Return the error of an outcome whose margin must be asked for."""
-    unit = request.settings.get("unit", "")
+    measure = _deciding(request, kind)
+    unit = f" ({measure.long_unit or measure.unit})" if measure.unit else ""
+    example = "'1pp'" if _in_points(measure) else "0.25"
     return UserError(
-        f"the outcome {str(request)!r} needs a margin: the largest {'rise' if lower(request) else 'fall'} of the mean that "
-        f"is acceptable, fixed before looking, in the outcome's own unit{f' ({unit})' if unit else ''}, such as "
-        "`margin=0.25`, or as a share of the baseline's own mean, `margin='5% of baseline'`."
+        f"the outcome {str(request)!r} needs a margin: the largest {measure.rise} of the {measure.name} that is acceptable, "
+        f"fixed before looking, in the outcome's own unit{unit}, such as `margin={example}`, or as a share of the "
+        "baseline's own level, `margin='5% of baseline'`."
     )
 
 
-def lower(request: OutcomeRequest) -> bool:
-    """Return whether smaller values are better, as far as the request says."""
-    return request.settings.get("better", "lower") == "lower"
+def _deciding(request: OutcomeRequest, kind: OutcomeKind) -> Measure:
+    return next(iter(kind.measures(request, {}).values()))
+
+
+def _in_points(measure: Measure) -> bool:
+    return measure.scale == _PER_CENT
 
 
 def _merged(pairs: list[tuple[str, Any]], request: OutcomeRequest, kind: OutcomeKind) -> dict[str, Margin]:
@@ -89,7 +96,7 @@ def _margin(given: Any, request: OutcomeRequest, kind: OutcomeKind) -> Margin:
     if isinstance(given, Margin):
         return _checked(given)
     if is_number(given):
-        return _checked(Margin(float(given)))
+        return _plain(float(given), f"{given:g}", request, kind)
     if not isinstance(given, str):
         raise UserError(f"the margin is a number such as 0.25, in the outcome's unit, not {given!r}.")
     text = given.strip()
@@ -105,7 +112,17 @@ def _margin(given: Any, request: OutcomeRequest, kind: OutcomeKind) -> Margin:
             f"{given!r} is not a margin of {str(request)!r}; write a number{in_unit} such as 0.25, or "
             "'5% of baseline', a share of the baseline's own mean."
         )
-    return _checked(Margin(float(match["number"])), text)
+    return _plain(float(match["number"]), text, request, kind)
+
+
+def _plain(number: float, text: str, request: OutcomeRequest, kind: OutcomeKind) -> Margin:
+    """Return the margin that is a number; one that was meant as points is refused, as in an audit of classes."""
+    if number >= 1 and _in_points(_deciding(request, kind)):
+        raise UserError(
+            f"the margin must be below 1, not {text}; for {number:g} percentage point{'s' * (number != 1)} write "
+            f"{number / 100:g} or {number:g}pp."
+        )
+    return _checked(Margin(number), text)
 
 
 def _checked(margin: Margin, text: str = "") -> Margin:

@@ -120,7 +120,7 @@ class RatioOfSums:
             numerators,
             {m: table.numbers[columns[m]] for m in models},
             table.cells.weight,
-            f"fewer than two rows (or people) in this group, or {below} that sum to 0",
+            f"{below} that sum to 0, or fewer than two rows (or people)",
             request.settings.get("better") == "higher",
             notes=tuple(_no_denominator(table, columns.values(), below)),
         )

@@ -28,10 +28,7 @@ def kind_of(request: OutcomeRequest) -> OutcomeKind:
     """Return the kind of a requested outcome; raises UserError for an unknown kind or setting."""
     kind = KINDS.get(request.kind)
     if kind is None:
-        raise UserError(
-            f"there is no outcome {request.kind!r}; outcomes are {', '.join(KINDS)}."
-            + did_you_mean(request.kind, list(KINDS))
-        )
+        raise UserError(f"there is no outcome {request.kind!r}." + did_you_mean(request.kind, list(KINDS)))
     known = sorted(kind.settings | _SETTINGS)
     unknown = next((s for s in request.settings if s not in known), None)
     if unknown is not None:

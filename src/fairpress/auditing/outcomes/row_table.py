@@ -19,6 +19,9 @@ from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 
+EXACT = 2.0**53
+"""Whole numbers up to here are exact as floating-point numbers."""
+_DIGITS = r"\s*[+-]?[0-9]{16,}(\.[0-9]*)?\s*"
 TOO_FEW = "fewer than two rows (or people) in this group"
 """Why a group has no mean with an error."""
 
@@ -100,6 +103,8 @@ def read_rows(
     if options.subject is not None:
         keys["subject"] = _units(next(parts), options.subject, source.name)
     values = {n: _finite(next(parts), role, n, source.name) for n, role in columns.items()}
+    for name, role in numbers.items():
+        _refuse_rounded(source, name, role, values[name])
     weight, scale = ones, 1.0
     if options.weight is not None:
         weight, scale = _weights(values[options.weight], options.weight, source.name)
@@ -126,6 +131,22 @@ def _finite(column: Any, role: str, name: str, source_name: str) -> Floats:
             "fill in the values, knowing that this changes the audit."
         )
     return values
+
+
+def _refuse_rounded(source: TableSource, name: str, role: str, values: Floats) -> None:
+    """Raise UserError for whole numbers beyond 2^53, between which DOUBLE has gaps: small errors would be 0, or 128."""
+    if not np.abs(values).max(initial=0) >= EXACT or source.columns[name] in ("FLOAT", "DOUBLE"):
+        return
+    text = f"{source.column(name)}::VARCHAR"
+    rows = f"(SELECT row_number() OVER () AS r, {text} AS v FROM {source.relation})"
+    matches = source.read(
+        f"SELECT r, v FROM {rows} WHERE regexp_full_match(v, '{_DIGITS}') LIMIT 1"
+    ).to_pylist()
+    if matches:
+        raise UserError(
+            f"{source.name}: {name!r} ({role}) is {matches[0]['v']} in row {matches[0]['r']:,}: so large numbers lose their "
+            "last digits; subtract one constant from all columns that are compared, or rescale them."
+        )
 
 
 def _weights(values: Floats, name: str, source_name: str) -> tuple[Floats, float]:

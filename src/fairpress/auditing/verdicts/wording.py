@@ -234,6 +234,10 @@ def margin_text(margin: Margin, measure: Measure = CLASS_MEASURES["accuracy"]) -
     return measure.exact(margin.value)
 
 
+TOO_FEW_PEOPLE = "too few people"
+"""Why a group is not assessed, unless it has no level at all."""
+
+
 def not_assessed(
     groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]
 ) -> list[GroupComparison]:
@@ -250,8 +254,23 @@ def not_assessed(
 
 def _not_assessed(groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]) -> str:
     lacking = not_assessed(groups, metric, pools)
-    names = name_groups([_name_with_rows(g, metric) for g in lacking])
-    return f"not assessed, too few people: {names}" if lacking else ""
+    texts = [
+        f"{why}: {name_groups([_name_with_rows(g, metric) for g in unclear])}"
+        for why, unclear in by_reason(lacking, metric).items()
+    ]
+    return f"not assessed, {'; '.join(texts)}" if texts else ""
+
+
+def by_reason(lacking: Sequence[GroupComparison], metric: str) -> dict[str, list[GroupComparison]]:
+    """Return the groups that are not assessed, by the reason: too few people, or nothing that an outcome is a share of."""
+    reasons: dict[str, list[GroupComparison]] = {}
+    for group in lacking:
+        loss = loss_in(group, metric)
+        without = loss.outcome_measure is not None and not loss.estimate.estimable and group.n >= 2
+        reasons.setdefault(
+            loss.estimate.reason if without and loss.estimate.reason else TOO_FEW_PEOPLE, []
+        ).append(group)
+    return reasons
 
 
 def _pooled(metric: str, pools: Sequence[Pool]) -> str:

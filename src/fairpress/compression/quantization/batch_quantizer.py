@@ -31,7 +31,12 @@ from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding
-from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
+from fairpress.compression.verification.checks import (
+    assert_unmodified,
+    check_agreement,
+    check_file,
+    check_zeros,
+)
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.equivalence import check_equivalence, reference
 from fairpress.models.export import export_with_names
@@ -257,9 +262,10 @@ def quantize_many(
     out = []
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
         validation_rows = None if validation is None else validation[i]
+        folded = {**engine.fold(state), **({} if tops is None else tops[i])}
         calibrated = calibrate(
             prepared,
-            {**engine.fold(state), **({} if tops is None else tops[i])},
+            folded,
             rows,
             weights=weights,
             activations=activations,
@@ -270,5 +276,7 @@ def quantize_many(
             moments=moments,
             row_groups=None if row_groups is None else row_groups[i],
         )
+        for layer in prepared.layers:  # the file is compared with weights that the rounding has moved
+            check_zeros(layer.name, calibrated.state[layer.weight].cpu().numpy(), folded[layer.weight])
         out.append(engine.finish(prepared, calibrated, rows))
     return out

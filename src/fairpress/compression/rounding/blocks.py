@@ -13,7 +13,7 @@ import torch
 from torch.fx import Node
 
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
-from fairpress.compression.rounding.graph_run import in_order, layer_of, varying_nodes
+from fairpress.compression.rounding.graph_run import in_order, layer_of, varying_nodes, weights_read_elsewhere
 from fairpress.models.tracing import aten
 
 NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
@@ -66,7 +66,10 @@ def residual_blocks(prepared: PreparedGraph) -> list[Block]:
 
 
 def _layers(prepared: PreparedGraph) -> dict[Node, Layer]:
-    modules = {layer.module: layer for layer in prepared.layers if layer.uses == 1}
+    in_float = weights_read_elsewhere(prepared)
+    modules = {
+        layer.module: layer for layer in prepared.layers if layer.uses == 1 and layer.weight not in in_float
+    }
     layers = {node: layer_of(node, modules) for node in in_order(prepared) if node in varying_nodes(prepared)}
     return {node: layer for node, layer in layers.items() if layer is not None}
 

@@ -14,7 +14,7 @@ from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import Limits, weight_scales
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.gptq import Factor, error_compensated, factorize
-from fairpress.compression.rounding.graph_run import varying_nodes
+from fairpress.compression.rounding.graph_run import varying_nodes, weights_read_elsewhere
 from fairpress.compression.rounding.group_moments import Moments, minimax_factor, weights_of_rows
 from fairpress.compression.rounding.input_moments import input_moments
 from fairpress.compression.rounding.layer_sweep import MAX_BYTES, bytes_per_row, sweep
@@ -39,7 +39,7 @@ def compensate(
     Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
     in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
     its factor, 2 · 4 · k² bytes for a layer whose channels read k values; beyond `MAX_COLUMNS` values, columns make up for
-    errors of columns in the same part of so many only.
+    errors of columns in the same part of so many only. A weight that other operators read too is rounded to nearest.
 
     Parameters
     ----------
@@ -60,9 +60,13 @@ def compensate(
     """
     chosen, chunks = rows_in_memory(prepared, state, rows)
     lengths = [len(chunk) for chunk in chunks]
-    varying = varying_nodes(prepared)
+    varying, in_float = varying_nodes(prepared), weights_read_elsewhere(prepared)
 
-    def visit(layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
+    def visit(
+        layer: Layer, node: Node, inputs: Sequence[Tensor], weight: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        if layer.weight in in_float:
+            return weight
         scale = state[f"{layer.module}.scale"]
         limits = (layer.lows(state), layer.tops(state))
         factors = {}

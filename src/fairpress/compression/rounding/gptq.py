@@ -29,9 +29,11 @@ def factorize(moments: Tensor, damping: float = DAMPING) -> Factor:
     """Return the factor of moments H [groups, k, k], columns of the largest input power first (the paper's order).
 
     `damping` times the mean of the diagonal is added to it, so that inputs that are always 0 have no influence on others;
-    ten times as much as often as rounding errors leave H indefinite.
+    ten times as much as often as rounding errors leave H indefinite. Raises ValueError for values that are not finite.
     """
     power = moments.diagonal(dim1=-2, dim2=-1)
+    if not bool(moments.isfinite().all()) or not bool(power.sum(-1).isfinite().all()):
+        raise ValueError("moments must be finite")  # no damping makes them positive definite
     order = torch.argsort(power, dim=-1, descending=True, stable=True)
     back = order.flip(
         -1

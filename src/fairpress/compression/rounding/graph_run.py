@@ -152,3 +152,21 @@ def layer_of(node: Node, layers: Mapping[str, Layer]) -> Layer | None:
     if isinstance(rounder, Node) and rounder.op == "call_module":
         return layers.get(str(rounder.target))
     return None
+
+
+def weights_read_elsewhere(prepared: PreparedGraph) -> set[str]:
+    """Return the names of weights that other operators read besides their layers, such as an embedding tied to a layer.
+
+    These read the weight of the state as it is, so it has to stay in float there.
+    """
+    rounders, aliases = {layer.module for layer in prepared.layers}, prepared.slots.aliases
+    names = {
+        str(node.target)
+        for node in prepared.graph.graph.nodes
+        if node.op == "get_attr"
+        and not all(user.op == "call_module" and str(user.target) in rounders for user in node.users)
+    }
+    first_names = {aliases.get(name, name) for name in names}
+    return {
+        layer.weight for layer in prepared.layers if aliases.get(layer.weight, layer.weight) in first_names
+    }

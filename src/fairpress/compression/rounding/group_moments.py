@@ -14,7 +14,7 @@ from fairpress.compression.rounding.input_moments import input_moments
 
 Moments = Literal["pooled", "balanced", "minimax"]
 ROUNDS = 5
-RATE = 1.0  # of a_g ← a_g·(e_g / mean e)^RATE
+RATE = 1.0  # of a_g ← a_g·(e_g / max e)^RATE
 
 
 def weights_of_rows(groups: Tensor) -> Tensor:
@@ -72,7 +72,9 @@ def minimax_factor(
         errors = torch.stack([_output_error(change, h) for h in by_group])
         if best is None or float(errors.max()) < best[0]:
             best = float(errors.max()), factor
-        shares = shares * (errors / errors.mean().clamp_min(1e-30)) ** RATE
+        if float(errors.max()) == 0:  # nothing is rounded, or nothing is read
+            break
+        shares = shares.to(errors) * (errors / errors.max()) ** RATE
     assert best is not None
     return best[1]
 
@@ -80,4 +82,4 @@ def minimax_factor(
 def _output_error(change: Tensor, moments: Tensor) -> Tensor:
     """Return Σ d·H·dᵀ over the channels of a change of the weight [channels, k]."""
     d = change.view(len(moments), -1, change.shape[1])
-    return ((d @ moments) * d).sum()
+    return ((d @ moments) * d).sum().clamp_min(0)
