@@ -30,6 +30,7 @@ from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_un
 from fairpress.auditing.verdicts.multiplicity import holm
 
 LEVEL, GROUPS = 0.05, 20
+RARE_LEVEL = 0.06
 ROWS = (30, 50, 100, 300, 1000, 3000)
 UNITS = (20, 30, 50, 100, 200)
 MAX_VALUES = 12_000_000
@@ -75,12 +76,13 @@ OTHERS: dict[str, Draw] = {
     ),
 }
 """Differences and losses that chose nothing of the method."""
+GAINS = "exponential gains"
 RARE: dict[str, Draw] = {
     "all by the same loss": lambda rng, shape: np.ones(shape),
     "exponential losses": lambda rng, shape: rng.exponential(size=shape),
     "normal, one half of the deviation worse": lambda rng, shape: rng.normal(0.5, 1.0, shape),
     "log-normal losses, σ 1": _log_normal,
-    "exponential gains": lambda rng, shape: -rng.exponential(size=shape),
+    GAINS: lambda rng, shape: -rng.exponential(size=shape),
 }
 """Differences of the rows that change, where few do."""
 
@@ -137,9 +139,12 @@ def utterances(rng: Rng, speakers: int) -> tuple[np.ndarray, ...]:
 def rare_levels(rng: Rng, size: int) -> Iterator[Found]:
     """Tables of five groups in which few rows change: the audit's bounds, and those without unseen changes.
 
-    The baseline's values scatter as much as changes are large, which counts where no row of a table changes.
+    The baseline's values scatter as much as changes are large, which counts where no row of a table changes. At some ten
+    changes a group, 5 % do not quite hold: 6 % are asked. Gains have no margin to be harmed at (`rare_excess`).
     """
     for name, draw in RARE.items():
+        if name == GAINS:
+            continue
         sample = draw(rng, (1, 5_000_000))
         mean, square = float(sample.mean()), float((sample**2).mean())
         for n in ROWS[2:]:
@@ -155,7 +160,11 @@ def rare_levels(rng: Rng, size: int) -> Iterator[Found]:
                 truth, setting = share * mean, f"{n:,} rows, {share:.1%} of which change, {name}"
                 cleared = np.concatenate([x.upper(1 - LEVEL) < truth for x in plain])
                 yield found("`no_harm` at the margin without unseen changes", setting, cleared)
-                yield from _levels(join_estimates(guarded), truth, setting, True, True)
+                x = join_estimates(guarded)
+                above = x.upper(1 - LEVEL) < truth
+                yield found("`no_harm` at a margin that few rows lose", setting, above, RARE_LEVEL, False)
+                p = x.p_above(truth)
+                yield found("`harm` at a margin that few rows lose", setting, p < LEVEL, LEVEL, False)
 
 
 def rare_excess(rng: Rng, size: int) -> Iterator[Found]:
