@@ -83,6 +83,8 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "numbers": (numbers.number_levels, 20_000),
     "number-clusters": (numbers.cluster_levels, 20_000),
     "ratios": (numbers.ratio_levels, 10_000),
+    "number-rare": (numbers.rare_levels, 1000),
+    "number-rare-excess": (numbers.rare_excess, 1000),
     "number-families": (numbers.number_families, 2000),
     "number-methods": (numbers.number_methods, 10_000),
     "number-assurance": (numbers.number_assurance, 150),

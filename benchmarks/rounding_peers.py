@@ -35,6 +35,7 @@ OURS = (
     "int8",
     "int4",
     "int4(rounding=gptq)",
+    "int3(rounding=gptq)",
     "int2(bits=first:8|last:8)",
     "int2(rounding=gptq,bits=first:8|last:8)",
     "w4",
@@ -315,9 +316,10 @@ def main(folder: Path, by: str, only: list[str]) -> None:
             continue
         changed = after != before
         worst = max(np.unique(groups), key=lambda g: changed[groups == g].mean())
+        cell = name.replace("|", r"\|")
         size = "" if made.size is None else f"{made.size:,}"
         print(
-            f"| {name} | {per_thousand(changed)} | {worst} {per_thousand(changed[groups == worst])} "
+            f"| {cell} | {per_thousand(changed)} | {worst} {per_thousand(changed[groups == worst])} "
             f"| {(after == labels).mean():.3f} | {size} | {seconds:.0f} |",
             flush=True,
         )

@@ -20,7 +20,12 @@ from simulated.found import Found, Rng, found
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_TESTED, MIN_UNITS
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.mean_assurance import chances_after
-from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
+from fairpress.auditing.statistics.rare_changes import (
+    unseen_variance,
+    unseen_variance_of_rest,
+    with_variance,
+)
+from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate, join_estimates
 from fairpress.auditing.statistics.unit_means import excess_of_units, mean_of_units, unit_sums
 from fairpress.auditing.verdicts.multiplicity import holm
 
@@ -70,6 +75,14 @@ OTHERS: dict[str, Draw] = {
     ),
 }
 """Differences and losses that chose nothing of the method."""
+RARE: dict[str, Draw] = {
+    "all by the same loss": lambda rng, shape: np.ones(shape),
+    "exponential losses": lambda rng, shape: rng.exponential(size=shape),
+    "normal, one half of the deviation worse": lambda rng, shape: rng.normal(0.5, 1.0, shape),
+    "log-normal losses, σ 1": _log_normal,
+    "exponential gains": lambda rng, shape: -rng.exponential(size=shape),
+}
+"""Differences of the rows that change, where few do."""
 
 
 def number_levels(rng: Rng, size: int) -> Iterator[Found]:
@@ -119,6 +132,49 @@ def utterances(rng: Rng, speakers: int) -> tuple[np.ndarray, ...]:
     before = rng.binomial(words.astype(int), p)
     added = rng.binomial(words.astype(int), 0.1 * p) - rng.binomial(before, 0.05)
     return before.astype(float), before + added.astype(float), words, person
+
+
+def rare_levels(rng: Rng, size: int) -> Iterator[Found]:
+    """Tables of five groups in which few rows change: the audit's bounds, and those without unseen changes.
+
+    The baseline's values scatter as much as changes are large, which counts where no row of a table changes.
+    """
+    for name, draw in RARE.items():
+        sample = draw(rng, (1, 5_000_000))
+        mean, square = float(sample.mean()), float((sample**2).mean())
+        for n in ROWS[2:]:
+            for share in (0.003, 0.01, 0.03, 0.1, 0.2):
+                tables = min(size, MAX_VALUES // (5 * n))
+                plain, guarded = [], []
+                for _ in range(tables):
+                    values = np.where(rng.random((1, 5 * n)) < share, draw(rng, (1, 5 * n)), 0.0)[0]
+                    sums = unit_sums(values, _index(5, n), 5, np.ones(5 * n), None)
+                    plain.append(mean_of_units(sums))
+                    unseen = unseen_variance(sums, (values != 0).astype(float), square)
+                    guarded.append(with_variance(plain[-1], unseen))
+                truth, setting = share * mean, f"{n:,} rows, {share:.1%} of which change, {name}"
+                cleared = np.concatenate([x.upper(1 - LEVEL) < truth for x in plain])
+                yield found("`no_harm` at the margin without unseen changes", setting, cleared)
+                yield from _levels(join_estimates(guarded), truth, setting, True, True)
+
+
+def rare_excess(rng: Rng, size: int) -> Iterator[Found]:
+    """A small group among 5,000 rows that all change alike, and rarely: how often it is said to lose more."""
+    for name, draw in RARE.items():
+        for n in (60, 100, 300):
+            for share in (0.01, 0.05):
+                called = []
+                for _ in range(size):
+                    values = np.where(rng.random((1, n + 5000)) < share, draw(rng, (1, n + 5000)), 0.0)[0]
+                    group = (np.arange(values.size) >= n).astype(int)
+                    sums, changed = (
+                        unit_sums(values, group, 2, np.ones(values.size), None),
+                        (values != 0).astype(float),
+                    )
+                    unseen = unseen_variance(sums, changed) + unseen_variance_of_rest(sums, changed)
+                    called.append(with_variance(excess_of_units(sums), unseen).p_above(0.0)[0] < LEVEL)
+                setting = f"{n} rows of 5,000, {share:.0%} of which change, {name}"
+                yield found("Excess over the rest where there is none", setting, called, LEVEL, False)
 
 
 def _ratio_truth(rng: Rng) -> float:

@@ -115,7 +115,7 @@ def test_other_inputs_choices_and_targets_are_refused():
     for change in ({"input": "?"}, {"choices": ["y", "x"]}, {"target": "C"}):
         other = answered("AABBC")
         other[1] = sample(1, "C", "A", **({"target": "A"} | change))
-        with pytest.raises(UserError, match=r"1 have other (inputs|targets) \(toy/1/1\)"):
+        with pytest.raises(UserError, match=r"1 has other (inputs|targets) \(toy/1/1\)"):
             read(answered("AABBC"), other)
     table = read(answered("AABBC"), other, same={"input": "other inputs"})
     assert metadata(table, "warnings") == "Not required to be the same for all models: target."

@@ -88,7 +88,7 @@ def test_other_labels_and_missing_rows_are_refused_or_left_out(tmp_path):
     changed["label"][4] = "no" if changed["label"][4] == "yes" else "yes"
     base, other = store(tmp_path / "a.csv", rows(0)), store(tmp_path / "b.csv", changed, list(range(1, 60)))
     paths = {"base": base, "q4": other}
-    with pytest.raises(UserError, match=r"1 is missing from q4 \(r0\); 1 have other labels \(r4\)"):
+    with pytest.raises(UserError, match=r"1 is missing from q4 \(r0\); 1 has other labels \(r4\)"):
         fp.read_pair(paths, key="id")
     table = fp.read_pair(paths, key="id", unpaired="drop")
     assert table.num_rows == 58

@@ -283,10 +283,10 @@ def test_no_prompt_and_no_answer_is_in_the_table_or_the_report(tmp_path):
     [
         (lambda i, x: None if i == 3 else x, r"1 is missing from q4 \(toy/3\)"),
         (lambda i, x: x | {"doc_id": 4} if i == 3 else x, r"missing from q4 \(toy/3\); 1 is more than once in q4 \(toy/4\)"),
-        (lambda i, x: x | {"doc_hash": "0"} if i == 3 else x, r"1 have other documents \(toy/3\)"),
-        (lambda i, x: x | {"doc": {"question": "?"}} if i == 3 else x, r"1 have other documents \(toy/3\)"),
+        (lambda i, x: x | {"doc_hash": "0"} if i == 3 else x, r"1 has other documents \(toy/3\)"),
+        (lambda i, x: x | {"doc": {"question": "?"}} if i == 3 else x, r"1 has other documents \(toy/3\)"),
         (lambda i, x: x | {"prompt_hash": "0"}, r"40 have other prompts \(toy/0, toy/1, toy/2, …\).*`same="),
-        (lambda i, x: x | {"target": "9"} if i == 3 else x, r"1 have other targets \(toy/3\)"),
+        (lambda i, x: x | {"target": "9"} if i == 3 else x, r"1 has other targets \(toy/3\)"),
         (lambda i, x: {k: v for k, v in x.items() if k != "doc_id"} if i == 3 else x, "1 of 40 lines have no doc_id"),
         (lambda i, x: {k: v for k, v in x.items() if k != "acc"} if i == 3 else x, r"no number in 1 of 40 rows.* in toy/3"),
         (lambda i, x: x | {"acc": 3} if i == 3 else x, "acc has other values than 0 and 1"),
@@ -324,7 +324,7 @@ def test_logs_without_hashes_of_prompts_are_compared_by_the_prompts(tmp_path):
     assert fp.read_lm_eval(logs).num_rows == 40
     changed = {"gen_args_0": {"arg_0": "other", "arg_1": " no"}}
     rewrite(logs["q4"], lambda i, x: x | ({"arguments": x["arguments"] | changed} if i == 2 else {}))
-    with pytest.raises(UserError, match=r"1 have other prompts \(toy/2\)"):
+    with pytest.raises(UserError, match=r"1 has other prompts \(toy/2\)"):
         fp.read_lm_eval(logs)
 
 
@@ -409,3 +409,11 @@ def test_one_model_alone_is_audited_for_its_rates(tmp_path):
     report = fp.audit(fp.read_lm_eval({"base": two_models(tmp_path)["base"]}), by="category")
     assert report.comparisons == ()
     assert len(report.models) == 1
+
+
+def test_the_same_log_likelihoods_under_two_names_are_warned_about(tmp_path):
+    for name, model in (("base", 0), ("again", 0), ("q4", 1)):
+        write_task(tmp_path / name, "toy", choice_task(0, model))
+    table = fp.read_lm_eval({n: tmp_path / n for n in ("base", "again", "q4")})
+    (warning,) = fp.audit(table, by="category").warnings
+    assert warning.startswith("Every log-likelihood of again is that of base, to the last digit")

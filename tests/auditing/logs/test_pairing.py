@@ -20,7 +20,7 @@ def log(model, items, prompts=None, values=None):
 
 
 def pair(*logs, unpaired="refuse"):
-    return pair_items(logs, ("task", "id"), SAME, unpaired=unpaired, remedy="; or do without")
+    return pair_items(logs, ("task", "id"), SAME, unpaired=unpaired, remedies={"prompt": "; or do without"})
 
 
 def test_lines_are_matched_by_key_in_the_order_of_the_first_model():
@@ -71,12 +71,12 @@ def test_a_repeated_item_is_refused_by_name_in_both_models():
 
 
 def test_another_prompt_is_refused_with_the_other_remedy():
-    with pytest.raises(UserError, match=r"1 have other prompts \(t/y\).*; or do without\.$"):
+    with pytest.raises(UserError, match=r"1 has other prompts \(t/y\).*; or do without\.$"):
         pair(log("a", "xy"), log("b", "yx", prompts=["other", "px"]))
 
 
 def test_a_prompt_that_only_one_model_has_is_another():
-    with pytest.raises(UserError, match="1 have other prompts"):
+    with pytest.raises(UserError, match="1 has other prompts"):
         pair(log("a", "xy"), log("b", "xy", prompts=["px", None]))
     assert pair(log("a", "xy", ["px", None]), log("b", "xy", ["px", None])).warnings == ()
 
@@ -101,3 +101,19 @@ def test_keys_that_look_alike_when_joined_stay_apart():
 def test_an_unknown_word_for_what_is_unpaired_is_refused():
     with pytest.raises(UserError, match="must be refuse or drop, not 'ignore'"):
         pair(log("a", "x"), log("b", "x"), unpaired="ignore")
+
+
+def test_what_differs_in_two_ways_is_counted_once_and_a_remedy_for_one_way_is_not_offered_for_both():
+    tables = [
+        pa.table({"id": list("xyz"), "hash": list(hashes), "text": list(texts), "prompt": ["p", "p", prompt]})
+        for hashes, texts, prompt in (("abc", "def", "p"), ("abd", "dgf", "p"), ("abc", "def", "q"))
+    ]
+    first, other, prompted = (ItemLog(m, t) for m, t in zip("abc", tables, strict=True))
+    same = {"hash": "other documents", "text": "other documents", "prompt": "other prompts"}
+    remedies = {"prompt": "; or do without"}
+    with pytest.raises(UserError) as error:
+        pair_items([first, other], ["id"], same, remedies=remedies)
+    assert "of 3 items, 2 have other documents (y, z). " in str(error.value)
+    assert "do without" not in str(error.value)
+    with pytest.raises(UserError, match=r"1 has other prompts \(z\)\. .*; or do without\.$"):
+        pair_items([first, prompted], ["id"], same, remedies=remedies)

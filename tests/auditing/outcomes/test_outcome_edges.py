@@ -77,7 +77,7 @@ def test_large_numbers_that_are_floats_already_are_judged():
 def test_answers_that_are_right_in_no_row_are_warned_about():
     rng = np.random.default_rng(2)
     right, given = (rng.choice(["x", "y", "unknown"], 400) for _ in range(2))
-    table = pd.DataFrame({"right": right, "a": given, "b": given, "sex": ["f", "m"] * 200})
+    table = pd.DataFrame({"right": right, "a": right, "b": given, "sex": ["f", "m"] * 200})
     options = {"outcome": "abstention=right", "margin": "2pp", **MODELS}
     assert not fp.audit(table, **options).warnings
     spelled = table.assign(b=table.b.replace("x", "X "))
@@ -101,3 +101,12 @@ def test_an_unknown_outcome_lists_the_outcomes_once():
     with pytest.raises(UserError) as error:
         fp.audit(words(), outcome="mae=edits", margin=1, **MODELS)
     assert str(error.value).count("abs_error") == 1
+
+
+def test_a_column_that_is_the_baseline_again_is_warned_about():
+    table = words()
+    copied = table.assign(**{"b.edits": table["a.edits"]})
+    options = {"outcome": "wer=edits/words", "margin": "2pp", **MODELS}
+    (warning,) = fp.audit(copied, **options).warnings
+    assert warning.startswith("b is judged as a is in every single row")
+    assert not fp.audit(table, **options).warnings

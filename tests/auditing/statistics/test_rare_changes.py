@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+import fairpress as fp
 from fairpress.auditing.statistics.rare_changes import (
     ENOUGH,
     unseen_variance,
@@ -63,5 +65,28 @@ def test_the_rest_is_that_of_the_other_group_and_people_count_once():
     assert own == pytest.approx(single, rel=0.6)
 
 
-def test_where_nothing_changed_anywhere_nothing_is_added():
+def test_where_nothing_changed_anywhere_a_change_is_as_large_as_the_baselines_values_scatter():
     assert estimate(np.zeros(50)).se[0] == 0
+    sums = unit_sums(np.zeros(50), np.zeros(50, int), 1, np.ones(50), None)
+    assert unseen_variance(sums, np.zeros(50), 4.0)[0] == pytest.approx(3 * 4.0 / 50**2)
+    assert unseen_variance_of_rest(sums, np.zeros(50), 4.0)[0] == 0
+
+
+def test_an_audit_of_two_equal_models_rules_out_no_more_than_its_rows_can():
+    rng = np.random.default_rng(0)
+    errors = rng.exponential(2.0, 240)
+    table = {"g": np.repeat(["a", "b"], 120), "fp32": errors, "int8": errors}
+    for margin, verdict in ((0.2, "no_harm"), (0.01, "inconclusive")):
+        report = fp.audit(
+            pd.DataFrame(table),
+            outcome="number,better=lower",
+            baseline="fp32",
+            compressed="int8",
+            by="g",
+            margin=margin,
+        )
+        losses = [g.losses[0] for g in report.comparisons[0].attributes[0].groups]
+        assert [x.verdict for x in losses] == [verdict] * 2
+        bound = stats.t.ppf(0.96, 119) * np.sqrt(3) * errors.std() / 120
+        assert [x.upper for x in losses] == pytest.approx([bound] * 2, rel=1e-6)
+        assert report.comparisons[0].disparate is False

@@ -96,9 +96,10 @@ def read_lm_eval(
     checks |= {f"{part}_hash": SAME[part] for part in ("prompt", "target") if part in required}
     if "target" in required:
         checks["target"] = SAME["target"]
-    paired = pair_items(logs, ("task", "doc_id"), checks, unpaired=unpaired, remedy=_remedy(required))
+    paired = pair_items(logs, ("task", "doc_id"), checks, unpaired=unpaired, remedies=_remedies(required))
     outcome = judged_by(files, paired.tables, name, better, with_choices)
     warnings += [*paired.warnings, *_differences(files, required)]
+    warnings += _same_answers([of_model.model for of_model in files], paired.tables)
     notes = [n for of_model in files for n in of_model.notes]
     notes += [*_metric_note(name, metric, heads), *outcome.notes, *_sampled(heads)]
     return _table(files, sources, paired.tables, outcome, columns, "doc_id" in kept, warnings, notes)
@@ -142,13 +143,22 @@ def _common_metrics(heads: Sequence[LogHead]) -> dict[str, list[str]]:
     return by_task
 
 
-def _remedy(required: Sequence[str]) -> str:
+def _remedies(required: Sequence[str]) -> dict[str, str]:
     rest = [part for part in required if part != "prompt"]
-    return (
-        f"; or, where prompts differ on purpose, ask for less with `same={rest!r}`"
-        if "prompt" in required
-        else ""
-    )
+    return {"prompt_hash": f"; or, where prompts differ on purpose, ask for less with `same={rest!r}`"}
+
+
+def _same_answers(models: Sequence[str], tables: Sequence[pa.Table]) -> Iterator[str]:
+    """Yield a warning about a model whose log-likelihoods are those of the first model: it may be the same model."""
+    first = tables[0]
+    if "answers" not in first.column_names or first["answers"].null_count:
+        return
+    for model, table in zip(models[1:], tables[1:], strict=True):
+        if table["answers"].equals(first["answers"]):
+            yield (
+                f"Every log-likelihood of {model} is that of {models[0]}, to the last digit: check that two models were "
+                "evaluated, and not one twice."
+            )
 
 
 def _metric_note(name: str, requested: str | None, heads: Sequence[LogHead]) -> list[str]:

@@ -48,11 +48,11 @@ class Paired:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Items that cannot be paired: which, what is wrong, and the column that differs, if that is the reason."""
+    """Items that cannot be paired: which, what is wrong, and the columns that differ, if that is the reason."""
 
     items: np.ndarray
     text: str
-    column: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 def check_unpaired(unpaired: str) -> None:
@@ -67,7 +67,7 @@ def pair_items(
     same: Mapping[str, str],
     *,
     unpaired: str = "refuse",
-    remedy: str = "",
+    remedies: Mapping[str, str] | None = None,
 ) -> Paired:
     """Return the items that all models were given.
 
@@ -79,8 +79,8 @@ def pair_items(
         Column that must be equal in all models → what it is, in the plural: ``other prompts``.
     unpaired
         ``"refuse"``, or ``"drop"``: leave out what cannot be paired, with a warning.
-    remedy
-        What else can be done where a column of `same` differs, to end the message: ``, or …``.
+    remedies
+        Column of `same` → what else can be done where nothing but it differs, to end the message: ``, or …``.
 
     Raises
     ------
@@ -96,13 +96,17 @@ def pair_items(
     once, rows, total = (items.counts == 1).all(axis=0), items.rows, items.counts.shape[1]
     common = np.flatnonzero(once)
     different = np.zeros(total, dtype=bool)
-    for column, noun in same.items():
-        differs = common[_differs([log.table[column] for log in logs], rows[:, common])]
+    for noun in dict.fromkeys(same.values()):
+        columns = [column for column, of_column in same.items() if of_column == noun]
+        lines = [_differs([log.table[c] for log in logs], rows[:, common]) for c in columns]
+        differs = common[np.logical_or.reduce(lines)]
         if len(differs):
-            problems.append(_Problem(differs, f"{len(differs):,} have {noun}", column))
+            verb = "has" if len(differs) == 1 else "have"
+            differing = tuple(c for c, line in zip(columns, lines, strict=True) if line.any())
+            problems.append(_Problem(differs, f"{len(differs):,} {verb} {noun}", differing))
             different[differs] = True
     if problems and unpaired == "refuse":
-        raise UserError(_refusal(logs, problems, items, remedy))
+        raise UserError(_refusal(logs, problems, items, remedies or {}))
     paired = np.flatnonzero(once & ~different)
     if not len(paired):
         raise UserError(
@@ -250,8 +254,11 @@ def _of(logs: Sequence[ItemLog]) -> str:
     return " and ".join(log.model for log in logs)
 
 
-def _refusal(logs: Sequence[ItemLog], problems: Sequence[_Problem], items: _Items, remedy: str) -> str:
-    other = remedy if any(p.column for p in problems) else ""
+def _refusal(
+    logs: Sequence[ItemLog], problems: Sequence[_Problem], items: _Items, remedies: Mapping[str, str]
+) -> str:
+    differing = {column for p in problems for column in p.columns}
+    other = remedies[min(differing)] if differing and differing <= set(remedies) else ""
     described = "; ".join(_listed(p, items) for p in problems)
     return (
         f"{_of(logs)} cannot be paired: of {items.counts.shape[1]:,} items, {described}. Evaluate all models on the same "

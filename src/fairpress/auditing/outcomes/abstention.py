@@ -27,7 +27,7 @@ from fairpress.auditing.outcomes.number import decimals_of
 from fairpress.auditing.outcomes.preference import FOLDED_NOTE, margin_in_points, refuse_relative
 from fairpress.auditing.outcomes.row_table import TOO_FEW, RowTable
 from fairpress.auditing.result import Margin
-from fairpress.auditing.statistics.bounded_means import with_pseudo_units
+from fairpress.auditing.statistics.bounded_means import of_share, with_pseudo_units
 from fairpress.auditing.statistics.linear_values import ratio_values
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.unit_means import mean_of_units, unit_sums
@@ -110,20 +110,25 @@ class AnswerValues:
 
     def reach(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
         """Return the most that one row can change a value [groups]: 1, of bias scores 2, of ratios per answered row."""
-        ones = np.ones(grouping.size)
         if metric not in (RISK, BIAS_DISAMBIGUATED):
-            return 2 * ones if metric == BIAS_AMBIGUOUS else ones
+            return np.full(grouping.size, 2.0 if metric == BIAS_AMBIGUOUS else 1.0)
+        share = self.share(models, metric, grouping)
+        scale = np.where(share > 0, 1 / np.where(share > 0, share, 1.0), np.nan)
+        return np.asarray(scale * (2.0 if metric == BIAS_DISAMBIGUATED else 1.0))
+
+    def share(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return the share that is answered, by the model that answers fewest; 1 where every row counts [groups]."""
+        if metric not in (RISK, BIAS_DISAMBIGUATED):
+            return np.ones(grouping.size)
         inside = grouping.index >= 0
         if metric == BIAS_DISAMBIGUATED:
             inside &= ~self.ambiguous
         w, g = self.table.cells.weight[inside], grouping.index[inside]
         n = np.bincount(g, weights=w, minlength=grouping.size)
-        below = [
+        answered = [
             np.bincount(g, weights=w * self.answered[m][inside], minlength=grouping.size) for m in models
         ]
-        fewest = np.minimum.reduce(below)
-        scale = np.where(fewest > 0, n / np.where(fewest > 0, fewest, 1.0), np.nan)
-        return np.asarray(scale * (2.0 if metric == BIAS_DISAMBIGUATED else 1.0))
+        return np.asarray(np.minimum.reduce(answered) / np.where(n > 0, n, 1.0))
 
     def row_losses(self, model: str, baseline: str, metric: str) -> Floats:
         """Return 1 where a right answer is lost, −1 where one is gained [rows]."""
@@ -137,8 +142,9 @@ class AnswerValues:
         out = {}
         for name, values in signed.items():
             sums = unit_sums(values, grouping.index, grouping.size, cells.weight, cells.keys.get("subject"))
-            reach = self.reach([model], name if name in BIAS else ERROR, grouping)
-            x = with_pseudo_units(mean_of_units(sums), reach, (-1.0 if name in BIAS else 0.0, 1.0))
+            metric, limits = (name, (-1.0, 1.0)) if name in BIAS else (ERROR, (0.0, 1.0))
+            x = with_pseudo_units(mean_of_units(sums), self.reach([model], metric, grouping), limits)
+            x = of_share(x, self.share([model], metric, grouping))
             out[f"signed_{name}" if name in BIAS else name] = to_estimates(x, confidence, self.undefined)
         return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from fairpress.auditing.outcomes.equivalence import equivalence_notes, limit_of
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.judging import MIN_PEOPLE, MIN_UNITS
 from fairpress.auditing.outcomes.margins import ALL, no_margin, outcome_margins
-from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind
+from fairpress.auditing.outcomes.protocol import BoundedValues, OutcomeKind, RowValues
 from fairpress.auditing.outcomes.registry import kind_of
 from fairpress.auditing.outcomes.row_table import RowTable, read_rows
 from fairpress.auditing.read_table import models_of, provenance_of
@@ -109,12 +109,24 @@ def audit_outcome(source: TableSource, options: AuditOptions) -> Audit:
         notes=tuple(_notes(table, options, of_kind, evidence, rules, kind, comparisons)),
         warnings=(
             *row_values.warnings,
+            *_same_as_baseline(row_values, baseline, compressed),
             *row_warnings(source, table.cells, options, {*numbers, *texts}, attributes),
         ),
         provenance=provenance_of(source),
         outcome=outcome,
         policy=None if options.policy is None else options.policy.record(),
     )
+
+
+def _same_as_baseline(row_values: RowValues, baseline: str, compressed: Sequence[str]) -> Iterator[str]:
+    """Yield a warning about a model that is the baseline in every row: its column may be a copy."""
+    for name in compressed:
+        losses = [row_values.row_losses(name, baseline, m) for m in row_values.metrics]
+        if not any(x is None or x.any() for x in losses):
+            yield (
+                f"{name} is judged as {baseline} is in every single row: check that its column is not that of {baseline} "
+                "again."
+            )
 
 
 def _absolute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.outcomes.evidence import OutcomeEvidence
 from fairpress.auditing.outcomes.protocol import BoundedValues
-from fairpress.auditing.statistics.bounded_means import with_pseudo_units
+from fairpress.auditing.statistics.bounded_means import of_share, with_pseudo_units
 from fairpress.auditing.statistics.folded_change import folded_change, folded_excess, folded_level
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate, join_estimates
 from fairpress.auditing.statistics.t_estimate import Floats
@@ -43,7 +43,7 @@ class BoundedEvidence(OutcomeEvidence):
         key = (model, metric, id(grouping))
         if key not in self._results:
             values = self.row_values.values(model, metric, grouping)
-            x = self._bounded(values, grouping, self.bounded.reach([model], metric, grouping))
+            x = self._bounded(values, [model], metric, grouping)
             self._results[key] = (grouping, folded_level(x) if metric in self.bounded.folded else x)
         return self._results[key][1]
 
@@ -59,9 +59,8 @@ class BoundedEvidence(OutcomeEvidence):
     ) -> SkewedEstimate:
         """Return loss − share·baseline's level of each group; folded metrics refuse relative margins beforehand."""
         before = self.row_values.values(baseline, metric, grouping)
-        reach = self.bounded.reach([model, baseline], metric, grouping)
         values = self._losses(model, baseline, metric, grouping) - share * before
-        return self._bounded(values, grouping, (1 + share) * reach)
+        return self._bounded(values, [model, baseline], metric, grouping, 1 + share)
 
     def excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         """Return each group's loss minus that of all other rows."""
@@ -71,8 +70,9 @@ class BoundedEvidence(OutcomeEvidence):
         for g in range(grouping.size):
             two = grouping.against_rest(g)
             x = excess_of_units(self._sums(self._losses(model, baseline, metric, two), two))[:1]
-            reach = self.bounded.reach([model, baseline], metric, two)[:1]
-            parts.append(with_pseudo_units(x, reach, _ANY))
+            models = [model, baseline]
+            x = with_pseudo_units(x, self.bounded.reach(models, metric, two)[:1], _ANY)
+            parts.append(of_share(x, self.bounded.share(models, metric, two).min()))
         return join_estimates(parts)
 
     def details(self, model: str, grouping: Grouping, confidence: float) -> Mapping[str, list[Estimate]]:
@@ -83,17 +83,17 @@ class BoundedEvidence(OutcomeEvidence):
         if metric in self.bounded.folded:
             return folded_change(*self._contrasts(model, baseline, metric, grouping))
         losses = self._losses(model, baseline, metric, grouping)
-        return self._bounded(losses, grouping, self.bounded.reach([model, baseline], metric, grouping))
+        return self._bounded(losses, [model, baseline], metric, grouping)
 
     def _contrasts(
         self, model: str, baseline: str, metric: str, grouping: Grouping
     ) -> tuple[SkewedEstimate, SkewedEstimate]:
         """Return θ₁ − θ₀ and θ₁ + θ₀ of each group."""
         before, after = (self.row_values.values(m, metric, grouping) for m in (baseline, model))
-        reach = self.bounded.reach([model, baseline], metric, grouping)
+        models = [model, baseline]
         return (
-            self._bounded(after - before, grouping, reach),
-            self._bounded(after + before, grouping, reach),
+            self._bounded(after - before, models, metric, grouping),
+            self._bounded(after + before, models, metric, grouping),
         )
 
     def _folded_excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
@@ -106,5 +106,9 @@ class BoundedEvidence(OutcomeEvidence):
         ]
         return folded_excess(*changes)
 
-    def _bounded(self, values: Floats, grouping: Grouping, reach: Floats) -> SkewedEstimate:
-        return with_pseudo_units(self._mean(values, grouping), reach, _ANY)
+    def _bounded(
+        self, values: Floats, models: Sequence[str], metric: str, grouping: Grouping, factor: float = 1.0
+    ) -> SkewedEstimate:
+        reach = factor * self.bounded.reach(models, metric, grouping)
+        x = with_pseudo_units(self._mean(values, grouping), reach, _ANY)
+        return of_share(x, self.bounded.share(models, metric, grouping))

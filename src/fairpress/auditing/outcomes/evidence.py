@@ -70,7 +70,7 @@ class OutcomeEvidence:
         key = (model, baseline, metric, id(grouping))
         if key not in self._results:
             sums = self._sums(self._losses(model, baseline, metric, grouping), grouping)
-            unseen = unseen_variance(sums, self._changed(model, baseline, metric, grouping))
+            unseen = unseen_variance(sums, *self._changes(model, baseline, metric, grouping))
             self._results[key] = (grouping, with_variance(mean_of_units(sums), unseen))
         return self._results[key][1]
 
@@ -82,7 +82,7 @@ class OutcomeEvidence:
         sign = np.sign(self.level(baseline, metric, grouping).value)[grouping.index]
         losses = self._losses(model, baseline, metric, grouping)
         unseen = unseen_variance(
-            self._sums(losses, grouping), self._changed(model, baseline, metric, grouping)
+            self._sums(losses, grouping), *self._changes(model, baseline, metric, grouping)
         )
         return with_variance(self._mean(losses - share * sign * before, grouping), unseen)
 
@@ -178,16 +178,21 @@ class OutcomeEvidence:
 
     def _excess(self, model: str, baseline: str, metric: str, grouping: Grouping) -> SkewedEstimate:
         sums = self._sums(self._losses(model, baseline, metric, grouping), grouping)
-        changed = self._changed(model, baseline, metric, grouping)
-        unseen = unseen_variance(sums, changed) + unseen_variance_of_rest(sums, changed)
+        changes = self._changes(model, baseline, metric, grouping)
+        unseen = unseen_variance(sums, *changes) + unseen_variance_of_rest(sums, *changes)
         return with_variance(excess_of_units(sums), unseen)
 
-    def _changed(self, model: str, baseline: str, metric: str, grouping: Grouping) -> Floats:
-        """Return 1 for each entry of the losses' sums with a row that changed, else 0; 1 where rows have no values."""
+    def _changes(self, model: str, baseline: str, metric: str, grouping: Grouping) -> tuple[Floats, float]:
+        """Return 1 for each entry of the losses' sums with a row that changed, else 0; and the baseline's variance.
+
+        All entries are 1 where rows have no values of their own.
+        """
         losses = self.row_values.row_losses(model, baseline, metric)
         changed = np.ones(self.table.rows) if losses is None else (losses != 0).astype(float)
+        before = self.row_values.values(baseline, metric, grouping)
         defined = ~np.isnan(self._losses(model, baseline, metric, grouping))
-        return (self._sums(np.where(defined, changed, np.nan), grouping).total > 0).astype(float)
+        entries = self._sums(np.where(defined, changed, np.nan), grouping).total
+        return (entries > 0).astype(float), float(np.nanvar(before)) if defined.any() else 0.0
 
     def _sums(self, values: Floats, grouping: Grouping) -> UnitSums:
         return unit_sums(values, grouping.index, grouping.size, self.table.cells.weight, self.unit)

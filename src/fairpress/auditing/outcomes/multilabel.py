@@ -68,6 +68,10 @@ class LabelValues:
         """Return 1: a label, or all labels of a row, go wrong."""
         return np.ones(grouping.size)
 
+    def share(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return 1: every row counts."""
+        return np.ones(grouping.size)
+
     def row_losses(self, model: str, baseline: str, metric: str) -> Floats:
         """Return by how much the share of wrong labels of each row grows [rows]."""
         return np.asarray((self.wrong[model] - self.wrong[baseline]).mean(axis=0))

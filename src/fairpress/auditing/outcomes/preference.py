@@ -56,6 +56,10 @@ class PreferenceValues:
         """Return 1: a row goes from one to the other."""
         return np.ones(grouping.size)
 
+    def share(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return 1: every row counts."""
+        return np.ones(grouping.size)
+
     def row_losses(self, model: str, baseline: str, metric: str) -> Floats:
         """Return by how much each row moves towards the first of its pair [rows]."""
         return self.by_model[model] - self.by_model[baseline]

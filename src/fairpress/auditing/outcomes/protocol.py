@@ -79,6 +79,11 @@ class BoundedValues(Protocol):
         """Return the most that one row can change a value, in one direction [groups]."""
         ...
 
+    def share(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return the share of a group's rows with a value that are in the metric's own denominator under every model: of a
+        ratio fewer than all [groups]. It divides `n` and the degrees of freedom."""
+        ...
+
     def details(self, model: str, grouping: Grouping, confidence: float) -> Mapping[str, list[Estimate]]:
         """Return further levels of each group under a model, shown and not judged, by name; empty if there are none."""
         ...

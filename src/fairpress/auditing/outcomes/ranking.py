@@ -47,6 +47,10 @@ class RankingValues:
         """Return 1: a query goes from the best to the worst value."""
         return np.ones(grouping.size)
 
+    def share(self, models: Sequence[str], metric: str, grouping: Grouping) -> Floats:
+        """Return 1: every row counts."""
+        return np.ones(grouping.size)
+
     def row_losses(self, model: str, baseline: str, metric: str) -> Floats:
         """Return by how much each query is worse [rows]."""
         return self.by_model[baseline] - self.by_model[model]

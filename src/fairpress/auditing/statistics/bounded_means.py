@@ -43,3 +43,10 @@ def with_pseudo_units(x: SkewedEstimate, reach: ArrayLike, limits: tuple[float, 
         se = widened / (x.n + 2 * typical)
         skewness: Floats = np.where(widened > 0, x.skewness * (observed / widened) ** 3, 0.0)
     return replace(x, se=se, skewness=np.nan_to_num(skewness), limits=limits, method="t-units-bounded")
+
+
+def of_share(x: SkewedEstimate, share: ArrayLike) -> SkewedEstimate:
+    """Return linearised ratios with the rows and degrees of freedom of their own denominators, a share of all [groups]."""
+    own = np.asarray(share, float)
+    df = np.maximum((x.df + 1) * own - 1, 1.0)
+    return replace(x, n=x.n * own, effective_n=x.effective_n * own, df=df)
