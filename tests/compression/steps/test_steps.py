@@ -10,6 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
@@ -252,3 +253,16 @@ def test_widths_by_layer_are_stored_and_told():
         numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == 1 and len(t.dims) == 2
     ]
     assert [f.shape for f in floats] == [(2, 16)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "larger"), [("int3", True), ("int4", False), ("int3(bits=0:4|2:4)", False)]
+)
+def test_files_that_3_bits_make_larger_than_4_say_so(recipe, larger):
+    network = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    rows = torch.randn(80, 8, generator=torch.Generator().manual_seed(0))
+    messages: list[str] = []
+    batches = [(rows, torch.arange(80) % 2)]
+    size = len(fp.compress(network.eval(), recipe, data=batches, on_message=messages.append).onnx)
+    assert (size > len(fp.compress(network, "int4", data=batches).onnx)) is larger
+    assert any("3 bits make 1 of 1 files larger than 4 bits would" in m for m in messages) is larger

@@ -351,6 +351,13 @@ class Quantize(QuantizationOptions, Step):
 
 def warn_of_differences(quantized: Sequence[Quantized], on_message: OnMessage) -> None:
     """Report files that predict differently from their graphs, because of the processor or the network, and remedies."""
+    extra = [bytes_beyond_four_bits(q) for q in quantized]
+    if max(extra) > 0:
+        on_message(
+            f"3 bits make {sum(e > 0 for e in extra)} of {len(quantized)} files larger than 4 bits would, by about "
+            f"{max(extra):,} bytes: ONNX has no type of 3 bits, and joining the two parts of a weight takes more than small "
+            "layers save. Take int4 here, or int2."
+        )
     count = sum("saturates" in q.details for q in quantized)
     if count:
         on_message(
@@ -391,3 +398,14 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
     engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine
+
+
+def bytes_beyond_four_bits(quantized: Quantized) -> int:
+    """Return by about how many bytes the layers of 3 bits are larger than they would be in 4 bits; negative if smaller."""
+    from math import prod
+
+    from fairpress.runtime.onnx.three_bits import JOINING_BYTES
+
+    return sum(
+        JOINING_BYTES - prod(layer.shape) // 8 for layer in quantized.prepared.layers if layer.bits == 3
+    )
