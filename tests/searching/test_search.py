@@ -236,8 +236,8 @@ def test_fair_quantizer_quantizes_or_refuses(base, data, path):
     with pytest.raises(fp.ConstraintNotMet, match="max_dp_gap") as refused:
         fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, budget=1, store=path).quantize(base, data)
     assert refused.value.nearest == "int8"  # the only one
-    with pytest.raises(UserError, match="files of 3 bits"):
-        fp.FairQuantizer(bits=3, by="sex", max_dp_gap=0.1).quantize(base, data)
+    with pytest.raises(UserError, match="files of 5 bits"):
+        fp.FairQuantizer(bits=5, by="sex", max_dp_gap=0.1).quantize(base, data)
     with pytest.raises(UserError, match="Did you mean 'max_dp_gap'"):
         fp.FairQuantizer(by="sex", max_dp_gaps=0.1).quantize(base, data)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from fairpress.auditing.verdicts.wording import points_up
 from fairpress.core.errors import UserError
 from fairpress.dashboard.json_files import DAMAGED
 from fairpress.dashboard.visible_text import address, encoded, pretty, sent, shown
@@ -64,6 +65,7 @@ def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Re
 def _templates() -> Environment:
     templates = environment("fairpress.dashboard")
     templates.globals["formatting"] = formatting
+    templates.globals["points_up"] = points_up
     templates.filters.update(path=address, pretty=pretty, sent=sent)
     templates.finalize = shown  # for all but markup: values that a form sends back are escaped with |e
     return templates

@@ -93,4 +93,4 @@ class Scheme:
 
 def _placed(name: str, names: Sequence[str]) -> str:
     """Return the layer that a name means: one that is called so, else the first or the last."""
-    return name if name in names or not names else names[PLACES[name]]
+    return name if name in names or name not in PLACES or not names else names[PLACES[name]]

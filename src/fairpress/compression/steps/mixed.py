@@ -156,8 +156,8 @@ class Mixed(QuantizationOptions, Step):
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
         names_in_order = layers(engine.folded)
-        fixed_bits = self.scheme.named_bits(names_in_order)
         chosen = [n for n, w in self.scheme.widths(names_in_order).items() if w is not None]
+        fixed_bits = self.scheme.named_bits(names_in_order)
         sensitivities = sensitivity_table(
             self.sensitivity, engine, state, chosen, WIDTHS, rows, self.rounding
         )
