@@ -47,6 +47,6 @@ def with_pseudo_units(x: SkewedEstimate, reach: ArrayLike, limits: tuple[float, 
 
 def of_share(x: SkewedEstimate, share: ArrayLike) -> SkewedEstimate:
     """Return linearised ratios with the rows and degrees of freedom of their own denominators, a share of all [groups]."""
-    own = np.asarray(share, float)
-    df = np.maximum((x.df + 1) * own - 1, 1.0)
-    return replace(x, n=x.n * own, effective_n=x.effective_n * own, df=df)
+    part = np.asarray(share, float)
+    df = np.maximum((x.df + 1) * part - 1, 1.0)
+    return replace(x, n=x.n * part, effective_n=x.effective_n * part, df=df)
