@@ -58,11 +58,11 @@ def test_the_rest_is_that_of_the_other_group_and_people_count_once():
     person, group = np.arange(400) // 4, np.repeat([0, 1], 200)
     sums = unit_sums(values, group, 2, np.ones(400), person)
     changed = (sums.total != 0).astype(float)
-    own, rest = unseen_variance(sums, changed), unseen_variance_of_rest(sums, changed)
-    assert (own > 0).all()
-    assert rest == pytest.approx(own[::-1], rel=0.5)
+    group_only, rest = unseen_variance(sums, changed), unseen_variance_of_rest(sums, changed)
+    assert (group_only > 0).all()
+    assert rest == pytest.approx(group_only[::-1], rel=0.5)
     single = unseen_variance(unit_sums(values, group, 2, np.ones(400), None), (values != 0).astype(float))
-    assert own == pytest.approx(single, rel=0.6)
+    assert group_only == pytest.approx(single, rel=0.6)
 
 
 def test_where_nothing_changed_anywhere_a_change_is_as_large_as_the_baselines_values_scatter():
