@@ -18,6 +18,8 @@ MODELS = b"fairpress.models"
 """Metadata of a predictions table: the models that `predict` ran, one a line, the first being the default baseline."""
 SUBJECT = b"fairpress.subject"
 """The column of the unit of every interval, where rows repeat it; the option `subject` comes first."""
+LABEL = b"fairpress.label"
+"""The column of true classes, where it is not called ``label``."""
 OUTCOME = b"fairpress.outcome"
 """What the models are judged by, as the option `outcome` writes it; absent for classes."""
 SOURCES = b"fairpress.sources"
@@ -40,6 +42,8 @@ class TableDescription:
         The positive class, or None.
     subject
         The column of the unit of every interval, where rows repeat it.
+    label
+        The column of true classes.
     outcome
         The outcome as text, or None for classes.
     sources
@@ -52,6 +56,7 @@ class TableDescription:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     subject: str | None = None
+    label: str = "label"
     outcome: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -61,6 +66,7 @@ class TableDescription:
         """Return the schema metadata of the table."""
         entries = {
             MODELS: "\n".join(self.models),
+            LABEL: self.label if self.label != "label" else None,
             SUBJECT: self.subject,
             OUTCOME: self.outcome,
             SOURCES: _lines([f"{model}={path}" for model, path in self.sources.items()]),
@@ -89,10 +95,17 @@ def recorded_outcome(table: Any) -> str | None:
 
 
 def recorded_options(table: Any, options: AuditOptions) -> AuditOptions:
-    """Return the options with the subject that a table records, where none is given."""
+    """Return the options with the subject and the label that a table records, where none is given."""
     source = _described(table)
-    subject = None if source is None or options.subject is not None else recorded_text(source, SUBJECT)
-    return options if subject is None else options.model_copy(update={"subject": subject})
+    if source is None:
+        return options
+    recorded: dict[str, str | None] = {}
+    if options.subject is None:
+        recorded["subject"] = recorded_text(source, SUBJECT)
+    if options.label not in source.columns:
+        recorded["label"] = recorded_text(source, LABEL)
+    update = {name: text for name, text in recorded.items() if text is not None}
+    return options.model_copy(update=update) if update else options
 
 
 def with_recorded(audit: Audit, table: Any) -> Audit:

@@ -73,6 +73,18 @@ def test_several_columns_may_be_the_key(tmp_path):
         fp.read_pair({"base": base, "q4": other}, key="id")
 
 
+def test_a_label_with_another_name_is_remembered(tmp_path):
+    files = {}
+    for model, name in enumerate(("base", "q4")):
+        columns = rows(model)
+        columns["truth"] = columns.pop("label")
+        files[name] = store(tmp_path / f"{name}.jsonl", columns)
+    table = fp.read_pair(files, key="id", label="truth")
+    report = fp.audit(table, by="group")
+    assert report.label == "truth"
+    assert report.to_dict() == fp.audit(table, by="group", label="truth").to_dict()
+
+
 def test_whether_answers_were_right_is_enough(tmp_path):
     columns = {"id": list(range(40)), "ok": [i % 4 > 0 for i in range(40)], "group": ["a", "b"] * 20}
     paths = {m: store(tmp_path / f"{m}.jsonl", columns) for m in ("base", "q4")}

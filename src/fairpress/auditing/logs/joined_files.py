@@ -85,6 +85,7 @@ def read_pair(
     table, notes = _joined(paired.tables, list(paths), keys, shared, label, prediction, correct)
     description = TableDescription(
         tuple(paths),
+        label=label,
         sources=paths,
         warnings=paired.warnings,
         notes=tuple(notes),

@@ -101,7 +101,7 @@ class OpenVinoSession:
             "processor": processor(),
         }
         if self._widened:
-            facts["weights"] = "2-bit weights read as 8-bit ones"
+            facts["weights"] = "weights below 4 bits read as 8-bit ones"
         return facts
 
     def run(self, rows: np.ndarray) -> np.ndarray:
