@@ -42,25 +42,25 @@ class TableDescription:
         The positive class, or None.
     subject
         The column of the unit of every interval, where rows repeat it.
-    label
-        The column of true classes.
     outcome
         The outcome as text, or None for classes.
     sources
         Model → the log that was read.
     warnings, notes
         Sentences for the audit's warnings and notes.
+    label
+        The column of true classes.
     """
 
     models: tuple[str, ...]
     classes: tuple[str, ...] = ()
     positive: str | None = None
     subject: str | None = None
-    label: str = "label"
     outcome: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    label: str = "label"
 
     def metadata(self) -> Mapping[str, str]:
         """Return the schema metadata of the table."""
