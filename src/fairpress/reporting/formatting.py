@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.measure import Measure
@@ -163,12 +163,7 @@ def format_level(audit: Audit, metric: str, estimate: Estimate) -> str:
 
 def format_plain(measure: Measure, estimate: Estimate) -> str:
     """Format a level or gap without a sign, in what it is measured in, with its interval."""
-    if estimate.value is None:
-        return f"not estimable: {estimate.reason}"
-    out = measure.plain(estimate.value)
-    if estimate.low is not None and estimate.high is not None:
-        out += f" [{measure.plain(estimate.low)}, {measure.plain(estimate.high)}]"
-    return out
+    return _with_interval(measure, estimate, measure.plain)
 
 
 def format_excess(loss: Loss) -> str:
@@ -180,9 +175,13 @@ def format_excess(loss: Loss) -> str:
 
 def format_in(measure: Measure, estimate: Estimate) -> str:
     """Format an estimated loss in what it is measured in, with its interval."""
+    return _with_interval(measure, estimate, measure.signed)
+
+
+def _with_interval(measure: Measure, estimate: Estimate, number: Callable[[float], str]) -> str:
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
-    out = measure.signed(estimate.value)
+    out = number(estimate.value)
     if estimate.low is not None and estimate.high is not None:
         out += f" [{measure.plain(estimate.low)}, {measure.plain(estimate.high)}]"
     return out
