@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from fairpress.compression.verification.checks import assert_unmodified
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
-from fairpress.datasets.dataset import Dataset, Task
+from fairpress.datasets.dataset import Dataset, Kind, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.data import verification_rows
@@ -35,7 +35,7 @@ TRIAL_ROWS = 64  # rows on which the network's output is checked
 class UserModule:
     """An architecture defined by a module. It trains alone, and equals no other."""
 
-    reads: ClassVar[Literal["table", "images"]] = "table"
+    reads: ClassVar[Kind] = "table"
     version: ClassVar[int] = 1
     trains_alone: ClassVar[bool] = True
 

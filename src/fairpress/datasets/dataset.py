@@ -11,6 +11,7 @@ import numpy as np
 from fairpress.core.errors import UserError, did_you_mean
 
 Part = Literal["train", "calibration", "validation", "test"]
+Kind = Literal["table", "images", "text"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -72,7 +73,8 @@ class Dataset:
     inputs
         What a network reads: ``float32`` [rows, columns] of a table, or memory-mapped ``uint8``
         [rows, 3, height, width] of images. Raw values: scaling belongs to the network, so that the
-        shipped file reads the user's raw values.
+        shipped file reads the user's raw values. Of text: the texts themselves, ``object`` [rows] of str; or, once a
+        model's tokenizer has encoded them (`tokenization.encode_dataset`), token ids, ``int32`` [rows, maximum length].
     input_names
         Column names of a table's inputs; empty for images.
     labels
@@ -104,6 +106,10 @@ class Dataset:
         where a dataset has no file of the user's.
     path
         Absolute path of the YAML file that describes it, so that a card finds it from any working directory; else empty.
+    texts
+        The texts, ``object`` [rows] of str; None for tables and images. An encoded dataset keeps them.
+    pad_id
+        The token id that fills up rows of token ids; None unless the texts are encoded.
     """
 
     name: str
@@ -123,6 +129,15 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     spellings: Mapping[str, np.ndarray] = field(default_factory=dict)
     path: str = ""
+    texts: np.ndarray | None = None
+    pad_id: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What a row is: numbers of a table, an image, or a text (as itself or as token ids)."""
+        if self.texts is not None:
+            return "text"
+        return "images" if self.inputs.ndim == 4 else "table"
 
     def __len__(self) -> int:
         return len(self.labels)

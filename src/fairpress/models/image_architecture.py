@@ -6,11 +6,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +43,7 @@ class ImageNetwork(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
-    reads: ClassVar[Literal["table", "images"]] = "images"
+    reads: ClassVar[Kind] = "images"
     version: ClassVar[int] = 1
     mean: ClassVar[tuple[float, float, float]] = MEAN
     std: ClassVar[tuple[float, float, float]] = STD

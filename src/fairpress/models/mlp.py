@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from fairpress.datasets.dataset import Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +31,7 @@ class Mlp(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = "mlp"
-    reads: ClassVar[Literal["table", "images"]] = "table"
+    reads: ClassVar[Kind] = "table"
     version: ClassVar[int] = 1
 
     widths: tuple[Width, ...] | None = Field(default=None, min_length=1, max_length=64)

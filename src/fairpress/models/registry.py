@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from pydantic import BaseModel
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.datasets.dataset import Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,7 @@ _CONFIGS = {
     "resnet50": "fairpress.models.torchvision_models:ResNet50",
     "squeezenet1_1": "fairpress.models.torchvision_models:SqueezeNet",
     "swin_tiny_patch4_window7_224": "fairpress.models.timm_models:SwinTiny",
+    "text": "fairpress.models.text_encoder:TextEncoder",
     "vit_small_patch16_224": "fairpress.models.timm_models:ViTSmall",
 }
 
@@ -31,11 +33,12 @@ _CONFIGS = {
 class Architecture(Protocol):
     """A frozen pydantic config that builds its network.
 
-    `reads` is the kind of a row: numbers of a table, or an image of uint8 pixels [3, height, width]. `version` is increased
-    by hand when the network or its initialisation changes, so that a study does not reuse older results.
+    `reads` is the kind of a row: numbers of a table, an image of uint8 pixels [3, height, width], or token ids of a text.
+    `version` is increased by hand when the network or its initialisation changes, so that a study does not reuse older
+    results.
     """
 
-    reads: ClassVar[Literal["table", "images"]]
+    reads: ClassVar[Kind]
     version: ClassVar[int]
 
     @property
@@ -87,6 +90,6 @@ def get(name: str, **params: Any) -> Architecture:
     return cast("Architecture", parse(config_class(name), params, f"model {name}"))
 
 
-def architectures_for(input_kind: Literal["table", "images"]) -> list[str]:
-    """Return the architectures that read tables, or images."""
+def architectures_for(input_kind: Kind) -> list[str]:
+    """Return the architectures that read tables, images, or texts."""
     return [name for name in names() if cast("Architecture", config_class(name)).reads == input_kind]

@@ -13,12 +13,15 @@ from fairpress.core.json_file import read_regular
 from fairpress.core.output import check_folder, write_folder
 from fairpress.core.places import nearest_existing
 from fairpress.mitigation.artifact import Mitigation
+from fairpress.tokenization.tokenizer import TextTokenizer
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
 MAX_BYTES = 4 << 30  # protobuf holds 2 GiB
 MITIGATION_FILE = "mitigation.json"
+TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENIZER_BYTES = 256 << 20
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
@@ -41,12 +44,20 @@ class Artifact:
         The bytes of ``model.safetensors``; ``None`` if the model cannot be trained further.
     mitigation
         Post-processing of the file's scores, applied by `predict`.
+    tokenizer
+        The bytes of ``tokenizer.json`` of a model that reads texts, else ``None``.
     """
 
     card: ModelCard
     onnx: bytes
     weights: bytes | None = None
     mitigation: Mitigation | None = None
+    tokenizer: bytes | None = None
+
+    @property
+    def text_tokenizer(self) -> TextTokenizer | None:
+        """How the model reads texts; None for tables and images. Raises UserError if it is not the card's tokenizer."""
+        return None if self.tokenizer is None else TextTokenizer.from_facts(self.tokenizer, self.card.inputs)
 
     @property
     def digest(self) -> str:
@@ -82,6 +93,8 @@ class Artifact:
             out[WEIGHTS_FILE] = self.weights
         if self.mitigation is not None:
             out[MITIGATION_FILE] = self.mitigation.to_json().encode()
+        if self.tokenizer is not None:
+            out[TOKENIZER_FILE] = self.tokenizer
         return out
 
     @classmethod
@@ -102,13 +115,18 @@ class Artifact:
             raise UserError(
                 f"{path} is not a model folder: {problem}; name a folder that fairpress wrote{alternative}."
             )
-        weights, repair = path / WEIGHTS_FILE, path / MITIGATION_FILE
+        weights, repair, tokenizer = (path / n for n in (WEIGHTS_FILE, MITIGATION_FILE, TOKENIZER_FILE))
         artifact = cls(
             ModelCard.read(card),
             read_regular(onnx, "an ONNX model", MAX_BYTES),
             read_regular(weights, "the model's weights", MAX_BYTES) if weights.exists() else None,
             Mitigation.read(repair) if repair.exists() else None,
+            read_regular(tokenizer, "a tokenizer", MAX_TOKENIZER_BYTES) if tokenizer.exists() else None,
         )
+        if "tokenizer" in artifact.card.inputs and artifact.tokenizer is None:
+            raise UserError(
+                f"{path} lacks {TOKENIZER_FILE}, without which the model reads no text; copy the whole folder."
+            )
         if artifact.mitigation is not None and artifact.mitigation.model != artifact.digest:
             raise UserError(
                 f"{repair} was fitted to the scores of another model.onnx; run fairpress mitigate on this one."

@@ -105,13 +105,11 @@ def check_trainable(dataset: Dataset) -> None:
 
 
 def check_readable(architecture: Architecture, dataset: Dataset) -> None:
-    """Raise UserError for a network for tables on images, or the reverse."""
+    """Raise UserError for a network that reads another kind of data."""
     from fairpress.models.registry import architectures_for
 
-    images = dataset.inputs.ndim == 4
-    if images != (architecture.reads == "images"):
-        data_kind, expected_kind = ("images", "tables") if images else ("a table", "images")
-        fitting = ", ".join(architectures_for("images" if images else "table"))
-        raise UserError(
-            f"{architecture.name} reads {expected_kind} and {dataset.name!r} is {data_kind}; take {fitting}."
-        )
+    if dataset.kind != architecture.reads:
+        read = {"table": "tables", "images": "images", "text": "texts"}[architecture.reads]
+        given = {"table": "a table", "images": "images", "text": "text"}[dataset.kind]
+        fitting = ", ".join(architectures_for(dataset.kind))
+        raise UserError(f"{architecture.name} reads {read} and {dataset.name!r} is {given}; take {fitting}.")

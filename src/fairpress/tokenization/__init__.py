@@ -1,0 +1,1 @@
+"""Texts as token ids: tokenizers, their training, and datasets encoded by them."""

@@ -1,0 +1,117 @@
+"""A tokenizer as it is shipped: the bytes of tokenizer.json, and the maximum length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairpress.core.errors import MissingExtra, UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def require_tokenizers(subject: str) -> None:
+    """Raise MissingExtra unless the package tokenizers is installed."""
+    if find_spec("tokenizers") is None:
+        raise MissingExtra(subject, "text")
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Encoded texts.
+
+    Attributes
+    ----------
+    ids
+        ``int32`` [rows, maximum length], filled up with the padding id on the right.
+    lengths
+        ``int64`` [rows], numbers of token ids without padding, at least 1.
+    truncated
+        ``bool`` [rows], whether the text was longer than the maximum length and lost its end.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    truncated: np.ndarray
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """How a model turns a text into token ids.
+
+    Special tokens spelled out in a text, such as ``[PAD]``, are encoded as ordinary characters: padding comes from filling
+    up alone.
+
+    Attributes
+    ----------
+    data
+        The bytes of ``tokenizer.json``, the format of Hugging Face's tokenizers.
+    max_length
+        The longest sequence of token ids, special tokens included; longer texts lose their end.
+    pad_id
+        The token id that fills up shorter sequences.
+    """
+
+    data: bytes
+    max_length: int
+    pad_id: int
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        require_tokenizers("Reading texts")
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_str(self.data.decode("utf-8"))
+        except Exception as error:  # the library raises plain Exception
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise UserError(f"tokenizer.json cannot be read ({reason}); save the tokenizer again.") from None
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.max_length)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    @property
+    def size(self) -> int:
+        """Number of token ids, added tokens included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def encode(self, texts: Sequence[str] | np.ndarray) -> TokenIds:
+        """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read."""
+        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        lengths = np.array([max(len(e.ids), 1) for e in encoded], dtype=np.int64)
+        ids = np.full((len(encoded), self.max_length), self.pad_id, dtype=np.int32)
+        for row, e in enumerate(encoded):
+            ids[row, : len(e.ids)] = e.ids
+        truncated = np.array([bool(e.overflowing) for e in encoded], dtype=bool)
+        return TokenIds(ids, lengths, truncated)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the entries of a card's `inputs` from which, with tokenizer.json, `from_facts` makes it again."""
+        return {
+            "max_length": self.max_length,
+            "pad_id": self.pad_id,
+            "tokenizer": sha256(self.data).hexdigest(),
+        }
+
+    @classmethod
+    def from_facts(cls, data: bytes, inputs: Mapping[str, Any]) -> TextTokenizer:
+        """Return the tokenizer of a card's `inputs`. Raises UserError if tokenizer.json is another than the card's."""
+        if inputs.get("tokenizer") != sha256(data).hexdigest():
+            raise UserError(
+                "tokenizer.json is not the one on the card; put the model's own back, or create the model again."
+            )
+        return cls(data, int(inputs["max_length"]), int(inputs["pad_id"]))
+
+
+def trim_padding(ids: np.ndarray, pad_id: int) -> np.ndarray:
+    """Return rows of token ids [rows, length] without the columns at the end in which all rows are padding; at least one."""
+    used = np.flatnonzero((ids != pad_id).any(axis=0))
+    return ids[:, : int(used[-1]) + 1 if len(used) else 1]
