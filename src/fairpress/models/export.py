@@ -19,18 +19,19 @@ from fairpress.models.equivalence import EquivalenceError, check_file_equivalenc
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
-    ANY_BATCH,
     BatchNormFold,
     cannot_export,
     find_batch_norm_folds,
     fold_graph,
     fold_state,
+    free_axes,
+    is_token_ids,
     node_at_fault,
     trace,
 )
 from fairpress.runtime.onnx.weight_packing import finalize
 
-INPUT, OUTPUT = "x", "y"
+INPUT, TOKEN_IDS, OUTPUT = "x", "input_ids", "y"
 _templates: dict[Hashable, ExportTemplate] = {}
 
 
@@ -143,8 +144,8 @@ def export_graph(
                 module,
                 (example,),
                 dynamo=True,
-                dynamic_shapes=(ANY_BATCH,),
-                input_names=[INPUT],
+                dynamic_shapes=(free_axes(example),),
+                input_names=[TOKEN_IDS if is_token_ids(example) else INPUT],
                 output_names=[OUTPUT],
                 verbose=False,
                 optimize=False,
