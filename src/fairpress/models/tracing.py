@@ -25,6 +25,18 @@ WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
+def has_token_ids(inputs: Tensor) -> bool:
+    """Return whether inputs are whole numbers [rows, length], such as token ids: their length may vary."""
+    return inputs.dim() == 2 and inputs.dtype in (torch.int32, torch.int64)
+
+
+def dynamic_shape(example: Tensor) -> dict[int, Any]:
+    """Return the dimensions of inputs that vary, for torch.export: the batch size, and the length of token ids."""
+    if not has_token_ids(example):
+        return ANY_BATCH
+    return {**ANY_BATCH, 1: torch.export.Dim.AUTO}
+
+
 def trace(module: nn.Module, example: Tensor) -> GraphModule:
     """Return the evaluation-mode graph of a network, which is not changed and shares no tensor with the graph.
 
@@ -33,7 +45,8 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     module
         Maps inputs [rows, …] to logits [rows, classes].
     example
-        Inputs of two rows or more: one row would fix the batch size.
+        Inputs of two rows or more: one row would fix the batch size. Token ids, ``int64`` [rows, length], of length two
+        or more: the graph reads any length that the network reads.
 
     Raises
     ------
@@ -51,7 +64,7 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     # torch prints the graph it could not finish.
     with suppress_exporter_warnings(), redirect_stderr(StringIO()):
         try:
-            graph = torch.export.export(module, (example,), dynamic_shapes=(ANY_BATCH,)).module(
+            graph = torch.export.export(module, (example,), dynamic_shapes=(dynamic_shape(example),)).module(
                 check_guards=False
             )
         except Exception as error:
