@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,6 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
 
 
 def _pad_id(data: bytes, settings: Mapping[str, Any], config: Mapping[str, Any], name: str) -> int:
-    described = parse_json(data, f"tokenizer.json of {name}", MAX_TOKENIZER_BYTES, remedy=SAVE_AGAIN)
     token = settings.get("pad_token")
     token = token.get("content") if isinstance(token, Mapping) else token
     from_model = config.get("pad_token_id")
@@ -126,10 +126,11 @@ def _pad_id(data: bytes, settings: Mapping[str, Any], config: Mapping[str, Any],
                 "tokenizer that the model was trained with, or correct pad_token_id in config.json."
             )
         return pad_id
-    padding = described.get("padding") if isinstance(described, dict) else None
-    for value in (from_model, padding.get("pad_id") if isinstance(padding, Mapping) else None):
-        if isinstance(value, int) and value >= 0:
-            return value
+    if isinstance(from_model, int) and from_model >= 0:
+        return from_model
+    padding = json.loads(data).get("padding")
+    if isinstance(padding, Mapping) and isinstance(padding.get("pad_id"), int):
+        return int(padding["pad_id"])
     raise UserError(
         f"{name} names no padding token; set tokenizer.pad_token and model.config.pad_token_id to one that texts do not "
         "contain, and save both."
