@@ -24,17 +24,18 @@ CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 LOOKUP = aten.embedding.default
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
-ANY_LENGTH = {1: torch.export.Dim("length", min=1, max=2**20)}
 
 
-def free_axes(example: Tensor) -> dict[int, Any]:
-    """Return the axes of inputs that may have any length: rows, and for token ids [rows, length] the second one too."""
-    return ANY_BATCH | ANY_LENGTH if is_token_ids(example) else ANY_BATCH
+def has_token_ids(inputs: Tensor) -> bool:
+    """Return whether inputs are whole numbers [rows, length], such as token ids: their length may vary."""
+    return inputs.dim() == 2 and inputs.dtype in (torch.int32, torch.int64)
 
 
-def is_token_ids(inputs: Any) -> bool:
-    """Return whether inputs are token ids [rows, length] int64, not numbers of a table or pixels."""
-    return bool(inputs.dtype == torch.int64 and len(inputs.shape) == 2)
+def dynamic_shape(example: Tensor) -> dict[int, Any]:
+    """Return the dimensions of inputs that vary, for torch.export: the batch size, and the length of token ids."""
+    if not has_token_ids(example):
+        return ANY_BATCH
+    return {**ANY_BATCH, 1: torch.export.Dim.AUTO}
 
 
 def trace(module: nn.Module, example: Tensor) -> GraphModule:
@@ -45,7 +46,8 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     module
         Maps inputs [rows, …] to logits [rows, classes].
     example
-        Inputs of two rows or more: one row would fix the batch size.
+        Inputs of two rows or more: one row would fix the batch size. Token ids, ``int64`` [rows, length], of length two
+        or more: the graph reads any length that the network reads.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     # torch prints the graph it could not finish.
     with suppress_exporter_warnings(), redirect_stderr(StringIO()):
         try:
-            graph = torch.export.export(module, (example,), dynamic_shapes=(free_axes(example),)).module(
+            graph = torch.export.export(module, (example,), dynamic_shapes=(dynamic_shape(example),)).module(
                 check_guards=False
             )
         except Exception as error:
