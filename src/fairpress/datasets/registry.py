@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CONFIGS = {
     "adult": "fairpress.datasets.bundled.adult:Adult",
+    "afrisenti": "fairpress.datasets.bundled.afrisenti:Afrisenti",
     "celeba": "fairpress.datasets.bundled.celeba:Celeba",
     "compas": "fairpress.datasets.bundled.compas:Compas",
     "compas-intervals": "fairpress.datasets.bundled.compas_intervals:CompasIntervals",
