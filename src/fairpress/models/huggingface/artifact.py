@@ -87,7 +87,11 @@ def artifact_of_model(
     network = registry.build(architecture, text_tokenizer.max_length, len(dataset.task.classes))
     state = {key: value.detach().cpu().float() for key, value in model.state_dict().items()}
     own = network.state_dict()
-    different = [k for k in own.keys() | state.keys() if k not in own or k not in state or own[k].shape != state[k].shape]
+    different = [
+        k
+        for k in own.keys() | state.keys()
+        if k not in own or k not in state or own[k].shape != state[k].shape
+    ]
     if type(network).__bases__[0] is not type(model) or different:
         raise UserError(
             f"{name} is not the network that its config describes, since it was changed after it was made; pass it without "
@@ -97,13 +101,26 @@ def artifact_of_model(
     return _artifact(architecture, network, text_tokenizer, dataset, {})
 
 
+def likely_positive(model: nn.Module) -> str | None:
+    """Return the name of the second of two outputs, or of the only one; ``1`` where it has none, None for more outputs."""
+    names = dict(getattr(getattr(model, "config", None), "id2label", None) or {})
+    if len(names) > 2:
+        return None
+    name = str(names[max(names)]) if names else "LABEL_1"
+    return "1" if name.startswith("LABEL_") else name
+
+
 def json_config(model: nn.Module) -> dict[str, Any]:
     """Return a transformers model's configuration as config.json has it."""
     return dict(model.config.to_dict())
 
 
 def _architecture(
-    config: Mapping[str, Any], outputs: tuple[str, ...], tokenizer: TextTokenizer, dataset: Dataset, source: str
+    config: Mapping[str, Any],
+    outputs: tuple[str, ...],
+    tokenizer: TextTokenizer,
+    dataset: Dataset,
+    source: str,
 ) -> HuggingFace:
     order = match_outputs(outputs, dataset.task, source)
     return HuggingFace(
@@ -146,10 +163,16 @@ def _artifact(
         },
         data=dataset_facts(dataset),
         provenance={
+            "imported": {
+                "from": "transformers",
+                "attention": getattr(network.config, "_attn_implementation", None),
+            },
             **provenance,
             "warnings": [SEEN_ROWS],
             "parameters": int(sum(p.numel() for p in network.parameters())),
-            "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "onnx", "onnxscript")},
+            "versions": {
+                name: version(name) for name in ("torch", "transformers", "tokenizers", "onnx", "onnxscript")
+            },
         },
     )
     return Artifact(card, file, to_bytes(state), tokenizer=tokenizer.data)

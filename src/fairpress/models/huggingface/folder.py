@@ -54,14 +54,6 @@ class HuggingFaceFolder:
         return tuple(str(names[key]) for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1")
 
 
-def is_huggingface_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a folder with a config.json and no card of fairpress."""
-    folder = Path(path)
-    return (
-        os.path.isdir(path) and (folder / CONFIG_FILE).is_file() and not (folder / "card.json").is_file()
-    )
-
-
 def open_folder(folder: str | os.PathLike[str], max_length: int | None = None) -> HuggingFaceFolder:
     """Return what a folder, or a named backbone, holds besides its weights, which must be safetensors.
 
@@ -84,7 +76,8 @@ def open_folder(folder: str | os.PathLike[str], max_length: int | None = None) -
     if not os.path.isdir(path):
         known = f", or a backbone by its name ({', '.join(BACKBONES)})"
         raise UserError(
-            f"there is no folder {name}; give a folder that save_pretrained wrote{known}." + nearest_existing(path)
+            f"there is no folder {name}; give a folder that save_pretrained wrote{known}."
+            + nearest_existing(path)
         )
     raw = _read_config(path)
     _require_weights(path)
@@ -104,7 +97,9 @@ def open_classifier(folder: str | os.PathLike[str], max_length: int | None = Non
         )
     problem = opened.config.get("problem_type")
     if problem == "regression" or (problem == "multi_label_classification" and len(opened.outputs) > 1):
-        described = "predicts a number" if problem == "regression" else "decides several labels of a text at once"
+        described = (
+            "predicts a number" if problem == "regression" else "decides several labels of a text at once"
+        )
         raise UserError(
             f"{opened.path} {described} (problem_type {problem!r}); fairpress compares one class for each text: train a "
             "classifier, or pass a module whose forward returns a logit per class to fairpress.compress."
@@ -176,7 +171,7 @@ def _completed(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, __version__
 
         kind = raw["model_type"]
-        known = CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else None
+        known = CONFIG_MAPPING.get(kind, None)
         if known is None or known not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
             own = " from code of its own, which fairpress never runs" if raw.get("auto_map") else ""
             raise UserError(

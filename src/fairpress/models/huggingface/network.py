@@ -58,7 +58,9 @@ def reads_token_ids(
 
     def forward(self: nn.Module, ids: Tensor) -> Tensor:
         rest = {"token_type_ids": torch.zeros_like(ids)} if zeros else {}
-        logits: Tensor = kind.forward(self, input_ids=ids, attention_mask=(ids != pad_id).long(), **rest).logits
+        logits: Tensor = kind.forward(
+            self, input_ids=ids, attention_mask=(ids != pad_id).long(), **rest
+        ).logits
         if one_logit:
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits if order is None else logits[:, order]

@@ -119,7 +119,9 @@ def _pad_id(data: bytes, settings: Mapping[str, Any], config: Mapping[str, Any],
     if isinstance(token, str):
         pad_id = TextTokenizer(data, DEFAULT_MAX_LENGTH, 0).id_of(token)
         if pad_id is None:
-            raise UserError(f"the tokenizer of {name} has no id for its padding token {token!r}; {SAVE_AGAIN}.")
+            raise UserError(
+                f"the tokenizer of {name} has no id for its padding token {token!r}; {SAVE_AGAIN}."
+            )
         if isinstance(from_model, int) and from_model != pad_id:
             raise UserError(
                 f"the tokenizer of {name} pads with id {pad_id}, and the model's pad_token_id is {from_model}; give the "

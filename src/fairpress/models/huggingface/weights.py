@@ -41,7 +41,7 @@ def load_classifier(network: nn.Module, folder: Path) -> dict[str, Any]:
     state, absent = _read(network, folder)
     if absent:
         raise UserError(
-            f"{folder} lacks {len(absent)} of the {len(state)} tensors of its classifier, such as {listed(sorted(absent), 3)}; "
+            f"{folder} lacks {len(absent)} of the {len(state)} tensors of its classifier ({listed(sorted(absent), 3)}); "
             "fine-tune the model and save it again, or give it to `fairpress train text --backbone`."
         )
     network.load_state_dict(state)
