@@ -37,6 +37,7 @@ def predict(
     model_config: str | os.PathLike[str] | None = None,
     runtime: str | Mapping[str, str] = "onnxruntime",
     threads: int = 1,
+    batch_dependence: bool | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
@@ -51,6 +52,10 @@ def predict(
         ``{"ov": "int8/@openvino"}``. The metadata of the table records it.
     threads
         Threads within an operator (intra-op).
+    batch_dependence
+        Whether to measure how many answers of models that read texts depend on batch size, order and padding; by default
+        for files that compute ranges of activations in each call, as dynamic quantization by tensor does. Such files
+        predict every text alone. The result is noted in the table.
     progress
         Called with the model, the rows done and the total rows.
 
@@ -86,7 +91,9 @@ def predict(
             )
         dataset = data_of(open_model(first))
     opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
-    table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
+    table = predictions(
+        opened, dataset, part, runtimes=runtimes, progress=progress, batch_dependence=batch_dependence
+    )
     for name, sentences in notes_of(table).items():
         for sentence in sentences:
             warnings.warn(f"{name!r}: {sentence}.", ModelWarning, stacklevel=2)

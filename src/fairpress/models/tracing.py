@@ -22,6 +22,7 @@ from fairpress.models.exporter_warnings import suppress_exporter_warnings
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
+LOOKUP = aten.embedding.default
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
@@ -303,6 +304,18 @@ def weighted(graph: GraphModule) -> list[Node]:
     return [n for n in graph.graph.nodes if is_weighted(n)]
 
 
+def is_lookup(node: Node) -> bool:
+    """Return whether a node looks up rows of a stored embedding table that only lookups read."""
+    if node.target is not LOOKUP:
+        return False
+    table = node.args[0]
+    return (
+        isinstance(table, Node)
+        and table.op == "get_attr"
+        and all(user.target is LOOKUP and user.args[0] is table for user in table.users)
+    )
+
+
 def products(graph: GraphModule) -> Counter[str]:
     """Return the number of different products of each layer: runtimes merge two calls on the same values."""
     numbers: dict[Node, int] = {}
@@ -317,8 +330,8 @@ def products(graph: GraphModule) -> Counter[str]:
 
 
 def weight_of(node: Node) -> str:
-    """Return the name of a layer's weight."""
-    weight: Any = node.args[1]
+    """Return the name of a layer's weight, or of the table that is looked up."""
+    weight: Any = node.args[0 if node.target is LOOKUP else 1]
     return str(weight.target)
 
 

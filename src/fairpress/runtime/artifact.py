@@ -55,6 +55,11 @@ class Artifact:
     tokenizer: bytes | None = None
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether a row is a text; the ONNX file then reads its token ids."""
+        return self.card.inputs.get("kind") == "text"
+
+    @property
     def text_tokenizer(self) -> TextTokenizer | None:
         """How the model reads texts; None for tables and images. Raises UserError if it is not the card's tokenizer."""
         return None if self.tokenizer is None else TextTokenizer.from_facts(self.tokenizer, self.card.inputs)

@@ -16,7 +16,7 @@ from fairpress.training.config import FitConfig, ImageFitConfig, TextFitConfig
 def schema() -> dict[str, Any]:
     """Return the schema; what it cannot express, such as a dataset's attributes, is left to `fairpress study check`."""
     study_schema = StudyConfig.model_json_schema()
-    # Some keys are only for models of images or texts; where several configs have a key, the table config defines its default.
+    # Some keys are only for models of images or texts; where several configs have a key, that of tables defines its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
     of_texts, of_tables = (kind.model_json_schema()["properties"] for kind in (TextFitConfig, FitConfig))
     training["properties"] = {**of_texts, **training["properties"], **of_tables}
