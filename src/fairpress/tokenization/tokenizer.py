@@ -83,6 +83,16 @@ class TextTokenizer:
         """Number of token ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def max_id(self) -> int:
+        """The largest token id; ids need not be consecutive."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token; None if there is no such token."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
     def encode(self, texts: Sequence[str] | np.ndarray) -> TokenIds:
         """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))
