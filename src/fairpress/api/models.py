@@ -34,18 +34,19 @@ def train(
     checkpoints: str | os.PathLike[str] | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
-    """Train one network, ``"mlp"`` on a table or one like ``"resnet18"`` on images, and return its artifact.
+    """Train one network, ``"mlp"`` on a table, one like ``"resnet18"`` on images or ``"text"`` on texts.
 
     Parameters
     ----------
     data
         A dataset, or its name for `load_dataset`.
     options, training
-        The architecture's options, and those of its training (`training.config.FitConfig`, `ImageFitConfig`).
+        The architecture's options, and those of its training (`training.config.FitConfig`, `ImageFitConfig`,
+        `TextFitConfig`).
     device
-        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, if available, for images, and the CPU for tables.
+        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default the CPU for tables, else a GPU, if available.
     checkpoints
-        A folder in which training on images saves its state after each epoch; the same call resumes from it.
+        A folder in which training on images or texts saves its state after each epoch; the same call resumes from it.
     on_message
         Called with a progress message from time to time.
     """
@@ -63,7 +64,7 @@ def train(
         [seed],
         config,
         on_message=on_message,
-        device=device or ("auto" if architecture.reads == "images" else "cpu"),
+        device=device or ("cpu" if architecture.reads == "table" else "auto"),
         checkpoints=None if checkpoints is None else Path(checkpoints),
     )[0]
 

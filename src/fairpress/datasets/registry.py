@@ -26,6 +26,7 @@ _CONFIGS = {
     "compas": "fairpress.datasets.bundled.compas:Compas",
     "compas-intervals": "fairpress.datasets.bundled.compas_intervals:CompasIntervals",
     "fairface": "fairpress.datasets.bundled.fairface:Fairface",
+    "hatecheck": "fairpress.datasets.bundled.hatecheck:Hatecheck",
     "utkface": "fairpress.datasets.bundled.utkface:Utkface",
 }
 # Datasets of the user; they do not ship.

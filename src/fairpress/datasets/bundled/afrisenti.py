@@ -146,9 +146,9 @@ class Afrisenti(SplitOptions):
 
     def read(self, on_message: OnMessage) -> Dataset:
         """Read the files and return the dataset; raises UserError when a file is nowhere."""
-        wanted = [key for key in FILES if LANGUAGES[key[0]] in self.languages]
+        chosen = [key for key in FILES if LANGUAGES[key[0]] in self.languages]
         rows, languages, parts = [], [], []
-        for (code, part), path in zip(wanted, find([FILES[key] for key in wanted], on_message), strict=True):
+        for (code, part), path in zip(chosen, find([FILES[key] for key in chosen], on_message), strict=True):
             read = _rows(path)
             rows += read
             languages += [LANGUAGES[code]] * len(read)
