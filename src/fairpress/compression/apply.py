@@ -15,6 +15,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
 
@@ -51,9 +52,9 @@ def compress(
     from fairpress.models import registry
     from fairpress.models.weights_io import from_bytes
 
-    data = [d.development() for d in datasets]
-    networks = []
-    for base, dataset in zip(bases, data, strict=True):
+    data, networks = [], []
+    for base, every_row in zip(bases, datasets, strict=True):
+        dataset, tokenizer = every_row.development(), base.text_tokenizer
         if base.weights is None:
             raise UserError(
                 f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
@@ -67,8 +68,11 @@ def compress(
                 f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
                 f"compress the baseline by {base.card.recipe}+{recipe}."
             )
-        check_trainable(dataset)
         check_fit(base, dataset)
+        if tokenizer is not None:
+            dataset = encode_dataset(dataset, tokenizer)
+        check_trainable(dataset)
+        data.append(dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
         architecture = registry.get(str(base.card.architecture["name"]), **parameters)
         # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
@@ -77,7 +81,9 @@ def compress(
         origin = base.card.provenance.get("origin", base.card.provenance)
         state = from_bytes(base.weights)
         check_weights(architecture, state, dataset)
-        networks.append(TrainedNetwork(architecture, state, details=details, origin=origin))
+        networks.append(
+            TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer)
+        )
     compressed = apply_steps(networks, recipe, data, seeds, on_message)
     return [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -100,6 +106,7 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         results = step.apply(results, data, seeds, on_message)
+        data = [_encoded(d, n) for d, n in zip(data, results, strict=True)]
     if all(n.onnx is not None for n in results):
         return results
     architecture = results[0].architecture
@@ -109,6 +116,11 @@ def apply_steps(
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
     return [replace(n, onnx=file) for n, file in zip(results, files, strict=True)]
+
+
+def _encoded(dataset: Dataset, network: TrainedNetwork) -> Dataset:
+    """Return a dataset as a network reads it."""
+    return dataset if network.tokenizer is None else encode_dataset(dataset, network.tokenizer)
 
 
 def artifact(
@@ -123,22 +135,28 @@ def artifact(
     compressed_card = replace(
         card,
         architecture={**_architecture(card, network), **_pruned(network)},
+        inputs=_inputs(card, network),
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
         provenance={
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
-            "details": {**network.details, "validation": _validation(card, network.onnx, dataset)},
+            "details": {**network.details, "validation": _validation(card, network, dataset)},
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },
     )
-    return Artifact(compressed_card, network.onnx, None if quantized else to_bytes(network.state))
+    return Artifact(
+        compressed_card,
+        network.onnx,
+        None if quantized else to_bytes(network.state),
+        tokenizer=None if network.tokenizer is None else network.tokenizer.data,
+    )
 
 
 def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
-    """Return the architecture for the card: the baseline's, or that of a student."""
-    if "distilled" not in network.details:
+    """Return the architecture for the card: the baseline's, or that of a student or of a trimmed vocabulary."""
+    if not {"distilled", "vocabulary"} & set(network.details):
         return dict(card.architecture)
     return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 
@@ -149,14 +167,23 @@ def _pruned(network: TrainedNetwork) -> dict[str, Any]:
     return {"channels": {name: list(shape) for name, shape in channels}} if channels else {}
 
 
-def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any]:
+def _inputs(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
+    """Return the inputs for the card: the baseline's, with the tokenizer that a trimmed vocabulary left."""
+    if network.tokenizer is None or "vocabulary" not in network.details:
+        return dict(card.inputs)
+    truncated = network.details["vocabulary"]["truncated"]["after"]
+    return {**card.inputs, **network.tokenizer.facts(), "truncated": truncated}
+
+
+def _validation(card: ModelCard, network: TrainedNetwork, dataset: Dataset) -> dict[str, Any]:
     """Return the finished file's accuracy on validation rows, by which a control of equal accuracy is chosen."""
     from fairpress.runtime.probabilities import score
 
     index = dataset.index("validation")
     if not len(index):
         return {"rows": 0, "accuracy": None}
-    scores, _ = score(Artifact(card, onnx), dataset.inputs, index)
+    assert network.onnx is not None
+    scores, _ = score(Artifact(card, network.onnx), _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     return {"rows": len(index), "accuracy": float((predicted == dataset.labels[index]).mean())}
 
