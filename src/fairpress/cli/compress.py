@@ -74,6 +74,7 @@ def compress(
         Replace an existing model folder or file; a folder only if fairpress wrote all of its files.
     """
     from fairpress import api
+    from fairpress.compression.recipes import parse
     from fairpress.runtime.model_reference import is_external
 
     if is_external(base):
@@ -110,6 +111,12 @@ def compress(
     if accuracy is not None:
         compared = "" if before is None else f" ({base}: {before:.3f})"
         print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
+    if (compensated := parse(recipe).compensated()) is not None:
+        print_line(
+            "rounding=gptq changed about half as many answers at the same size where it was measured "
+            f"(docs/rounding.md): --recipe '{compensated}'",
+            markup=False,
+        )
     return 0
 
 
