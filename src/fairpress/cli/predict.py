@@ -39,7 +39,7 @@ def predict(
     ----------
     models
         name=folder or name=file.onnx, the baseline first.
-        Any ONNX file is accepted.
+        Any ONNX file is accepted, and a Hugging Face folder of a text classifier.
         Choose the runtime after an @: onnxruntime (the default),
         onnxruntime-exact (8-bit sums that never saturate),
         openvino (floats in 32 bits), openvino-bf16.

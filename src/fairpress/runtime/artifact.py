@@ -114,6 +114,11 @@ class Artifact:
         if not os.path.exists(path):  # Path.exists raises if the name is too long
             raise UserError(f"there is no model folder {path}; check the path." + nearest_existing(path))
         card, onnx = path / CARD_FILE, path / ONNX_FILE
+        if (path / "config.json").is_file() and not card.exists():
+            raise UserError(
+                f"{path} is a Hugging Face folder; make a model folder of it with its data: fairpress compress {path} "
+                "--recipe fp32 --data … --out …."
+            )
         if not path.is_dir() or not card.is_file() or not onnx.is_file():
             problem = f"it needs {ONNX_FILE} and {CARD_FILE}" if path.is_dir() else "it is a file"
             alternative = "" if path.suffix == ".onnx" else ", or an .onnx file"
