@@ -63,5 +63,5 @@ def test_tables_named_in_keep_stay_in_float():
     assert any(
         list(t.dims) == list(table.shape) and t.data_type == TensorProto.FLOAT for t in graph.initializer
     )
-    with pytest.raises(UserError, match="no layer 'embeding' to keep in float. Did you mean 'embedding'"):
+    with pytest.raises(UserError, match=r"no layer 'embeding' to keep in float\. Did you mean 'embedding'"):
         compressed("int8-dynamic(keep=embeding)")
