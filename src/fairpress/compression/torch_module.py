@@ -26,7 +26,8 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Kind, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.data import verification_rows
+from fairpress.training.constant_baseline import constant_baseline_warnings
+from fairpress.training.data import tensors, verification_rows
 
 TRIAL_ROWS = 64  # rows on which the network's output is checked
 
@@ -118,7 +119,26 @@ def compress_module(
         data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
         seed=seed,
     )
-    return artifact(card, None, recipe, compressed, dataset, seed)
+    compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset))
+    made = artifact(card, None, recipe, compressed, dataset, seed)
+    if not compressed.origin:  # else the network was no better when it was passed
+        for sentence in made.card.provenance.get("warnings", ()):
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+    return made
+
+
+def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, Any]:
+    """Return a warning for the card if a network is no better on validation rows than a constant prediction."""
+    rows = tensors(dataset, "validation")
+    if not len(rows.labels):
+        return {}
+    with torch.no_grad():
+        predicted = torch.cat([_call(module, part).argmax(1) for part in rows.inputs.split(TRIAL_ROWS)])
+    train_labels = dataset.labels[dataset.index("train")]
+    found = constant_baseline_warnings(
+        predicted.numpy(), rows.labels.numpy(), dataset.task.classes, train_labels, None
+    )
+    return {"warnings": found} if found else {}
 
 
 def _refuse_many_inputs(module: nn.Module) -> None:

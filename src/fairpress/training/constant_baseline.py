@@ -51,3 +51,57 @@ def constant_baseline_warning(
         f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} "
         f"({constant:.3f}, the base rate); an audit of these predictions is hardly informative. Try {remedy}, or more rows."
     ]
+
+
+def collapse_warnings(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    train_labels: np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    trained: bool,
+    baseline_warned: bool,
+) -> list[str]:
+    """Return a warning, as a list, if a compressed file is no better on validation rows than a constant prediction.
+
+    It has one class for all rows, or is not more accurate than the most common class of training rows. Labels of a single
+    class tell nothing.
+
+    Parameters
+    ----------
+    predicted, labels
+        Class indices of validation rows [rows].
+    train_labels, weights
+        As in `constant_baseline_warnings`.
+    trained
+        Whether the recipe fine-tuned the network.
+    baseline_warned
+        Whether the baseline was no better itself.
+    """
+    if len(np.unique(labels)) < 2:
+        return []
+    class_weights = np.ones(len(classes)) if weights is None else weights
+    commonest = int((np.bincount(train_labels, minlength=len(classes)) * class_weights).argmax())
+    rows = class_weights[labels]
+    accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (predicted, commonest))
+    answers = np.unique(predicted)
+    if len(answers) > 1 and accuracy > constant:
+        return []
+    if len(answers) == 1:
+        found = f"answers {classes[answers[0]]!r} for all {len(predicted):,} validation rows"
+    else:
+        how = ", weighted by class," if weights is not None else ""
+        found = (
+            f"has an accuracy on validation rows{how} of {accuracy:.3f}, not above that of always answering "
+            f"{classes[commonest]!r} ({constant:.3f})"
+        )
+    if baseline_warned:
+        return [
+            f"the compressed file {found}; nor did its baseline learn more. Train a better baseline first."
+        ]
+    seed = ", or train with another seed or a smaller learning_rate" if trained else ""
+    return [
+        f"the compressed file {found}: it has lost what its baseline had learned. Compress less (more bits, less sparsity)"
+        f"{seed}."
+    ]

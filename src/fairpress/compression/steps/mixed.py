@@ -86,6 +86,10 @@ class Mixed(QuantizationOptions, Step):
         """Return the same step, calibrated and allocated without regard to groups."""
         return self.model_copy(update={**self.options_without_groups(), "protect": None})
 
+    def compensated(self) -> Mixed:
+        """Return the step with ``rounding=gptq``."""
+        return self.model_copy(update={"rounding": "gptq"})
+
     def apply(
         self,
         networks: Sequence[TrainedNetwork],
