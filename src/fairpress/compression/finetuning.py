@@ -1,4 +1,4 @@
-"""Fine-tune trained networks: as one batch, or one at a time if they read images."""
+"""Fine-tune trained networks: as one batch, or one at a time if they read images or texts."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def check_rows(rows: Tensor) -> Tensor:
 
 
 def _values_per_row(rows: Tensor) -> int:
-    return max(1, rows[:1].numel() * (NUMBERS_PER_TOKEN if has_token_ids(rows) else 1))
+    return max(1, rows.shape[1:].numel() * (NUMBERS_PER_TOKEN if has_token_ids(rows) else 1))
 
 
 def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:

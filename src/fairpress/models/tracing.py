@@ -28,7 +28,7 @@ ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 def has_token_ids(inputs: Tensor) -> bool:
     """Return whether inputs are whole numbers [rows, length], such as token ids: their length may vary."""
-    return inputs.dim() == 2 and inputs.dtype in (torch.int32, torch.int64)
+    return len(inputs.shape) == 2 and inputs.dtype in (torch.int32, torch.int64)
 
 
 def dynamic_shape(example: Tensor) -> dict[int, Any]:

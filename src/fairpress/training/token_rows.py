@@ -38,6 +38,10 @@ class TokenRows:
         length = max(MIN_LENGTH, int(used[-1]) + 1 if len(used) else 0)
         return ids[..., :length]
 
+    def take(self, positions: Tensor | np.ndarray | slice) -> TokenRows:
+        """Return these rows, not yet cut."""
+        return TokenRows(self.whole.numpy(), self.rows[positions].numpy(), self.pad_id)
+
     @property
     def shape(self) -> torch.Size:
         return torch.Size((len(self.rows), *self.whole.shape[1:]))

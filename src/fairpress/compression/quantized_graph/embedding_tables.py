@@ -39,7 +39,7 @@ def gather_integers(model: onnx.ModelProto, tables: Collection[str]) -> None:
         if node.op_type == "DequantizeLinear" and node.input[0] in tables:
             names = [f"{node.output[0]} {kind}" for kind in ("integers", "scales")]
             columns[node.output[0]] = names
-            # Runtimes fold both at load. A table thus remains where the graph reads it first: the order of weights in a file.
+            # Runtimes fold both at load. The table stays where it was dequantized: layers are checked in this order.
             _replace(
                 graph,
                 node,
@@ -53,7 +53,9 @@ def gather_integers(model: onnx.ModelProto, tables: Collection[str]) -> None:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         if node.op_type != "Gather" or axis != 0 or node.input[0] != table:
             raise VerificationError(f"{node.op_type} reads the embedding table {table!r} as a whole")
-        _replace(graph, node, *_row_nodes(*columns[table], node.input[1], node.output[0]))
+        _replace(
+            graph, node, *_row_nodes(columns[table][0], columns[table][1], node.input[1], node.output[0])
+        )
     if columns:
         graph.initializer.append(numpy_helper.from_array(np.array([-1]), LAST_AXIS))
 
