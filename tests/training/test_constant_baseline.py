@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairpress.training.constant_baseline import collapse_warnings
+from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 
 CLASSES = ("no", "yes")
 TRAIN = np.array([0] * 6 + [1] * 4)
@@ -13,15 +13,8 @@ LABELS = np.array([0] * 12 + [1] * 8)
 
 
 def warned(predicted, *, labels=LABELS, weights=None, trained=False, baseline_warned=False):
-    return collapse_warnings(
-        np.asarray(predicted),
-        labels,
-        CLASSES,
-        TRAIN,
-        weights,
-        trained=trained,
-        baseline_warned=baseline_warned,
-    )
+    symptom = constant_symptom(np.asarray(predicted), labels, CLASSES, TRAIN, weights)
+    return collapse_warnings(symptom, trained=trained, baseline_warned=baseline_warned)
 
 
 def right_in(no: int, yes: int) -> np.ndarray:
