@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 from fairpress.api.audits import audit
 from fairpress.api.models import compress
+from fairpress.api.opening import open_base, open_huggingface
 from fairpress.api.running import predict
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.model_reference import (
-    Model,
-    data_for,
-    open_model,
-)
+from fairpress.runtime.model_reference import Model, is_huggingface, open_model
 
 if TYPE_CHECKING:
     from fairpress.reporting.comparison_table import ComparisonTable
@@ -42,7 +39,7 @@ def compare(
     Parameters
     ----------
     base
-        A model folder or artifact with its float weights.
+        A model folder or artifact with its float weights; or a Hugging Face folder, with `data`.
     recipes
         Recipes; or a mapping from names to recipes, artifacts or model folders.
     data
@@ -67,7 +64,7 @@ def compare(
     named = dict(recipes) if isinstance(recipes, Mapping) else {str(parse(r)): r for r in recipes}
     if not named:
         raise UserError("name at least one recipe, such as `recipes=['int8']`.")
-    origin = open_model(base)
+    origin, dataset = open_base(base, data)
     first = str(origin.card.recipe)
     texts = {name: parse(r) for name, r in named.items() if isinstance(r, str) and not Path(r).is_dir()}
     unchanged = [n for n, r in texts.items() if not r.steps]
@@ -78,7 +75,6 @@ def compare(
     if placebos:
         controls = {str(p): p for r in texts.values() if (p := r.placebo()) is not None}
         texts |= {name: p for name, p in controls.items() if name not in named}
-    dataset = data_for(origin, data)
     models: dict[str, Artifact] = {first: origin}
     for name in (*named, *(n for n in texts if n not in named)):
         if name in texts:
@@ -86,7 +82,8 @@ def compare(
                 on_message(f"{name}:")
             models[name] = compress(origin, str(texts[name]), data=dataset, seed=seed, on_message=on_message)
         else:
-            models[name] = open_model(named[name])
+            other = named[name]
+            models[name] = open_huggingface(other, dataset) if is_huggingface(other) else open_model(other)
     table = predict(models, dataset, runtime=runtime)
     report = audit(
         table,

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpress.api.opening import open_base, texts_of
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.model_reference import (
-    Model,
-    data_for,
-    data_of,
-    open_model,
-)
+from fairpress.runtime.model_reference import Model
+from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,18 +34,19 @@ def train(
     checkpoints: str | os.PathLike[str] | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
-    """Train one network, ``"mlp"`` on a table or one like ``"resnet18"`` on images, and return its artifact.
+    """Train one network, ``"mlp"`` on a table, one like ``"resnet18"`` on images or ``"text"`` on texts.
 
     Parameters
     ----------
     data
         A dataset, or its name for `load_dataset`.
     options, training
-        The architecture's options, and those of its training (`training.config.FitConfig`, `ImageFitConfig`).
+        The architecture's options, and those of its training (`training.config.FitConfig`, `ImageFitConfig`,
+        `TextFitConfig`).
     device
-        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, if available, for images, and the CPU for tables.
+        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default the CPU for tables, else a GPU, if available.
     checkpoints
-        A folder in which training on images saves its state after each epoch; the same call resumes from it.
+        A folder in which training on images or texts saves its state after each epoch; the same call resumes from it.
     on_message
         Called with a progress message from time to time.
     """
@@ -66,7 +64,7 @@ def train(
         [seed],
         config,
         on_message=on_message,
-        device=device or ("auto" if architecture.reads == "images" else "cpu"),
+        device=device or ("cpu" if architecture.reads == "table" else "auto"),
         checkpoints=None if checkpoints is None else Path(checkpoints),
     )[0]
 
@@ -76,6 +74,12 @@ def compress(
     recipe: str,
     *,
     data: Dataset | str | Iterable[Any] | None = None,
+    tokenizer: Any = None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    positive: str | None = None,
+    by: Sequence[str] | str = (),
+    max_length: int | None = None,
     seed: int | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
@@ -84,11 +88,20 @@ def compress(
     Parameters
     ----------
     base
-        A model folder or artifact with its float weights, or any `torch.nn.Module` that maps a tensor to one logit per
-        class. It is not modified.
+        A model folder or artifact with its float weights; a Hugging Face folder; or a `torch.nn.Module`: with `tokenizer`, a
+        classifier of transformers, else any that maps a tensor to one logit per class. It is not modified.
     data
         A dataset or its name; by default that of the card. For a module also batches (x, y) or (x, y, groups), such as a
-        `DataLoader`: `compression.module.compress_module` describes their use.
+        `DataLoader`: `compression.torch_module.compress_module` describes their use. With `tokenizer`, also the path of a
+        table, or a DataFrame.
+    tokenizer
+        The fast tokenizer of a transformers classifier. The outputs are matched with the classes of the data by the names
+        in ``model.config.id2label``.
+    text, label, positive, by
+        With `tokenizer`, for tables: the columns of the texts (several are joined), the labels and the sensitive attributes,
+        and the positive class of two; by default that of the model's second output.
+    max_length
+        With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
     seed
         Seed of fine-tuning; by default the card's.
     on_message
@@ -100,28 +113,57 @@ def compress(
     chosen = parse(recipe)
     if seed is not None:
         checked_seed(seed)
-    dataset = load_dataset(data) if isinstance(data, str) else data
-    if not isinstance(base, Artifact | str | os.PathLike):
-        from fairpress.compression.torch_module import compress_module
+    if tokenizer is not None:
+        artifact, dataset = _with_tokenizer(base, tokenizer, data, text, label, positive, by, max_length)
+    else:
+        given = {"text": text, "label": label, "positive": positive, "by": by}
+        if named := [name for name, value in given.items() if value]:
+            raise UserError(
+                f"`{named[0]}=` names a column for a transformers model; give its tokenizer too (`tokenizer=`)."
+            )
+        loaded = load_dataset(data) if isinstance(data, str) else data
+        if not isinstance(base, Artifact | str | os.PathLike):
+            from fairpress.compression.torch_module import compress_module
 
-        if dataset is None:
-            raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
-        return compress_module(base, chosen, dataset, seed=seed or 0, on_message=on_message)
-    artifact = open_model(base)
+            if loaded is None:
+                raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
+            return compress_module(base, chosen, loaded, seed=seed or 0, on_message=on_message)
+        if loaded is not None and not isinstance(loaded, Dataset):
+            raise UserError(
+                "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
+            )
+        artifact, dataset = open_base(base, loaded, max_length)
     if artifact.mitigation is not None:
         raise UserError(
             "this model has a mitigation, which is fitted to its scores alone; compress the model without the "
             "mitigation, and mitigate the result."
         )
-    if dataset is None:
-        dataset = data_of(artifact)
-    if not isinstance(dataset, Dataset):
-        raise UserError(
-            "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
-        )
-    return apply(
-        [artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], on_message
-    )[0]
+    if not chosen.steps and "imported" in artifact.card.provenance:
+        return artifact
+    chosen_seed = artifact.card.seed or 0 if seed is None else seed
+    return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
+
+
+def _with_tokenizer(
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    text: str | Sequence[str] | None,
+    label: str | None,
+    positive: str | None,
+    by: Sequence[str] | str,
+    max_length: int | None,
+) -> tuple[Artifact, Dataset]:
+    """Return the artifact of a transformers classifier with its tokenizer, and its data."""
+    if isinstance(model, Artifact | str | os.PathLike):
+        raise UserError("a folder brings its own tokenizer; leave `tokenizer=` out.")
+    require_torch("Compressing a network")
+    from fairpress.models.huggingface.artifact import artifact_of_model, likely_positive
+
+    dataset = texts_of(
+        data, text=text, label=label, positive=positive, by=by, likely_positive=likely_positive(model)
+    )
+    return artifact_of_model(model, tokenizer, dataset, max_length), dataset
 
 
 def compress_file(
@@ -189,6 +231,5 @@ def mitigate(
     from fairpress.runtime.mitigate import apply_mitigation
 
     checked_seed(seed)
-    artifact = open_model(base)
-    dataset = data_for(artifact, data)
+    artifact, dataset = open_base(base, data)
     return apply_mitigation(artifact, dataset, method=method, by=by, seed=seed, **options)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fairpress.api.opening import open_base, open_huggingface
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.progress import Progress
 from fairpress.datasets import load as load_dataset
@@ -14,8 +15,8 @@ from fairpress.datasets.dataset import Dataset, Part
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import (
     Model,
-    data_of,
     is_external,
+    is_huggingface,
     name_models,
     open_model,
     open_reference,
@@ -37,12 +38,13 @@ def predict(
     model_config: str | os.PathLike[str] | None = None,
     runtime: str | Mapping[str, str] = "onnxruntime",
     threads: int = 1,
+    batch_dependence: bool | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
 
-    A model is an artifact, a model folder, or an external ``.onnx`` file; the latter needs `data`, and `model_config` may
-    name YAML with what the file does not record (`runtime.external.config`).
+    A model is an artifact, a model folder, a Hugging Face folder, or an external ``.onnx`` file; the latter two need `data`,
+    and `model_config` may name YAML with what an ONNX file does not record (`runtime.external.config`).
 
     Parameters
     ----------
@@ -51,6 +53,10 @@ def predict(
         ``{"ov": "int8/@openvino"}``. The metadata of the table records it.
     threads
         Threads within an operator (intra-op).
+    batch_dependence
+        Whether to measure how many answers of models that read texts depend on batch size, order and padding; by default
+        for files that compute ranges of activations in each call, as dynamic quantization by tensor does. Such files
+        predict every text alone. The result is noted in the table.
     progress
         Called with the model, the rows done and the total rows.
 
@@ -84,9 +90,15 @@ def predict(
             raise UserError(
                 f"{first} is an external model and does not record its data; name the dataset with `data=`."
             )
-        dataset = data_of(open_model(first))
+        _, dataset = open_base(first, None)
+    references = {
+        name: open_huggingface(model, dataset) if is_huggingface(model) else model
+        for name, model in references.items()
+    }
     opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
-    table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
+    table = predictions(
+        opened, dataset, part, runtimes=runtimes, progress=progress, batch_dependence=batch_dependence
+    )
     for name, sentences in notes_of(table).items():
         for sentence in sentences:
             warnings.warn(f"{name!r}: {sentence}.", ModelWarning, stacklevel=2)

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairpress.api.opening import open_base
 from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.model_reference import (
-    Model,
-    data_for,
-    open_model,
-)
+from fairpress.runtime.model_reference import Model
 
 if TYPE_CHECKING:
     from fairpress.searching.limits import Objective
@@ -42,7 +39,7 @@ def search(
     Parameters
     ----------
     base
-        The model folder or artifact of the baseline, with its float weights.
+        The model folder or artifact of the baseline, with its float weights; or a Hugging Face folder, with `data`.
     data
         A dataset or its name; by default that of the card.
     budget
@@ -68,10 +65,10 @@ def search(
     parsed_limits, parsed_budget = limits_of(limits), parse_budget(budget)
     if seed is not None:
         checked_seed(seed)
-    artifact = open_model(base)
+    artifact, dataset = open_base(base, data)
     return run(
         artifact,
-        data_for(artifact, data),
+        dataset,
         by=[by] if isinstance(by, str) else by,
         limits=parsed_limits,
         store=Path(store),

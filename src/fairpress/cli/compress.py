@@ -23,6 +23,7 @@ def compress(
     seed: int | None = None,
     data: str | None = None,
     model_config: Path | None = None,
+    max_length: int | None = None,
     force: bool = False,
 ) -> int:
     """Compress a model by a recipe and verify the file.
@@ -31,6 +32,9 @@ def compress(
 
     Any ONNX file can be compressed by int8, int8-dynamic and w4: fairpress compress model.onnx --data compas --recipe int8
     --out small.onnx
+
+    So can a Hugging Face folder of a text classifier: fairpress compress my-bert/ --data reviews.yaml --recipe int8-dynamic
+    --out int8/
 
     int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
     w8, w4, w3, w2: weights only.
@@ -59,7 +63,7 @@ def compress(
     Parameters
     ----------
     base
-        The model folder of the baseline, or an ONNX file.
+        The model folder of the baseline, a Hugging Face folder of a text classifier, or an ONNX file.
     recipe
         The recipe, as above.
     out
@@ -67,27 +71,35 @@ def compress(
     seed
         Seed of fine-tuning; by default the baseline's.
     data
-        For an ONNX file: a dataset's name, or a YAML file that describes a table or images.
+        For an ONNX file or a Hugging Face folder: a dataset's name, or a YAML file that describes the data.
     model_config
         For an ONNX file: YAML with what the file does not record; by default NAME.model.yaml or model.yaml in its folder.
+    max_length
+        For a Hugging Face folder: the longest sequence of token ids; by default that of its tokenizer, at most 512.
     force
         Replace an existing model folder or file; a folder only if fairpress wrote all of its files.
     """
     from fairpress import api
+    from fairpress.api.opening import open_base
     from fairpress.compression.recipes import parse
-    from fairpress.runtime.model_reference import is_external
+    from fairpress.runtime.model_reference import is_external, is_huggingface
 
     if is_external(base):
         return _compress_file(base, recipe, out, seed, data, model_config, force)
-    if data is not None or model_config is not None:
-        raise UserError(f"--data and --model-config are for ONNX files; the card of {base} records its data.")
     from fairpress.runtime.artifact import check_target
-    from fairpress.runtime.model_reference import open_model
 
-    original = open_model(base)
-    check_target(out, inputs=[base], force=force)
+    imported = is_huggingface(base)
+    if model_config is not None or (data is not None and not imported):
+        raise UserError(
+            f"--data and --model-config are for ONNX files and Hugging Face folders; the card of {base} records its data."
+        )
+    check_target(out, inputs=[base, *files_of_data(data)], force=force)
+    original, dataset = open_base(base, data, max_length)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
-    artifact = api.compress(original, recipe, seed=seed, on_message=progress_callback())
+    artifact = api.compress(original, recipe, data=dataset, seed=seed, on_message=progress_callback())
+    if imported:
+        for sentence in original.card.provenance["warnings"]:
+            sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
     from fairpress.compression.quantization.float_layers import (
         weights_in_float,  # needs torch, which api.compress checks first
     )

@@ -25,6 +25,7 @@ def predict(
     part: Literal["test", "validation", "all"] = "test",
     model_config: Path | None = None,
     threads: int = 1,
+    batch_dependence: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     dry_run: bool = False,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
@@ -38,14 +39,14 @@ def predict(
     ----------
     models
         name=folder or name=file.onnx, the baseline first.
-        Any ONNX file is accepted.
+        Any ONNX file is accepted, and a Hugging Face folder of a text classifier.
         Choose the runtime after an @: onnxruntime (the default),
         onnxruntime-exact (8-bit sums that never saturate),
         openvino (floats in 32 bits), openvino-bf16.
     out
         A .parquet or .csv file.
     data
-        A dataset's name, or a YAML file that describes a table or images; by default the first model's training data.
+        A dataset's name, or a YAML file that describes a table, images or texts; by default the first model's training data.
     part
         Which rows: test; validation (for choices such as audit --pair-from); or all (for a model that was not trained
         on any of them).
@@ -53,6 +54,9 @@ def predict(
         YAML with what an ONNX file does not record; by default NAME.model.yaml or model.yaml in its folder.
     threads
         Threads within an operator (intra-op).
+    batch_dependence
+        For models that read texts: also count the answers that depend on batch size, order and padding. Done anyway for
+        files that compute ranges of activations in each call (dynamic quantization).
     dry_run
         Print the settings with which external ONNX files would run, as a model.yaml, and exit.
     force
@@ -95,7 +99,13 @@ def predict(
     with warnings.catch_warnings(), ProgressBar("rows") as progress:
         warnings.simplefilter("ignore", ModelWarning)  # printed below by `_warn`
         table = api.predict(
-            named, data, part=part, model_config=model_config, threads=threads, progress=progress
+            named,
+            data,
+            part=part,
+            model_config=model_config,
+            threads=threads,
+            batch_dependence=batch_dependence or None,
+            progress=progress,
         )
     if out.suffix == ".csv":
         write_file(out, csv_text(table).encode(), kind="predictions", force=force)
@@ -176,9 +186,12 @@ def _warn(table: Any, external: list[str]) -> None:
 
     from fairpress.runtime.predict import notes_of
 
+    models_of: dict[str, list[str]] = {}
     for name, sentences in notes_of(table).items():
         for sentence in sentences:
-            sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
+            models_of.setdefault(sentence, []).append(repr(name))
+    for sentence, names in models_of.items():
+        sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
 
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +34,11 @@ def train(
     learning_rate: float | None = None,
     weights: Path | None = None,
     pretrained: bool = False,
+    backbone: str | None = None,
+    max_length: int | None = None,
+    vocabulary: int | None = None,
+    layers: int | None = None,
+    width: int | None = None,
     seed: int = 0,
     device: str | None = None,
     method: Literal["penalty", "fairalm"] | None = None,
@@ -45,14 +51,16 @@ def train(
     class_weights: str | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
-    """Train a network and write its model folder. The same command resumes an interrupted training on images.
+    """Train a network and write its model folder. The same command resumes an interrupted training on images or texts.
 
     The size of mlp depends on the rows of the table: 32 and 32 hidden units below 2,000 rows, 64 and 64 below 20,000, 128
     and 64 above.
 
     Training of mlp starts from a logistic regression on the training rows.
 
-    Training stops after 8 epochs (images: 6) without a lower validation loss, and keeps the best epoch.
+    The model text is a small transformer encoder with a byte-pair tokenizer of its own, trained on the training rows.
+
+    Training stops after 8 epochs (images 6, texts 2) without a lower validation loss, and keeps the best epoch.
 
     With fewer than 500 validation rows, mlp keeps the logistic regression unless an epoch is better by a standard error.
 
@@ -64,6 +72,10 @@ def train(
 
     fairpress train resnet18 --data utkface --target sex --by race,age --image-size 64 --out base/
 
+    fairpress train text --data afrisenti --by language --out base/
+
+    fairpress train text --backbone my-bert/ --data hatecheck --out tuned/
+
     fairpress train mlp --data loans.yaml --class-weights balanced --out base/
 
     fairpress train mlp --data compas --method fairalm --constraint equal_opportunity --by race --out fair/
@@ -72,9 +84,9 @@ def train(
     ----------
     model
         An architecture: mlp for tables; for images resnet18, resnet50, mobilenet_v2, efficientnet_b0, squeezenet1_1,
-        vit_small_patch16_224, deit_tiny_patch16_224, swin_tiny_patch4_window7_224, convnext_tiny.
+        vit_small_patch16_224, deit_tiny_patch16_224, swin_tiny_patch4_window7_224, convnext_tiny; for texts text.
     data
-        A dataset's name, or a YAML file that describes a table or images.
+        A dataset's name, or a YAML file that describes a table, images or texts.
     out
         The model folder.
     by
@@ -87,19 +99,30 @@ def train(
     test_share
         Share of the rows in the test part; small groups need many.
     epochs
-        Maximum number of epochs (mlp 40, images 16); training stops early.
+        Maximum number of epochs (mlp 40, images 16, texts 6); training stops early.
     batch_size
-        Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images 64).
+        Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images and texts 64).
     learning_rate
         Peak learning rate (0.001).
     weights
         A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
     pretrained
         Start from weights published by timm, which it downloads and caches: vit, deit, swin and convnext.
+    backbone
+        For text: fine-tune a Hugging Face model, a folder with config.json, model.safetensors and its tokenizer, or the name
+        minilm.
+    max_length
+        For text: the most tokens of a text (128); longer texts lose their end.
+    vocabulary
+        For text: the most pieces of the tokenizer (16000).
+    layers
+        For text: number of transformer blocks.
+    width
+        For text: width of the network, a multiple of its number of heads.
     seed
         Training seed.
     device
-        cpu, cuda, or auto. By default a GPU, if available, for images, and the CPU for tables.
+        cpu, cuda, or auto. By default the CPU for tables; for images and texts a GPU, if available.
     method
         Constrain differences between groups in training: penalty or fairalm (an augmented Lagrangian).
         Early stopping then uses the validation loss plus the largest difference.
@@ -131,7 +154,16 @@ def train(
 
     check_target(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
     checked_seed(seed)
-    options = _given(weights=None if weights is None else str(weights), pretrained=pretrained or None)
+    options = _given(
+        weights=None if weights is None else str(weights),
+        pretrained=pretrained or None,
+        max_length=max_length,
+        vocabulary=vocabulary,
+        layers=layers,
+        width=width,
+    )
+    if backbone is not None:
+        model, options = _fine_tuned(model, backbone, options)
     training = _given(
         max_epochs=epochs,
         batch_size=batch_size,
@@ -197,6 +229,20 @@ def train(
         print_line("on validation rows, which also selected the epoch; audit on test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
     return 0
+
+
+def _fine_tuned(model: str, backbone: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return name and options of the architecture that fine-tunes a backbone."""
+    if model != "text":
+        raise UserError(
+            f"--backbone is for text, not for {model}: fairpress train text --backbone {backbone}."
+        )
+    sizes = [name for name in options if name != "max_length"]
+    if sizes:
+        raise UserError(
+            f"--{sizes[0]} does not apply with --backbone, which has its own; leave out one of the two."
+        )
+    return "huggingface", {"folder": backbone, **options}
 
 
 def _weights(text: str) -> str | dict[str, float]:

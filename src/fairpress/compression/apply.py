@@ -15,6 +15,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
@@ -52,9 +53,9 @@ def compress(
     from fairpress.models import registry
     from fairpress.models.weights_io import from_bytes
 
-    data = [d.development() for d in datasets]
-    networks = []
-    for base, dataset in zip(bases, data, strict=True):
+    data, networks = [], []
+    for base, every_row in zip(bases, datasets, strict=True):
+        dataset, tokenizer = every_row.development(), base.text_tokenizer
         if base.weights is None:
             raise UserError(
                 f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
@@ -68,8 +69,11 @@ def compress(
                 f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
                 f"compress the baseline by {base.card.recipe}+{recipe}."
             )
-        check_trainable(dataset)
         check_fit(base, dataset)
+        if tokenizer is not None:
+            dataset = encode_dataset(dataset, tokenizer)
+        check_trainable(dataset)
+        data.append(dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
         architecture = registry.get(str(base.card.architecture["name"]), **parameters)
         # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
@@ -78,7 +82,9 @@ def compress(
         origin = base.card.provenance.get("origin", base.card.provenance)
         state = from_bytes(base.weights)
         check_weights(architecture, state, dataset)
-        networks.append(TrainedNetwork(architecture, state, details=details, origin=origin))
+        networks.append(
+            TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer)
+        )
     compressed = apply_steps(networks, recipe, data, seeds, on_message)
     artifacts = [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -112,6 +118,7 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         results = step.apply(results, data, seeds, on_message)
+        data = [_encoded(d, n) for d, n in zip(data, results, strict=True)]
     if all(n.onnx is not None for n in results):
         return results
     architecture = results[0].architecture
@@ -121,6 +128,11 @@ def apply_steps(
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
     return [replace(n, onnx=file) for n, file in zip(results, files, strict=True)]
+
+
+def _encoded(dataset: Dataset, network: TrainedNetwork) -> Dataset:
+    """Return a dataset as a network reads it."""
+    return dataset if network.tokenizer is None else encode_dataset(dataset, network.tokenizer)
 
 
 def artifact(
@@ -136,6 +148,7 @@ def artifact(
     compressed_card = replace(
         card,
         architecture={**_architecture(card, network), **_pruned(network)},
+        inputs=_inputs(card, network),
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
@@ -147,12 +160,17 @@ def artifact(
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },
     )
-    return Artifact(compressed_card, network.onnx, None if quantized else to_bytes(network.state))
+    return Artifact(
+        compressed_card,
+        network.onnx,
+        None if quantized else to_bytes(network.state),
+        tokenizer=None if network.tokenizer is None else network.tokenizer.data,
+    )
 
 
 def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
-    """Return the architecture for the card: the baseline's, or that of a student."""
-    if "distilled" not in network.details:
+    """Return the architecture for the card: the baseline's, or that of a student or of a trimmed vocabulary."""
+    if not {"distilled", "vocabulary"} & set(network.details):
         return dict(card.architecture)
     return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 
@@ -161,6 +179,14 @@ def _pruned(network: TrainedNetwork) -> dict[str, Any]:
     """Return the shapes of tensors that lost channels, for the card; empty if none did."""
     channels = getattr(network.architecture, "channels", ())
     return {"channels": {name: list(shape) for name, shape in channels}} if channels else {}
+
+
+def _inputs(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
+    """Return the inputs for the card: the baseline's, with the tokenizer that a trimmed vocabulary left."""
+    if network.tokenizer is None or "vocabulary" not in network.details:
+        return dict(card.inputs)
+    truncated = network.details["vocabulary"]["truncated"]["after"]
+    return {**card.inputs, **network.tokenizer.facts(), "truncated": truncated}
 
 
 def _validation(
@@ -177,7 +203,7 @@ def _validation(
     if not len(index):
         return {"rows": 0, "accuracy": None}, []
     assert network.onnx is not None
-    scores, _ = score(Artifact(card, network.onnx), dataset.inputs, index)
+    scores, _ = score(Artifact(card, network.onnx), _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     labels, weights = dataset.labels[index], network.class_weights
     symptom = constant_symptom(

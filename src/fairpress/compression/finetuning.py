@@ -1,4 +1,4 @@
-"""Fine-tune trained networks: as one batch, or one at a time if they read images."""
+"""Fine-tune trained networks: as one batch, or one at a time if they read images or texts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def training_format(origin: Mapping[str, Any]) -> TrainingFormat:
 
 def trains_alone(architecture: Architecture) -> bool:
     """Tell whether networks of this architecture train one at a time."""
-    return bool(getattr(architecture, "trains_alone", architecture.reads == "images"))
+    return bool(getattr(architecture, "trains_alone", architecture.reads != "table"))
 
 
 def train_stack(

@@ -23,6 +23,7 @@ from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.prune_channels import PruneChannels
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.compression.steps.train_quantized import TrainQuantized
+from fairpress.compression.steps.trim_vocabulary import TrimVocabulary
 from fairpress.core.config import parse as validate
 from fairpress.core.errors import UserError, did_you_mean
 
@@ -57,6 +58,7 @@ _NAMES: dict[str, _StepName] = {
     "kmeans-{n}": _StepName(Cluster, {}, "clusters"),
     "prune-{n}": _StepName(Prune, {}, "sparsity", 0.01),
     "prune-channels-{n}": _StepName(PruneChannels, {}, "share", 0.01),
+    "trim-vocabulary-{n}": _StepName(TrimVocabulary, {}, "share", 0.01),
     "checkpoint-{n}": _StepName(EarlierCheckpoint, {}, "epochs"),
     "finetune": _StepName(FineTune, {}),
     "distill": _StepName(Distill, {}),
@@ -70,7 +72,8 @@ _OPTION_ORDER = (
 )
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
-    *("checkpoint-1", "kmeans-16", "prune-channels-50", *(n for n in _NAMES if "{n}" not in n)),
+    *("checkpoint-1", "kmeans-16", "prune-channels-50", "trim-vocabulary-50"),
+    *(n for n in _NAMES if "{n}" not in n),
 )
 
 
@@ -143,6 +146,11 @@ def parse(text: str) -> Recipe:
     for i, step in enumerate(steps):
         if step.final and step is not steps[-1]:
             raise UserError(f"recipe {text!r}: no step can follow quantization; quantize last.")
+        if step.reads_baseline and any(earlier.changes_inputs for earlier in steps[:i]):
+            raise UserError(
+                f"recipe {text!r}: towards= needs the baseline's answers to what the network reads, and trim-vocabulary "
+                "changes that; leave out towards."
+            )
         if step.first and i > 0:
             raise UserError(f"recipe {text!r}: a checkpoint belongs to the baseline; write it first.")
     return Recipe(steps)

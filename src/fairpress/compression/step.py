@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
+    from fairpress.tokenization.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TrainedNetwork:
         The provenance of the baseline's card.
     baseline
         The float network that the recipe started from; None: this one.
+    tokenizer
+        How a network of texts reads them; None for other data. After a step that changed it, datasets are encoded again.
     """
 
     architecture: Architecture
@@ -43,6 +46,7 @@ class TrainedNetwork:
     details: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     baseline: TrainedNetwork | None = None
+    tokenizer: TextTokenizer | None = None
 
     @property
     def class_weights(self) -> Any:
@@ -59,6 +63,7 @@ class Step(BaseModel):
     final: ClassVar[bool] = False
     first: ClassVar[bool] = False
     empties: ClassVar[bool] = False  # whether it may leave channels without weights
+    changes_inputs: ClassVar[bool] = False  # whether the network reads other inputs afterwards
 
     def apply(
         self,

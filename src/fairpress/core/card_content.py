@@ -26,6 +26,19 @@ class _Inputs(_ExtensibleModel):
     shape: Annotated[list[Annotated[int, Field(ge=1, le=2**31)]], Field(max_length=8)] | None = None
     columns: list[str] | None = None
     dtype: str | None = None
+    # Of models that read texts.
+    kind: str | None = None
+    max_length: Annotated[int, Field(ge=1, le=2**16)] | None = None
+    pad_id: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    tokenizer: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    truncated: Share | None = None
+
+    @model_validator(mode="after")
+    def _text_is_complete(self) -> Self:
+        for name in ("max_length", "pad_id", "tokenizer") if self.kind == "text" else ():
+            if getattr(self, name) is None:
+                raise ValueError(f"`{name}` is missing, without which no text can be read")
+        return self
 
 
 class _Data(_ExtensibleModel):

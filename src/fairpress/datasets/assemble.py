@@ -11,13 +11,14 @@ from fairpress.datasets.dataset import Dataset, Part, Task
 from fairpress.datasets.fingerprint import fingerprint
 from fairpress.datasets.split_leakage import shared_subjects
 from fairpress.datasets.splits import SplitOptions, split
+from fairpress.datasets.texts.inputs import Texts
 
 # Options added later: they do not change the fingerprints of datasets that do not use them.
 ADDED_OPTIONS = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
 
 
 class Inputs(Protocol):
-    """What a network reads: the encoded columns of a table (`encode.Encoder`), or pixels (`image_cache.Pixels`).
+    """What a network reads: encoded columns of a table (`features.Encoder`), pixels (`images.cache.Pixels`), or texts.
 
     `content` replaces the inputs in the fingerprint if they are too large to read; None: the inputs are read.
     """
@@ -63,7 +64,7 @@ def assemble(
     name, task, labels, attributes, subjects, row_ids, notes
         As in `Dataset`.
     inputs
-        The encoded columns, or the pixels.
+        The encoded columns, the pixels, or the texts.
     options
         The loader's config.
     split_by
@@ -117,4 +118,5 @@ def assemble(
         notes=notes,
         warnings=(*(() if split_by is None else shared_subjects(subjects, parts)), *warnings),
         spellings={} if spellings is None else spellings,
+        texts=matrix if isinstance(inputs, Texts) else None,
     )

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 _CONFIGS = {
     "adult": "fairpress.datasets.bundled.adult:Adult",
+    "afrisenti": "fairpress.datasets.bundled.afrisenti:Afrisenti",
     "celeba": "fairpress.datasets.bundled.celeba:Celeba",
     "compas": "fairpress.datasets.bundled.compas:Compas",
     "compas-intervals": "fairpress.datasets.bundled.compas_intervals:CompasIntervals",
     "fairface": "fairpress.datasets.bundled.fairface:Fairface",
+    "hatecheck": "fairpress.datasets.bundled.hatecheck:Hatecheck",
     "utkface": "fairpress.datasets.bundled.utkface:Utkface",
 }
 # Datasets of the user; they do not ship.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,15 @@ from torch.utils._pytree import tree_map_only
 
 from fairpress.core.errors import UserError
 from fairpress.models.functional_call import FastFunctionalCall
+from fairpress.models.tracing import has_token_ids
 from fairpress.runtime.backends.onnxruntime import session
 
 ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 16  # rows of a check; fewer for large inputs
 CHUNK = 2**20  # input values per call of a network
 SMALL_BATCHES = (1, 7)  # batch sizes, in addition to all rows at once
+SHORTER_LENGTHS = (2, 17)  # lengths of token ids, in addition to the whole length
+SHORTER_ROWS = 16
+NUMBERS_PER_TOKEN = 256  # a small network computes as many values from a token
 EPSILON = float(np.finfo(np.float32).eps)
 DRAWS = 2
 # Another order of the same sums changes them by a few rounding errors, not by hundreds.
@@ -35,16 +39,24 @@ class EquivalenceError(UserError):
 
 @dataclass(frozen=True)
 class Reference:
-    """Rows, a module's outputs [rows, classes] for them, and the tolerance for rounding errors of each row [rows]."""
+    """Rows, a module's outputs [rows, classes] for them, and the tolerance for rounding errors of each row [rows].
+
+    `shorter` has the same for rows of token ids cut to `SHORTER_LENGTHS`, where the module reads these.
+    """
 
     rows: Tensor
     outputs: np.ndarray
     tolerance: np.ndarray
+    shorter: tuple[Reference, ...] = ()
 
 
 def check_rows(rows: Tensor) -> Tensor:
     """Return the first rows of inputs [rows, …] that are used in a check."""
-    return rows[: min(ROWS, max(MIN_ROWS, NUMBERS // max(1, rows[:1].numel())))]
+    return rows[: min(ROWS, max(MIN_ROWS, NUMBERS // _values_per_row(rows)))]
+
+
+def _values_per_row(rows: Tensor) -> int:
+    return max(1, rows.shape[1:].numel() * (NUMBERS_PER_TOKEN if has_token_ids(rows) else 1))
 
 
 def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:
@@ -64,6 +76,25 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     network, rows = FastFunctionalCall(copied), check_rows(rows)
     values = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
     values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
+    whole = _reference(network, values, rows)
+    if not has_token_ids(rows):
+        return whole
+    lengths = [n for n in SHORTER_LENGTHS if n < rows.shape[1]]
+    shorter = [rows[:SHORTER_ROWS, :n] for n in lengths]
+    readable = [part for part in shorter if _reads(network, values, part)]
+    return replace(whole, shorter=tuple(_reference(network, values, part) for part in readable))
+
+
+def _reads(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> bool:
+    """Return whether a module reads rows of this length: codes of a fixed number of columns are no text."""
+    try:
+        _outputs(network, values, rows)
+    except UserError:
+        return False
+    return True
+
+
+def _reference(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> Reference:
     expected = _outputs(network, values, rows)
     if np.isnan(expected).any():
         count = int(np.isnan(expected).any(1).sum())
@@ -166,7 +197,12 @@ def load_for_check(data: bytes, dump: str | None = None) -> Any:
 
 
 def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Reference, name: str) -> None:
-    """Raise EquivalenceError unless `compute` gives a network's outputs [rows, classes], in batches of several sizes."""
+    """Raise EquivalenceError unless `compute` gives a network's outputs [rows, classes], in batches of several sizes.
+
+    Token ids are compared in several lengths too.
+    """
+    for part in expected.shorter:
+        check_equivalence(compute, part, f"{name}, with token ids cut to {part.rows.shape[1]},")
     for size in (_batch_rows(expected.rows), *SMALL_BATCHES):
         rows = expected.rows[: 8 * size] if size in SMALL_BATCHES else expected.rows
         try:
@@ -195,7 +231,7 @@ def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Referen
 
 def _batch_rows(rows: Tensor) -> int:
     """Return the number of rows per call of a network."""
-    return max(1, CHUNK // max(1, rows[:1].numel()))
+    return max(1, CHUNK // _values_per_row(rows))
 
 
 def _outputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,18 +20,20 @@ from fairpress.models.equivalence import EquivalenceError, check_file_equivalenc
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
-    ANY_BATCH,
     BatchNormFold,
     cannot_export,
+    dynamic_shape,
     find_batch_norm_folds,
     fold_graph,
     fold_state,
+    has_token_ids,
     node_at_fault,
     trace,
 )
 from fairpress.runtime.onnx.weight_packing import finalize
 
-INPUT, OUTPUT = "x", "y"
+INPUT, TOKEN_INPUT, OUTPUT = "x", "input_ids", "y"
+LENGTH = "length"  # name of the second dimension of token ids
 _templates: dict[Hashable, ExportTemplate] = {}
 
 
@@ -124,6 +127,8 @@ def export_graph(
 ) -> onnx.ModelProto:
     """Return the exporter's graph of an evaluation-mode module, input ``x``, output ``y``, any batch size.
 
+    The input of token ids is ``input_ids``, of any batch size and length.
+
     Parameters
     ----------
     free
@@ -143,8 +148,8 @@ def export_graph(
                 module,
                 (example,),
                 dynamo=True,
-                dynamic_shapes=(ANY_BATCH,),
-                input_names=[INPUT],
+                dynamic_shapes=(dynamic_shape(example),),
+                input_names=[input_name(example)],
                 output_names=[OUTPUT],
                 verbose=False,
                 optimize=False,
@@ -159,7 +164,26 @@ def export_graph(
             while root.__cause__ is not None:
                 root = root.__cause__
             raise UserError(cannot_export(*node_at_fault(error), root)) from error
-    return program.model_proto
+    model = program.model_proto
+    if has_token_ids(example):
+        _name_length(model)
+    return model
+
+
+def input_name(example: Tensor) -> str:
+    """Return the name of a file's input: ``input_ids`` for token ids, else ``x``."""
+    return TOKEN_INPUT if has_token_ids(example) else INPUT
+
+
+def _name_length(model: onnx.ModelProto) -> None:
+    """Give the length of token ids its name, in place; the exporter calls it by a symbol such as ``s27``."""
+    symbol = model.graph.input[0].type.tensor_type.shape.dim[1].dim_param
+    if not symbol:
+        return
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(rf"\b{re.escape(symbol)}\b", LENGTH, dim.dim_param)
 
 
 @contextmanager

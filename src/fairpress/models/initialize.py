@@ -14,5 +14,5 @@ def initialize(architecture: Architecture, dataset: Dataset) -> nn.Module:
 
 
 def row_shape(dataset: Dataset) -> tuple[int, ...]:
-    """Return the shape of one row: (columns,) or (3, height, width)."""
+    """Return the shape of one row: (columns,), (3, height, width), or (maximum length,) of token ids."""
     return tuple(dataset.inputs.shape[1:])

@@ -20,6 +20,7 @@ _CONFIGS = {
     "convnext_tiny": "fairpress.models.timm_models:ConvNeXtTiny",
     "deit_tiny_patch16_224": "fairpress.models.timm_models:DeiTTiny",
     "efficientnet_b0": "fairpress.models.torchvision_models:EfficientNetB0",
+    "huggingface": "fairpress.models.huggingface.architecture:HuggingFace",
     "mobilenet_v2": "fairpress.models.torchvision_models:MobileNetV2",
     "resnet18": "fairpress.models.torchvision_models:ResNet18",
     "resnet50": "fairpress.models.torchvision_models:ResNet50",

@@ -22,7 +22,20 @@ from fairpress.models.exporter_warnings import suppress_exporter_warnings
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
+LOOKUP = aten.embedding.default
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
+
+
+def has_token_ids(inputs: Tensor) -> bool:
+    """Return whether inputs are whole numbers [rows, length], such as token ids: their length may vary."""
+    return len(inputs.shape) == 2 and inputs.dtype in (torch.int32, torch.int64)
+
+
+def dynamic_shape(example: Tensor) -> dict[int, Any]:
+    """Return the dimensions of inputs that vary, for torch.export: the batch size, and the length of token ids."""
+    if not has_token_ids(example):
+        return ANY_BATCH
+    return {**ANY_BATCH, 1: torch.export.Dim.AUTO}
 
 
 def trace(module: nn.Module, example: Tensor) -> GraphModule:
@@ -33,7 +46,8 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     module
         Maps inputs [rows, …] to logits [rows, classes].
     example
-        Inputs of two rows or more: one row would fix the batch size.
+        Inputs of two rows or more: one row would fix the batch size. Token ids, ``int64`` [rows, length], of length two
+        or more: the graph reads any length that the network reads.
 
     Raises
     ------
@@ -51,7 +65,7 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
     # torch prints the graph it could not finish.
     with suppress_exporter_warnings(), redirect_stderr(StringIO()):
         try:
-            graph = torch.export.export(module, (example,), dynamic_shapes=(ANY_BATCH,)).module(
+            graph = torch.export.export(module, (example,), dynamic_shapes=(dynamic_shape(example),)).module(
                 check_guards=False
             )
         except Exception as error:
@@ -290,6 +304,18 @@ def weighted(graph: GraphModule) -> list[Node]:
     return [n for n in graph.graph.nodes if is_weighted(n)]
 
 
+def is_lookup(node: Node) -> bool:
+    """Return whether a node looks up rows of a stored embedding table that only lookups read."""
+    if node.target is not LOOKUP:
+        return False
+    table = node.args[0]
+    return (
+        isinstance(table, Node)
+        and table.op == "get_attr"
+        and all(user.target is LOOKUP and user.args[0] is table for user in table.users)
+    )
+
+
 def products(graph: GraphModule) -> Counter[str]:
     """Return the number of different products of each layer: runtimes merge two calls on the same values."""
     numbers: dict[Node, int] = {}
@@ -304,8 +330,8 @@ def products(graph: GraphModule) -> Counter[str]:
 
 
 def weight_of(node: Node) -> str:
-    """Return the name of a layer's weight."""
-    weight: Any = node.args[1]
+    """Return the name of a layer's weight, or of the table that is looked up."""
+    weight: Any = node.args[0 if node.target is LOOKUP else 1]
     return str(weight.target)
 
 

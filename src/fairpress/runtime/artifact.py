@@ -55,6 +55,11 @@ class Artifact:
     tokenizer: bytes | None = None
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether a row is a text; the ONNX file then reads its token ids."""
+        return self.card.inputs.get("kind") == "text"
+
+    @property
     def text_tokenizer(self) -> TextTokenizer | None:
         """How the model reads texts; None for tables and images. Raises UserError if it is not the card's tokenizer."""
         return None if self.tokenizer is None else TextTokenizer.from_facts(self.tokenizer, self.card.inputs)
@@ -109,6 +114,11 @@ class Artifact:
         if not os.path.exists(path):  # Path.exists raises if the name is too long
             raise UserError(f"there is no model folder {path}; check the path." + nearest_existing(path))
         card, onnx = path / CARD_FILE, path / ONNX_FILE
+        if (path / "config.json").is_file() and not card.exists():
+            raise UserError(
+                f"{path} is a Hugging Face folder; make a model folder of it with its data: fairpress compress {path} "
+                "--recipe fp32 --data … --out …."
+            )
         if not path.is_dir() or not card.is_file() or not onnx.is_file():
             problem = f"it needs {ONNX_FILE} and {CARD_FILE}" if path.is_dir() else "it is a file"
             alternative = "" if path.suffix == ".onnx" else ", or an .onnx file"

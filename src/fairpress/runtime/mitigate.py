@@ -10,7 +10,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.mitigation.artifact import Mitigation
 from fairpress.mitigation.registry import fit_mitigation
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.predict import check_fit
+from fairpress.runtime.fit import check_fit
 from fairpress.runtime.probabilities import score
 
 
@@ -28,7 +28,8 @@ def apply_mitigation(
         raise UserError("this model already contains a mitigation; mitigate the original model instead.")
     check_fit("base", artifact, dataset)
     index = dataset.development().index("validation")
-    scores, _ = score(artifact, dataset.inputs, index)
+    inputs = dataset.texts if artifact.reads_texts and dataset.texts is not None else dataset.inputs
+    scores, _ = score(artifact, inputs, index)
     repair = fit_mitigation(method, dataset, index, scores, by=by, seed=seed, **options)
     fitted_on = {"part": "validation", "rows": len(index), "fingerprint": dataset.fingerprint}
     return replace(artifact, mitigation=Mitigation(repair, artifact.digest, fitted_on))

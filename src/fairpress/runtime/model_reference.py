@@ -12,7 +12,7 @@ from fairpress.core.files import require_regular
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import reload
-from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.artifact import CARD_FILE, Artifact
 
 if TYPE_CHECKING:
     from fairpress.runtime.external.model import ExternalModel
@@ -96,6 +96,15 @@ def is_external(model: Model) -> bool:
     """Return whether the model is an ONNX file and not a model folder."""
     reference, _ = split_model(model)
     return not isinstance(reference, Artifact) and Path(reference).suffix.lower() == ".onnx"
+
+
+def is_huggingface(model: Model) -> bool:
+    """Return whether the model is a folder that transformers wrote: with config.json, and without a card."""
+    reference, _ = split_model(model)
+    if isinstance(reference, Artifact) or not os.path.isdir(reference):
+        return False
+    folder = Path(reference)
+    return (folder / "config.json").is_file() and not (folder / CARD_FILE).exists()
 
 
 def open_reference(

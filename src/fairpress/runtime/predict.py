@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.errors import UserError, listed
+from fairpress.core.errors import UserError
 from fairpress.core.json_file import parse_json
 from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend, processor
+from fairpress.runtime.batch_dependence import measure_batch_dependence
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
+from fairpress.runtime.fit import check_fit
 from fairpress.runtime.predictions_file import TASK_KEY, task_json
 from fairpress.runtime.probabilities import score
+from fairpress.runtime.truncation import truncation_note
+from fairpress.tokenization.tokenizer import TokenIds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +40,12 @@ def predictions(
     threads: int = 1,
     runtimes: Mapping[str, Backend] | None = None,
     progress: Progress | None = None,
+    batch_dependence: bool | None = None,
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
 
-    A model's mitigation is applied. A model that outputs labels only has no score.
+    A model's mitigation is applied. A model that outputs labels only has no score. Texts are encoded by each
+    model's own tokenizer; a note says which share of each group is longer than a model reads.
 
     The table's metadata contains JSON: under ``fairpress.runtimes`` the runtime of each model,
     ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under
@@ -57,6 +64,9 @@ def predictions(
         Model → backend; ONNX Runtime by default.
     progress
         Called with the model, the number of finished rows and the total.
+    batch_dependence
+        Whether to measure, for models that read texts, how many answers depend on batch size, order and padding
+        (`runtime.batch_dependence`), and to note it; by default for files whose answers can.
 
     Raises
     ------
@@ -77,6 +87,7 @@ def predictions(
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
     runtime_facts: dict[str, Mapping[str, Any]] = {}
+    encoded: dict[tuple[str, int], TokenIds] = {}
     notes: dict[str, list[str]] = {}
     taken = RESERVED | set(columns)
     for name, model in models.items():
@@ -90,7 +101,12 @@ def predictions(
             check_fit(name, model, dataset)
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Backend(threads=threads))
-        predicted, threshold, facts = _predict(name, model, dataset, index, runtime, progress)
+        if isinstance(model, Artifact) and model.reads_texts:
+            predicted, threshold, facts = _predict_texts(
+                name, model, dataset, index, runtime, progress, encoded, batch_dependence
+            )
+        else:
+            predicted, threshold, facts = _predict(name, model, dataset, index, runtime, progress)
         probability, decided = predicted.probabilities, predicted.decided
         binary = decides_by_threshold(dataset.task.classes, dataset.task.positive)
         runtime_facts[name] = {
@@ -155,17 +171,72 @@ def _predict(
         }
         return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
 
-    def report_rows(done: int) -> None:
-        if progress is not None:
-            progress(name, done, len(index))
-
     try:
-        probability, facts = score(model, dataset.inputs, index, runtime, report_rows)
+        probability, facts = score(
+            model, dataset.inputs, index, runtime, _rows_done(progress, name, len(index))
+        )
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
-    threshold = model.card.threshold
-    decided = decide(probability, dataset.task.classes, dataset.task.positive, threshold)
-    return ExternalPredictions(probability, decided), threshold, facts
+    return _decided(model, dataset, probability), model.card.threshold, facts
+
+
+def _predict_texts(
+    name: str,
+    model: Artifact,
+    dataset: Dataset,
+    index: np.ndarray,
+    runtime: Backend,
+    progress: Progress | None,
+    encoded: dict[tuple[str, int], TokenIds],
+    batch_dependence: bool | None,
+) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
+    """Return the predictions of a model that reads texts, with notes; `encoded` keeps the token ids of each tokenizer."""
+    assert dataset.texts is not None
+    try:
+        tokenizer = model.text_tokenizer
+        if tokenizer is None:
+            raise UserError(
+                "it has no tokenizer.json, without which it reads no text; copy the whole folder."
+            )
+        key = (str(model.card.inputs["tokenizer"]), tokenizer.max_length)
+        if key not in encoded:
+            encoded[key] = tokenizer.encode(dataset.texts[index])
+        texts = encoded[key]
+        rows = np.arange(len(index))
+        probability, facts = score(model, texts.ids, rows, runtime, _rows_done(progress, name, len(index)))
+        attributes = {attribute: values[index] for attribute, values in dataset.attributes.items()}
+        notes = [truncation_note(texts.truncated, attributes, tokenizer.max_length)]
+        alone = facts["rows_per_call"] == 1
+        if batch_dependence or (batch_dependence is None and alone):
+            measured = measure_batch_dependence(model, texts.ids, runtime)
+            facts = {**facts, "batch_dependence": measured.to_dict()}
+            reason = (
+                "it computes ranges of activations in each call, so that an answer depends on the other texts of its "
+                "batch; every text is predicted alone here, and "
+                if alone
+                else ""
+            )
+            notes.append(reason + measured.sentence())
+    except UserError as error:
+        raise UserError(f"model {name!r}: {error}") from None
+    decided = _decided(model, dataset, probability)
+    kept = tuple(note for note in notes if note is not None)
+    return replace(decided, notes=kept), model.card.threshold, facts
+
+
+def _rows_done(progress: Progress | None, name: str, rows: int) -> Callable[[int], None]:
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(name, done, rows)
+
+    return report
+
+
+def _decided(model: Artifact, dataset: Dataset, probability: np.ndarray) -> ExternalPredictions:
+    task = dataset.task
+    return ExternalPredictions(
+        probability, decide(probability, task.classes, task.positive, model.card.threshold)
+    )
 
 
 def _apply_mitigation(
@@ -177,39 +248,3 @@ def _apply_mitigation(
     attributes = {name: values[index] for name, values in dataset.attributes.items()}
     keys = keys_of_groups(attributes, repair.by, repr(dataset.name))
     return repair.apply(scores, keys, [str(v) for v in dataset.row_ids[index]], model.card.threshold)
-
-
-def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
-    """Raise UserError unless the card's task, columns, shape and dtype match the dataset."""
-    card = artifact.card
-    if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
-        raise UserError(
-            f"model {name!r} predicts {card.target!r} ({listed(card.classes)}); {dataset.name!r} has "
-            f"{dataset.task.target!r} ({listed(dataset.task.classes)})."
-        )
-    columns = list(card.inputs.get("columns") or [])
-    if columns != list(dataset.input_names):
-        raise UserError(
-            f"model {name!r} reads {_format_columns(columns)}; {dataset.name!r} has {_format_columns(dataset.input_names)}."
-        )
-    shape = tuple(card.inputs.get("shape") or dataset.inputs.shape[1:])
-    if shape != dataset.inputs.shape[1:]:
-        raise UserError(
-            f"model {name!r} reads rows of {_format_shape(shape)}, {dataset.name!r} has rows of "
-            f"{_format_shape(dataset.inputs.shape[1:])}; "
-            "predict models of different input sizes separately."
-        )
-    dtype = str(card.inputs.get("dtype") or dataset.inputs.dtype)
-    if dtype != str(dataset.inputs.dtype):
-        raise UserError(
-            f"model {name!r} reads {dtype}, {dataset.name!r} contains {dataset.inputs.dtype}; use the data the model was "
-            "trained on."
-        )
-
-
-def _format_columns(names: list[str] | tuple[str, ...]) -> str:
-    return f"the columns {listed(names)}" if names else "images, not columns"
-
-
-def _format_shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

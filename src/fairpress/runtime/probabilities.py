@@ -12,6 +12,9 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
+from fairpress.runtime.backends.text_batches import MAX_ROWS, outputs_of_texts
+from fairpress.runtime.onnx.embedding_table import embedding_rows
+from fairpress.runtime.onnx.per_call_ranges import computes_ranges_per_call
 
 
 def score(
@@ -26,7 +29,8 @@ def score(
     Parameters
     ----------
     inputs
-        [rows, …] of the whole dataset; only the rows `index` are read, a batch at a time.
+        [rows, …] of the whole dataset; only the rows `index` are read, a batch at a time. For a model that reads texts:
+        the texts, ``object`` [rows] of str, or its tokenizer's token ids, int32 [rows, length].
     runtime
         ONNX Runtime with one thread by default.
     progress
@@ -36,9 +40,17 @@ def score(
     ------
     UserError
         The runtime cannot load the file, the rows do not fit its input, or an output is not a number (NaN).
+
+    Notes
+    -----
+    Texts are run in batches of similar length. A file that computes ranges of activations in each call would answer a text
+    differently in another batch: it gets every text alone.
     """
     if not len(index):
         raise UserError("there are no rows to predict; choose another part of the data.")
+    if artifact.reads_texts:
+        raw, facts = _score_texts(artifact, inputs, index, runtime or Backend(), progress)
+        return _checked_probabilities(artifact, raw), facts
     batch = min(rows_at_once(artifact.onnx), max(len(index), 1))
     session = open_session(artifact.onnx, runtime or Backend(), batch)
     shape = session.input.shape[1:]
@@ -54,7 +66,56 @@ def score(
             f"the file reads {session.input.dtype}, the data are {inputs.dtype}; use the data the model was "
             "trained on."
         )
-    raw = outputs(session, inputs, index, batch, progress)
+    return _checked_probabilities(artifact, outputs(session, inputs, index, batch, progress)), session.facts
+
+
+def token_ids(artifact: Artifact, inputs: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return the token ids [len(index), length] that a model reads for rows of `inputs`: texts, or token ids already.
+
+    Raises UserError for inputs that are neither, and for texts where the tokenizer is missing or damaged.
+    """
+    if inputs.ndim == 1 and inputs.dtype == object:
+        tokenizer = artifact.text_tokenizer
+        if tokenizer is None:
+            raise UserError(
+                "the model has no tokenizer.json, without which it reads no text; copy the whole folder."
+            )
+        return tokenizer.encode(inputs[index]).ids
+    if inputs.ndim != 2 or inputs.dtype.kind not in "iu":
+        raise UserError(
+            "the model reads texts, and the data contain none; use the data the model was trained on."
+        )
+    return np.asarray(inputs[index])
+
+
+def _score_texts(
+    artifact: Artifact,
+    inputs: np.ndarray,
+    index: np.ndarray,
+    runtime: Backend,
+    progress: Callable[[int], None] | None,
+) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """Return the file's outputs [len(index), …] for texts or their token ids, and the facts of the runtime."""
+    ids = token_ids(artifact, inputs, index)
+    alone = computes_ranges_per_call(artifact.onnx)
+    session = open_session(artifact.onnx, runtime)
+    check_ids(ids, artifact.onnx, session.input.name)
+    raw = outputs_of_texts(session, ids, int(artifact.card.inputs["pad_id"]), alone=alone, progress=progress)
+    return raw, {**session.facts, "rows_per_call": 1 if alone else MAX_ROWS}
+
+
+def check_ids(ids: np.ndarray, onnx: bytes, input_name: str) -> None:
+    """Raise UserError if token ids are outside the embedding of a file; some runtimes would read zeros without a word."""
+    known, largest = embedding_rows(onnx, input_name), int(ids.max(initial=0))
+    if known is not None and largest >= known:
+        raise UserError(
+            f"the tokenizer gives the token id {largest:,}, and the model's embedding has only {known:,} rows; put the "
+            "tokenizer.json of this model back."
+        )
+
+
+def _checked_probabilities(artifact: Artifact, raw: np.ndarray) -> np.ndarray:
+    """Return class probabilities [rows, classes] of a file's outputs; raise UserError if they do not fit its card."""
     n_outputs = int(np.prod(raw.shape[1:]))
     if n_outputs != (1 if artifact.card.activation == "sigmoid" else len(artifact.card.classes)):
         raise UserError(
@@ -65,9 +126,9 @@ def score(
     n_nan = int(np.isnan(probability).any(axis=1).sum())
     if n_nan:
         raise UserError(
-            f"the model outputs NaN for {n_nan:,} of {len(index):,} rows; check that its inputs are scaled as in training."
+            f"the model outputs NaN for {n_nan:,} of {len(raw):,} rows; check that its inputs are scaled as in training."
         )
-    return probability, session.facts
+    return probability
 
 
 def probabilities(out: np.ndarray, activation: str) -> np.ndarray:

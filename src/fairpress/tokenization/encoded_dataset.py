@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
+
+import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.tokenization.tokenizer import TextTokenizer
+
+# Texts, tokenizer and ids of the last calls: a recipe reads the same texts at its start, after its steps and on its card.
+_recent: deque[tuple[np.ndarray, TextTokenizer, np.ndarray]] = deque(maxlen=2)
 
 
 def encode_dataset(dataset: Dataset, tokenizer: TextTokenizer) -> Dataset:
@@ -19,4 +25,10 @@ def encode_dataset(dataset: Dataset, tokenizer: TextTokenizer) -> Dataset:
         raise UserError(
             f"the model reads texts and {dataset.name!r} is {kind}; use the data the model was trained on."
         )
-    return replace(dataset, inputs=tokenizer.encode(dataset.texts).ids, pad_id=tokenizer.pad_id)
+    for texts, same, ids in _recent:
+        if texts is dataset.texts and same == tokenizer:
+            return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)
+    ids = tokenizer.encode(dataset.texts).ids
+    ids.setflags(write=False)
+    _recent.appendleft((dataset.texts, tokenizer, ids))
+    return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)

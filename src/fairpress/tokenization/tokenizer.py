@@ -83,6 +83,20 @@ class TextTokenizer:
         """Number of token ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def max_id(self) -> int:
+        """The largest token id; ids need not be consecutive."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token; None if there is no such token."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def token_types(self, text: str) -> list[int]:
+        """Return the token type of each token id of a text; models that distinguish two sequences read it."""
+        return list(self._tokenizer.encode(text).type_ids)
+
     def encode(self, texts: Sequence[str] | np.ndarray) -> TokenIds:
         """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))

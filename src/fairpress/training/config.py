@@ -9,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from fairpress.core.config import parse
 from fairpress.core.values import spelling
+from fairpress.datasets.dataset import Kind
 from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
@@ -108,13 +109,40 @@ class ImageFitConfig(FitConfig):
         return start
 
 
+class TextFitConfig(FitConfig):
+    """The same for networks that read texts.
+
+    Attributes
+    ----------
+    schedule
+        Course of the learning rate (`schedule.Schedule`).
+    way
+        Precision of the arithmetic. ``"auto"``: bf16 on processors that multiply it by instructions of their own, else
+        fp32: a choice that does not depend on how busy the machine is. Fine-tuning by recipes is in fp32.
+    """
+
+    max_epochs: int = Field(default=6, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=2, le=1_000_000)
+    weight_decay: float = Field(default=0.05, ge=0, le=1_000)
+    patience: int = Field(default=2, ge=1, le=100_000)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    way: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @field_validator("start")
+    @classmethod
+    def _no_start(cls, start: str | None) -> str | None:
+        if start is not None:
+            raise ValueError("start is for tables; networks for texts start from random or published weights")
+        return start
+
+
+CONFIGS: dict[Kind, type[FitConfig]] = {"table": FitConfig, "images": ImageFitConfig, "text": TextFitConfig}
 Fit = TypeVar("Fit", bound=FitConfig)
 
 
 def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
     """Return how an architecture is trained. Raises UserError for an unknown option or a wrong value."""
-    kind = ImageFitConfig if architecture.reads == "images" else FitConfig
-    config = parse(kind, dict(options or {}), "training")
+    config = parse(CONFIGS[architecture.reads], dict(options or {}), "training")
     if config.batch_size is None and getattr(architecture, "widths", None) is not None:
         config = config.model_copy(update={"batch_size": BATCH_SIZE})
     return config

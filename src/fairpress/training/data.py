@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows of one network: inputs [rows, …] float32, labels [rows] int64, and where they matter groups [rows] int64 and
-    weights [rows] of the rows in the loss.
+    """Rows of one network: inputs [rows, …] float32 or token ids [rows, length] int64, labels [rows] int64, and where they
+    matter groups [rows] int64 and weights [rows] of the rows in the loss.
     """
 
     inputs: Tensor
@@ -36,15 +36,21 @@ ClassWeights = Literal["balanced"] | Mapping[str, float]
 def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:
     """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read on access.
 
+    Token ids of an encoded dataset are int64, cut to the longest of the rows that are accessed (`TokenRows`).
+
     With `class_weights` every row has the weight of its class (`weights_of_classes`).
     """
     import torch
 
     from fairpress.training.memmap_rows import MemmapRows
+    from fairpress.training.token_rows import TokenRows
 
     if dataset.inputs.dtype == np.uint8:
         index = dataset.index(part)
         data = Data(MemmapRows(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
+    elif dataset.pad_id is not None:
+        index = dataset.index(part)
+        data = Data(TokenRows(dataset.inputs, index, dataset.pad_id), torch.from_numpy(dataset.labels[index]))
     else:
         rows = dataset.part(part)
         inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs)).float()

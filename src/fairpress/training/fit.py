@@ -14,7 +14,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import dataset_facts
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.config import FitConfig, ImageFitConfig
+from fairpress.training.config import FitConfig, ImageFitConfig, TextFitConfig
 from fairpress.training.constant_baseline import constant_answer, constant_baseline_warnings
 from fairpress.training.data import (
     ClassWeights,
@@ -41,7 +41,7 @@ def fit(
     device: str = "cpu",
     checkpoints: Path | None = None,
 ) -> list[Artifact]:
-    """Train network i on datasets[i] with seeds[i]: those that read tables as one batch, those that read images in turn.
+    """Train network i on datasets[i] with seeds[i]: those that read tables as one batch, the others in turn.
 
     Each keeps the state of its own epoch of lowest validation loss, among the epochs before its patience
     ran out; networks do not influence one another. Equal arguments give equal artifacts (on images: with a `way`
@@ -52,7 +52,7 @@ def fit(
     config
         As `training_config` makes it.
     checkpoints
-        A folder where the training of images keeps the state after each epoch, and goes on from it.
+        A folder where the training on images or texts keeps the state after each epoch, and goes on from it.
 
     Raises
     ------
@@ -76,6 +76,8 @@ def fit(
         check_readable(architecture, dataset)
     if architecture.reads == "images":
         return _fit_images(architecture, datasets, seeds, config, on_message, torch_device, checkpoints)
+    if architecture.reads == "text":
+        return _fit_texts(architecture, datasets, seeds, config, on_message, torch_device, checkpoints)
     config = config or FitConfig()
     task = datasets[0].task
     classes = len(task.classes)
@@ -187,3 +189,24 @@ def _fit_images(
         )
         for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True))
     ]
+
+
+def _fit_texts(
+    architecture: Architecture,
+    datasets: Sequence[Dataset],
+    seeds: Sequence[int],
+    config: FitConfig | None,
+    on_message: OnMessage | None,
+    device: Any,
+    checkpoints: Path | None,
+) -> list[Artifact]:
+    from fairpress.tokenization.tokenizer import require_tokenizers
+    from fairpress.training.fit_text import fit_text_networks
+
+    require_tokenizers("Training on texts")
+    config = TextFitConfig() if config is None else config
+    if not isinstance(config, TextFitConfig):
+        raise TypeError("networks that read texts take a TextFitConfig; training_config makes it")
+    return fit_text_networks(
+        architecture, list(datasets), list(seeds), config, device, on_message, checkpoints
+    )

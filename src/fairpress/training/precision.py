@@ -104,3 +104,12 @@ def _seconds(
         loss.item()  # waits for the device
         taken.append(time.perf_counter() - started)
     return min(taken[1:])
+
+
+def format_by_processor(device: torch.device) -> TrainingFormat:
+    """Return bf16 where the device multiplies it by instructions of its own, else fp32, without timing anything."""
+    if device.type == "cpu":
+        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return FORMATS["bf16" if has_bf16 else "fp32"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.training.augment import Augment
+from fairpress.training.batches import evaluation_batches, training_batches
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
 from fairpress.training.precision import FORMATS, TrainingFormat
@@ -72,7 +73,8 @@ def train_module(
         ``train()`` and ``eval()`` is left in the mode it was exported in. Afterwards it holds the returned state, in
         evaluation mode, on `device`.
     data, validation
-        Inputs [rows, …] and labels [rows] int64; `MemmapRows` in place of a tensor reads rows when they are needed.
+        Inputs [rows, …] and labels [rows] int64; `MemmapRows` or `TokenRows` in place of a tensor read rows
+        when they are needed.
     training_format
         Precision and memory order of training; evaluation is always in fp32, as the network is shipped.
     augment
@@ -188,11 +190,10 @@ class _Run:
         )
 
     def epoch(self, number: int, generator: torch.Generator) -> tuple[float, float]:
-        """Take one epoch; return the mean loss and the rows a second. Rows that fill no batch sit it out."""
+        """Take one epoch of `training_batches`; return the mean loss and the rows a second."""
         set_mode(self.module, training=True)
-        rows = len(self.data.labels)
-        size = min(self.schedule.batch_size, rows)
-        batches = torch.randperm(rows, generator=generator)[: rows // size * size].split(size)
+        batches = training_batches(self.data.inputs, self.schedule.batch_size, generator)
+        seen = 0
         total = torch.zeros((), device=self.device)
         started = last_message = time.perf_counter()
         for step, batch in enumerate(batches):
@@ -201,15 +202,16 @@ class _Run:
             total += self.step(
                 batch, generator, (number - 1 + (step + 1) / len(batches)) / self.schedule.epochs
             )
+            seen += len(batch)
             now = time.perf_counter()
             if self.on_message is not None and now - last_message > MESSAGE_SECONDS:
-                last_message, speed = now, (step + 1) * size / (now - started)
+                last_message, speed = now, seen / (now - started)
                 share = (step + 1) / len(batches)
                 self.on_message(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
         if self.objective is not None:
             self.objective.epoch()
         mean = total.item() / len(batches)  # waits for the device
-        return mean, len(batches) * size / (time.perf_counter() - started)
+        return mean, seen / (time.perf_counter() - started)
 
     def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
         """Take a step on these rows (or as many as the objective asks for) and return their loss before it.
@@ -266,18 +268,21 @@ def evaluate(
     set_mode(module, training=False)
     loss = right = violation = 0.0
     every = []
-    for start in range(0, len(data.labels), EVALUATION_BATCH):
-        y = data.labels[start : start + EVALUATION_BATCH].to(device)
-        logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
+    batches = evaluation_batches(data.inputs, EVALUATION_BATCH)
+    for batch in batches:
+        y = data.labels[batch].to(device)
+        logits = module(data.inputs[batch].to(device))
         if data.weights is None:
             loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
         else:
-            weights = data.weights[start : start + EVALUATION_BATCH].to(device)
+            weights = data.weights[batch].to(device)
             loss += (weights * nn.functional.cross_entropy(logits, y, reduction="none")).sum().item()
         right += (logits.argmax(1) == y).sum().item()
         every.append(logits)
     if objective is not None and data.groups is not None:
-        whole = (torch.cat(every)[None], data.labels[None].to(device), data.groups[None].to(device))
+        order = torch.cat(batches)
+        labels, groups = data.labels[order][None].to(device), data.groups[order][None].to(device)
+        whole = (torch.cat(every)[None], labels, groups)
         violation = objective.violation(*whole).item()
     return loss / len(data.labels), right / len(data.labels), violation
 

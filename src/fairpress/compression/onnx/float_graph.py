@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, CHECKED_ROWS, BatchQuantizer
-from fairpress.compression.quantized_graph.pt2e_quantizer import layers
+from fairpress.compression.quantized_graph.pt2e_quantizer import product_layers
 from fairpress.compression.verification.checks import check_agreement, check_no_randomness
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.models.export import fill
@@ -24,7 +24,7 @@ def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.Mod
 
 def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     """Return the layers to change, in the order they run. Raises UserError for an unknown name, or if none is left."""
-    names = layers(engine.folded)
+    names = product_layers(engine.folded)
     for name in keep:
         if name not in names:
             raise UserError(f"there is no layer {name!r} to keep in float." + did_you_mean(name, names))

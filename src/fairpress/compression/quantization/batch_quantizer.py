@@ -28,6 +28,7 @@ from fairpress.compression.quantization.calibrate import (
 from fairpress.compression.quantization.float_layers import check_quantizable, float_layers_note
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
+from fairpress.compression.quantized_graph.row_chunks import Rows, take, values_per_row
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding
@@ -61,7 +62,7 @@ class Quantized:
     state: Mapping[str, Tensor]
     details: Mapping[str, Any]
 
-    def graph(self, inputs: Tensor) -> Tensor:
+    def graph(self, inputs: Rows) -> Tensor:
         """Return logits [rows, classes] of the graph that the file was made from."""
         return logits_in_chunks(self.prepared, self.state, inputs, rounded=True)
 
@@ -121,7 +122,7 @@ class BatchQuantizer:
         """Return a network's state for the folded graph."""
         return fold_state(state, self.pairs)
 
-    def finish(self, prepared: PreparedGraph, calibrated: Calibrated, rows: Tensor) -> Quantized:
+    def finish(self, prepared: PreparedGraph, calibrated: Calibrated, rows: Rows) -> Quantized:
         """Write a calibrated network's file, and check it.
 
         Raises
@@ -133,10 +134,11 @@ class BatchQuantizer:
         integer = bool(prepared.activations)
         kernels = check_file(data, prepared.layers, calibrated.state, integer=integer)
         check_values(data, prepared, calibrated.state)
-        rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
+        count = min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // values_per_row(rows)))
+        rows = take(rows, slice(count))
         agreement = check_agreement(
             data,
-            rows,
+            rows[:],
             logits_in_chunks(prepared, calibrated.state, rows, rounded=True),
             lambda: [
                 logits_in_chunks(
@@ -218,12 +220,12 @@ def make_quantizer(
 def quantize_many(
     engine: BatchQuantizer,
     states: Sequence[Mapping[str, Tensor]],
-    calibration: Sequence[Tensor],
+    calibration: Sequence[Rows],
     scheme: Scheme | None = None,
     *,
     weights: Choice = "mse",
     activations: Choice = "mse",
-    validation: Sequence[Tensor] | None = None,
+    validation: Sequence[Rows] | None = None,
     groups: Sequence[Tensor] | None = None,
     tops: Sequence[Mapping[str, Tensor]] | None = None,
     rounding: Rounding = "nearest",

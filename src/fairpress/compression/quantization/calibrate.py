@@ -18,11 +18,11 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
+from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, chunks
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding, round_weights
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
-CHUNK = 2**20  # input values per chunk, to limit the memory for activations of images
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Calibrated:
 def calibrate(
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    rows: Tensor,
+    rows: Rows,
     *,
     weights: Choice = "mse",
     activations: Choice = "mse",
-    validation: Tensor | None = None,
+    validation: Rows | None = None,
     groups: Tensor | None = None,
     rounding: Rounding = "nearest",
     bias_correction: bool = False,
@@ -129,7 +129,7 @@ def scales_of_weights(
 
 @torch.no_grad()
 def scales_of_activations(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, ...]
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, methods: tuple[Ranges, ...]
 ) -> dict[Ranges, dict[str, Tensor]]:
     """Return scale and zero point of every integer activation for each method; each row is run once."""
     if not prepared.activations:
@@ -151,12 +151,7 @@ def scales_of_activations(
 
 
 def logits_in_chunks(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, *, rounded: bool
 ) -> Tensor:
     """Return the logits of many rows, computed in chunks."""
-    return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
-
-
-def chunks(rows: Tensor) -> tuple[Tensor, ...]:
-    """Split rows into pieces whose activations fit into memory."""
-    return rows.split(max(1, CHUNK // rows[0].numel()))
+    return by_chunk(lambda chunk: prepared.run(state, chunk, rounded=rounded), rows)

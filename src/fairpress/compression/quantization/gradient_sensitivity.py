@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from fairpress.compression.quantization.calibrate import chunks
+from fairpress.compression.quantized_graph.row_chunks import Rows, positions_of_chunks
 from fairpress.models.export import load_state
-from fairpress.models.tracing import CONVOLUTIONS, is_weighted, layer_name
+from fairpress.models.tracing import CONVOLUTIONS, is_lookup, is_weighted, layer_name
 
 
 def layer_sensitivities(
-    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Mapping[int, Tensor]], rows: Tensor
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Mapping[int, Tensor]], rows: Rows
 ) -> dict[str, dict[int, Tensor]]:
     """Return layer → bit width → estimated divergence of every row [rows] (float64, nats), with the whole layer changed.
 
@@ -31,12 +31,12 @@ def layer_sensitivities(
             for layer, by_channel in responses.items():
                 parts[layer].append(_half_variance(probabilities, by_channel.sum(2, keepdim=True))[:, 0])
         for layer, values in parts.items():
-            sensitivities[layer][width] = torch.cat(values)
+            sensitivities[layer][width] = _in_order(values, rows)
     return sensitivities
 
 
 def channel_sensitivities(
-    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Rows
 ) -> dict[str, Tensor]:
     """Return layer → estimated divergence of every row, with each output channel changed alone [rows, channels] (nats).
 
@@ -60,7 +60,12 @@ def channel_sensitivities(
     for probabilities, responses in _logit_responses(graph, state, changes, rows):
         for layer, by_channel in responses.items():
             sensitivities[layer].append(_half_variance(probabilities, by_channel))
-    return {layer: torch.cat(values) for layer, values in sensitivities.items()}
+    return {layer: _in_order(values, rows) for layer, values in sensitivities.items()}
+
+
+def _in_order(values: Sequence[Tensor], rows: Rows) -> Tensor:
+    """Join the values of all chunks [rows of the chunk, …] in the order of the rows."""
+    return torch.cat(list(values))[torch.argsort(torch.cat(positions_of_chunks(rows)))]
 
 
 def _half_variance(probabilities: Tensor, responses: Tensor) -> Tensor:
@@ -71,13 +76,14 @@ def _half_variance(probabilities: Tensor, responses: Tensor) -> Tensor:
 
 
 def _logit_responses(
-    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Rows
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield, chunk by chunk, probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
     network = load_state(copy.deepcopy(graph), state)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    for chunk in chunks(rows):
+    for positions in positions_of_chunks(rows):
+        chunk = rows[positions]
         tape = _Tape(network, changes)
         with torch.enable_grad():
             logits = tape.run(chunk)
@@ -99,7 +105,7 @@ def _logit_responses(
 
 
 def _by_channel(node: Node, product: Tensor) -> Tensor:
-    """Sum over all axes but rows and output channels: the second axis of a convolution, the last of a product."""
+    """Sum over all axes but rows and output channels: the second axis of a convolution, the last of a product or lookup."""
     axis = 1 if node.target in CONVOLUTIONS else product.dim() - 1
     others = [a for a in range(1, product.dim()) if a != axis]
     return product.sum(others) if others else product
@@ -115,12 +121,16 @@ class _Tape(Interpreter):
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        if not is_weighted(n) or layer_name(n) not in self.changes:
+        if not (is_weighted(n) or is_lookup(n)) or layer_name(n) not in self.changes:
             return result
         args, _ = self.fetch_args_kwargs_from_env(n)
+        change = self.changes[layer_name(n)]
         with torch.no_grad():
-            bias: tuple[Any, ...] = (None,) if len(args) > 2 else ()
-            response = n.target(args[0], self.changes[layer_name(n)], *bias, *args[3:])
+            if is_lookup(n):
+                response = n.target(change, args[1])
+            else:
+                bias: tuple[Any, ...] = (None,) if len(args) > 2 else ()
+                response = n.target(args[0], change, *bias, *args[3:])
         result = result if result.requires_grad else result.requires_grad_()
         self.seen.append((n, result, response))
         return result.clone()  # what follows may write into it

@@ -13,6 +13,7 @@ from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
 from fairpress.compression.quantization.sensitivity import rounded
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.quantized_graph.scheme import PRESERVED_TOP
 
 Channels = Literal["groups", "pooled", "random"]
@@ -23,7 +24,7 @@ def choose_preserved(
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
     method: Channels,
-    rows: Tensor,
+    rows: Rows,
     groups: Tensor | None,
     seed: Sequence[int],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:

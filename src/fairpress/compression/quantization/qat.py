@@ -18,6 +18,7 @@ from fairpress.compression.quantization.calibrate import (
 )
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges, replace_scales
+from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.compensate import compensate
 from fairpress.models.tracing import fold_factor, set_training
@@ -49,8 +50,8 @@ class QATGraphs:
     def choose(
         self,
         states: Sequence[Mapping[str, Tensor]],
-        calibration: Sequence[Tensor],
-        validation: Sequence[Tensor] | None,
+        calibration: Sequence[Rows],
+        validation: Sequence[Rows] | None,
         weights: Choice,
         activations: Choice,
         groups: Sequence[Tensor] | None = None,
@@ -73,7 +74,7 @@ class QATGraphs:
             chosen.append((calibrated.weights, calibrated.activations))
         return chosen
 
-    def compensated(self, state: Mapping[str, Tensor], rows: Tensor, method: Ranges) -> dict[str, Tensor]:
+    def compensated(self, state: Mapping[str, Tensor], rows: Rows, method: Ranges) -> dict[str, Tensor]:
         """Return a network's state with error-compensated weights and their scales (`rounding.compensate`).
 
         They are chosen for the folded graph and divided by the factors of folding, so that the first forward pass rounds to
@@ -100,7 +101,7 @@ class QATGraphs:
     def update_ranges(
         self,
         stacked: Mapping[str, Tensor],
-        calibration: Sequence[Tensor],
+        calibration: Sequence[Rows],
         methods: Sequence[tuple[Ranges, Ranges]],
         *,
         on_grid: bool = False,
@@ -132,7 +133,7 @@ class QATGraphs:
             for name, value in scales_of_activations(self.training, state, rows, (method,))[method].items():
                 tensors[name][i] = value
 
-    def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
+    def finish(self, state: Mapping[str, Tensor], rows: Rows, methods: tuple[Ranges, Ranges]) -> Quantized:
         """Write a trained network's file: integers as trained, ranges of activations re-estimated on the folded graph.
 
         Folding a batch norm multiplies an output channel's weights, and so its scale, by a factor: the integers stay

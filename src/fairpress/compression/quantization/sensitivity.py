@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
-from fairpress.compression.quantization.calibrate import chunks, scales_of_weights
+from fairpress.compression.quantization.calibrate import scales_of_weights
 from fairpress.compression.quantized_graph.range_estimators import weight_scales
+from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
@@ -29,7 +30,7 @@ def sensitivity_table(
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
-    rows: Tensor,
+    rows: Rows,
     rounding: Literal["nearest", "gptq"] = "nearest",
 ) -> Table:
     """Return the result of `measure_sensitivity` or `estimate_sensitivity`, cached by network and rows.
@@ -41,7 +42,7 @@ def sensitivity_table(
     key = hashlib.sha256(
         repr((method, rounding, list(layers), list(widths), sorted(state), nodes, modules)).encode()
     )
-    for tensor in (*(state[name] for name in sorted(state)), rows):
+    for tensor in (*(state[name] for name in sorted(state)), rows[:]):
         key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     name = key.hexdigest()
@@ -66,7 +67,7 @@ def measure_sensitivity(
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
-    rows: Tensor,
+    rows: Rows,
     weights: Weights | None = None,
 ) -> Table:
     """Return layer → bit width → Kullback-Leibler divergence from the float network's class probabilities [rows], in nats.
@@ -97,11 +98,11 @@ def measure_sensitivity(
     }
 
 
-def log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+def log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Rows) -> Tensor:
     """Return the log-probabilities [rows, classes], float64, of the folded graph with this state."""
     slots = FastFunctionalCall(engine.folded)
     with torch.no_grad():
-        return torch.cat([slots.call(state, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
+        return by_chunk(lambda chunk: slots.call(state, chunk), rows).double().log_softmax(-1)
 
 
 def estimate_sensitivity(
@@ -109,7 +110,7 @@ def estimate_sensitivity(
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
-    rows: Tensor,
+    rows: Rows,
     weights: Weights | None = None,
 ) -> Table:
     """Estimate the result of `measure_sensitivity` from gradients: passes grow with the classes, not with the layers."""
@@ -129,7 +130,7 @@ def rounded_weights(
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
-    rows: Tensor,
+    rows: Rows,
     rounding: Literal["nearest", "gptq"] = "nearest",
 ) -> Weights:
     """Return layer → bit width → the weight, rounded to nearest or with error compensation."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from fairpress.compression.errors import VerificationError
+from fairpress.compression.quantized_graph.embedding_tables import gather_integers
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.models.export import (
@@ -132,6 +133,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     graph = _convert(prepared, state)
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
+    gather_integers(model, {integers_of(layer.name) for layer in prepared.layers if layer.table})
     if not prepared.activations:
         _unpack_at_load(model, prepared.layers)
     pass_grids_on(model)

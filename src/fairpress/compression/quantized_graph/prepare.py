@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from fairpress.compression.quantized_graph.pt2e_quantizer import LayerQuantizer, layers
+from fairpress.compression.quantized_graph.pt2e_quantizer import (
+    LayerQuantizer,
+    layers,
+    small_tables,
+)
 from fairpress.compression.quantized_graph.scheme import PRESERVED_BITS, Scheme
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.functional_call import FastFunctionalCall
-from fairpress.models.tracing import hide_batch_norm, products
+from fairpress.models.tracing import LOOKUP, hide_batch_norm, products
 
 with suppress_exporter_warnings():  # torchao's registration of enums raises a deprecation warning
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
@@ -35,6 +39,8 @@ class Layer:
 
     `preserved` of its output channels have 8 bits instead; a network's state determines which (`tops`). `uses` counts the
     products that the layer computes. With `full_range` the smallest integer is −top − 1, otherwise −top.
+
+    An embedding `table` [rows, width] is a layer whose channels are its rows. It computes no product.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Layer:
     preserved: int = 0
     uses: int = 1
     full_range: bool = False
+    table: bool = False
 
     @property
     def low(self) -> int:
@@ -116,7 +123,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     UserError
         The scheme names an unknown layer, or its `preserve` is too small for any channel.
     """
-    widths = scheme.widths(layers(graph))
+    widths = scheme.widths(layers(graph), small_tables(graph))
     limits = {
         name: None if bits is None else (scheme.low(bits), scheme.top(bits)) for name, bits in widths.items()
     }
@@ -136,14 +143,15 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
             name = weight.removesuffix(".weight")
             bits = widths[name]
             assert bits is not None
-            assert reader.args[1] is node
-            count = scheme.preserved(len(tensor), bits)
+            table = reader.target is LOOKUP
+            assert reader.args[0 if table else 1] is node
+            count = 0 if table else scheme.preserved(len(tensor), bits)
             module.size(tensor, channel_tops=count > 0)
             shape = tuple(tensor.shape)
             top = scheme.top(bits)
             full = scheme.low(bits) < -top
             found_layers[name] = Layer(
-                name, weight, str(node.target), bits, top, shape, count, uses[name], full
+                name, weight, str(node.target), bits, top, shape, count, uses[name], full, table
             )
     if scheme.preserve and not any(layer.preserved for layer in found_layers.values()):
         raise UserError(

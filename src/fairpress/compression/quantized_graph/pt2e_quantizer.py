@@ -14,7 +14,15 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.models.tracing import CONVOLUTIONS, batch_norm, is_weighted, layer_name, weighted
+from fairpress.models.tracing import (
+    CONVOLUTIONS,
+    batch_norm,
+    is_lookup,
+    is_weighted,
+    layer_name,
+    weight_of,
+    weighted,
+)
 
 with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
@@ -36,7 +44,7 @@ FUSED = (
 
 
 class LayerQuantizer(Quantizer):
-    """Mark each layer's weight, and with `activations` the inputs of layers, sums and pools.
+    """Mark each layer's weight and each embedding table, and with `activations` the inputs of layers, sums and pools.
 
     A convolution runs on integers only if its output is quantized too, so that output is marked if another operator reads it
     (a transformer reads patches, ConvNeXt normalises over channels). A linear operator runs on integers whether or not its
@@ -57,6 +65,11 @@ class LayerQuantizer(Quantizer):
             if any(i in downstream for i in node.all_input_nodes):
                 downstream.add(node)
             read: list[Any] = []
+            if is_lookup(node):
+                limits = self.limits[layer_name(node)]
+                if limits is not None:
+                    _annotate(node, {node.args[0]: _weight(*limits)})
+                continue
             if is_weighted(node):
                 limits = self.limits[layer_name(node)]
                 # Activation first: PT2E reads this map by position. The input of a float layer after an integer one is
@@ -90,8 +103,24 @@ class LayerQuantizer(Quantizer):
 
 
 def layers(graph: torch.fx.GraphModule) -> list[str]:
-    """Return the layers with weights in the order they run; one that runs twice is named once."""
+    """Return the layers and embedding tables in the order they run; one that runs twice is named once."""
+    nodes = [node for node in graph.graph.nodes if is_weighted(node) or is_lookup(node)]
+    return list(dict.fromkeys(map(layer_name, nodes)))
+
+
+def product_layers(graph: torch.fx.GraphModule) -> list[str]:
+    """Return the layers that compute products, in the order they run: all but embedding tables."""
     return list(dict.fromkeys(map(layer_name, weighted(graph))))
+
+
+def small_tables(graph: torch.fx.GraphModule) -> list[str]:
+    """Return the embedding tables but the largest: those of positions and token types beside that of the vocabulary."""
+    sizes = {
+        layer_name(node): graph.get_parameter(weight_of(node)).numel()
+        for node in graph.graph.nodes
+        if is_lookup(node)
+    }
+    return [name for name, size in sizes.items() if size < max(sizes.values())]
 
 
 def _weight(low: int, top: int) -> QuantizationSpec:
@@ -141,12 +170,13 @@ def _marked(node: torch.fx.Node) -> QuantizationAnnotation:
 def _is_images(node: Any) -> bool:
     """Return whether a value is a float feature map [rows, channels, height, width], not a counter, scalar or weight.
 
-    The number of rows is symbolic, so a first axis of fixed size belongs to a weight.
+    The number of rows is symbolic, so a first axis of fixed size belongs to a weight. Height and width are fixed: attention
+    scores and masks over texts of any length have four axes too.
     """
-    return (
-        isinstance(node, torch.fx.Node)
-        and node.op != "get_attr"
-        and node.meta["val"].dim() == 4
-        and node.meta["val"].is_floating_point()
-        and not isinstance(node.meta["val"].shape[0], int)
-    )
+    if not isinstance(node, torch.fx.Node) or node.op == "get_attr":
+        return False
+    value = node.meta["val"]
+    if not isinstance(value, torch.Tensor):
+        return False
+    fixed = [isinstance(size, int) for size in value.shape]
+    return fixed == [False, True, True, True] and value.is_floating_point()

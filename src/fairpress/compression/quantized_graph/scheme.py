@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairpress.core.errors import UserError, did_you_mean
 
 PRESERVED_BITS = 8
+SMALL_TABLE_BITS = (
+    8  # of embedding tables besides the largest: they are few bytes, and every token reads them
+)
 MAX_FULL_RANGE_BITS = 3  # with more bits, one more integer is worth little
 PRESERVED_TOP = 63  # 7 of the 8 bits: nine times finer than 4 bits, and sums do not saturate on any processor
 
@@ -22,7 +25,7 @@ class Scheme:
     Attributes
     ----------
     weight_bits
-        Bit width of all weights that `bits` does not name.
+        Bit width of all weights that `bits` does not name; small embedding tables have at least `SMALL_TABLE_BITS`.
     activations
         Whether the inputs of layers, sums and pools become unsigned 8-bit integers; False: weights only.
     bits
@@ -62,8 +65,15 @@ class Scheme:
         """Return the smallest integer of a weight of this bit width: −top, or −top − 1 in the full range."""
         return -self.top(bits) - (self.full_range and bits <= MAX_FULL_RANGE_BITS)
 
-    def widths(self, layers: Iterable[str]) -> Mapping[str, int | None]:
+    def widths(self, layers: Iterable[str], small_tables: Collection[str] = ()) -> Mapping[str, int | None]:
         """Return layer → bit width, None for layers that stay in float.
+
+        Parameters
+        ----------
+        layers
+            Layers and embedding tables in the order they run.
+        small_tables
+            Embedding tables besides the largest.
 
         Raises
         ------
@@ -84,7 +94,9 @@ class Scheme:
             )
         if not set(names) - in_float:
             raise UserError("`keep=` leaves all layers in float; remove one of them to quantize something.")
-        return {n: None if n in in_float else layer_bits.get(n, self.weight_bits) for n in names}
+        table_bits = dict.fromkeys(small_tables, max(self.weight_bits, SMALL_TABLE_BITS))
+        default = {**dict.fromkeys(names, self.weight_bits), **table_bits}
+        return {n: None if n in in_float else layer_bits.get(n, default[n]) for n in names}
 
     def named_bits(self, names: Sequence[str]) -> dict[str, int]:
         """Return layer → bit width of the layers that `bits` names."""

@@ -12,6 +12,7 @@ from torch.fx import Node
 
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import Limits, weight_scales
+from fairpress.compression.quantized_graph.row_chunks import Rows, positions_of_chunks, take
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.gptq import Factor, error_compensated, factorize
 from fairpress.compression.rounding.graph_run import varying_nodes, weights_read_elsewhere
@@ -29,7 +30,7 @@ RATIOS = (1.0, 1.2)  # of the scale of least squared error of the weights, at 2 
 def compensate(
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    rows: Tensor,
+    rows: Rows,
     *,
     moments: Moments = "pooled",
     groups: Tensor | None = None,
@@ -94,7 +95,7 @@ def compensate(
 def compensated_alone(
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    rows: Tensor,
+    rows: Rows,
     layers: Collection[str],
     widths: Sequence[int],
 ) -> dict[str, dict[int, Tensor]]:
@@ -206,14 +207,17 @@ def _finite(layer: Layer, moments: Tensor) -> Tensor:
 
 
 def rows_in_memory(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the positions of the rows that a sweep may hold at once, and these rows in chunks."""
+    """Return the positions of the rows that a sweep may hold at once, in order of the chunks, and these rows in chunks.
+
+    Texts are sorted by length, and those of a chunk have the same one.
+    """
     size = max(bytes_per_row(prepared, state, rows), 1)
     count = min(len(rows), max(MIN_ROWS, MAX_BYTES // size))
-    if count == len(rows):
-        chosen, used = torch.arange(count), rows
-    else:
+    chosen = torch.arange(count)
+    if count < len(rows):
         chosen = torch.linspace(0, len(rows) - 1, count).round().long()
-        used = rows[chosen]
-    return chosen, used.split(max(1, CHUNK_BYTES // size))
+    used = take(rows, chosen)
+    positions = positions_of_chunks(used, max(1, CHUNK_BYTES // size))
+    return chosen[torch.cat(positions)], tuple(used[part] for part in positions)

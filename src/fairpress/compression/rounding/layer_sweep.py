@@ -13,7 +13,9 @@ from torch.fx import Node
 
 from fairpress.compression.quantized_graph.fake_quantize import mode
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.rounding.graph_run import GraphRun, in_order, layer_of
+from fairpress.training.token_rows import TokenRows
 
 Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor | tuple[Tensor, Tensor]]
 """(layer, its operator, its inputs in chunks [rows, …], its weight) → another weight, or that and its scales [channels]."""
@@ -57,11 +59,12 @@ def sweep(
 
 
 @torch.no_grad()
-def bytes_per_row(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor) -> int:
-    """Return the bytes that a sweep holds per row, measured on the first of these rows."""
+def bytes_per_row(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows) -> int:
+    """Return the bytes that a sweep holds per row, measured on the first of these rows; of texts, on the longest."""
     peak = 0
+    first = rows[rows.lengths.argmax()[None]] if isinstance(rows, TokenRows) else rows[:1]
     with mode(prepared.graph, weights="round", activations="pass"):
-        run = GraphRun(prepared, state, [rows[:1].clone()], rounded=True)
+        run = GraphRun(prepared, state, [first.clone()], rounded=True)
         for node in in_order(prepared):
             run.step(node)
             peak = max(peak, run.held_bytes())

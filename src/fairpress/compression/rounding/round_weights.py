@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
+from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.rounding.bias_correction import correct_biases
 from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
 from fairpress.compression.rounding.compensate import compensate, rows_in_memory
@@ -20,7 +21,7 @@ Rounding = Literal["nearest", "gptq", "adaround", "brecq"]
 def round_weights(
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    rows: Tensor,
+    rows: Rows,
     method: Rounding,
     *,
     moments: Moments = "pooled",

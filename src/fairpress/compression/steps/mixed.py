@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
+    from fairpress.compression.quantized_graph.row_chunks import Rows
 
 WIDTHS = (8, 4, 3, 2)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
@@ -140,8 +141,8 @@ class Mixed(QuantizationOptions, Step):
         self,
         engine: BatchQuantizer,
         network: TrainedNetwork,
-        rows: Tensor,
-        held_out: Tensor | None,
+        rows: Rows,
+        held_out: Rows | None,
         groups: Tensor | None,
         protected: Tensor | None,
         group_facts: Mapping[str, Any],
@@ -255,8 +256,8 @@ class Mixed(QuantizationOptions, Step):
         engine: BatchQuantizer,
         network: TrainedNetwork,
         bits: Mapping[str, int],
-        rows: Tensor,
-        held_out: Tensor | None,
+        rows: Rows,
+        held_out: Rows | None,
         groups: Tensor | None,
     ) -> Quantized:
         from fairpress.compression.quantization.batch_quantizer import quantize_many

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
+    from fairpress.compression.quantized_graph.row_chunks import Rows
 
 Bits = Literal[2, 3, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -154,13 +155,14 @@ class QuantizationOptions(BaseModel):
 
     def calibration_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int]
-    ) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    ) -> tuple[list[Rows], list[dict[str, Any]]]:
         """Return each network's calibration inputs [rows, …], and their facts for its card."""
+        from fairpress.compression.quantized_graph.row_chunks import take
         from fairpress.training.data import tensors
 
         samples = [self._sample(d, s) for d, s in zip(datasets, seeds, strict=True)]
         rows = [
-            tensors(d, "calibration").inputs[positions]
+            take(tensors(d, "calibration").inputs, positions)
             for d, (positions, _) in zip(datasets, samples, strict=True)
         ]
         return rows, [facts for _, facts in samples]
@@ -183,7 +185,7 @@ class QuantizationOptions(BaseModel):
         self,
         engine: BatchQuantizer,
         states: Sequence[Mapping[str, Tensor]],
-        calibration: Sequence[Tensor],
+        calibration: Sequence[Rows],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
     ) -> tuple[list[dict[str, Tensor]], list[dict[str, Any]]] | None:
@@ -215,7 +217,7 @@ class QuantizationOptions(BaseModel):
             facts[i] = {"channels": method, **facts[i], **sensitivity}
         return tops, facts
 
-    def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Tensor], list[Tensor] | None] | None:
+    def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Rows], list[Tensor] | None] | None:
         """Return each network's validation inputs for ``"auto"``, and their groups if the worst group's error counts."""
         import torch
 
@@ -380,11 +382,12 @@ def warn_of_differences(quantized: Sequence[Quantized], on_message: OnMessage) -
         )
 
 
-def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Tensor:
+def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Rows:
     """Return the network's inputs for the first rows of a part."""
+    from fairpress.compression.quantized_graph.row_chunks import take
     from fairpress.training.data import tensors
 
-    return tensors(dataset, part).inputs[:rows]
+    return take(tensors(dataset, part).inputs, slice(rows))
 
 
 def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
@@ -394,9 +397,9 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     """
     from fairpress.compression.quantization.batch_quantizer import make_quantizer
     from fairpress.models.initialize import initialize
-    from fairpress.training.data import verification_rows
+    from fairpress.training.data import tensors, verification_rows
 
-    row = inputs(dataset, "calibration", 2)
+    row = tensors(dataset, "calibration").inputs
     make = (
         make_quantizer.__wrapped__ if getattr(network.architecture, "trains_alone", False) else make_quantizer
     )

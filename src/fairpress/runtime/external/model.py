@@ -26,7 +26,6 @@ from fairpress.runtime.external.columns import feed_columns, notes_on_columns, p
 from fairpress.runtime.external.config import ExternalModelConfig
 from fairpress.runtime.external.images import feed_images, plan_images
 from fairpress.runtime.external.onnx_model import (
-    PER_CALL_RANGES,
     ExternalOnnxFile,
     OutputCandidates,
     open_file,
@@ -40,6 +39,7 @@ from fairpress.runtime.external.outputs import (
     probabilities,
     score_table,
 )
+from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
 
 SAMPLE_ROWS, SINGLE_ROWS = 512, 5
 BATCH, IMAGE_BATCH = 8192, 64

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 WHOLE = tuple(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABELS = (*WHOLE, "tensor(bool)", "tensor(string)")
-# Their ranges are computed per call, so that the scores of a row depend slightly on the other rows.
-PER_CALL_RANGES = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
 _MAX_CALL_BYTES = 2**29
 _MAX_SECONDS = 30.0
 

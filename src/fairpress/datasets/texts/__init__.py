@@ -1,0 +1,1 @@
+"""Texts as inputs of a dataset, and what can be told from their characters."""

@@ -1,0 +1,1 @@
+"""Text classifiers and encoders from folders that Hugging Face's transformers wrote; the hub is never called."""

@@ -1,0 +1,54 @@
+"""Whether a model fits a dataset."""
+
+from __future__ import annotations
+
+from fairpress.core.errors import UserError, listed
+from fairpress.datasets.dataset import Dataset
+from fairpress.runtime.artifact import Artifact
+
+KINDS = {"text": "texts", "images": "images", "table": "columns of a table"}
+
+
+def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
+    """Raise UserError unless the card's task, columns, shape and dtype match the dataset."""
+    card = artifact.card
+    if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
+        raise UserError(
+            f"model {name!r} predicts {card.target!r} ({listed(card.classes)}); {dataset.name!r} has "
+            f"{dataset.task.target!r} ({listed(dataset.task.classes)})."
+        )
+    if artifact.reads_texts != (dataset.kind == "text"):
+        images = len(card.inputs.get("shape") or ()) == 3
+        expected = "texts" if artifact.reads_texts else "images" if images else "columns"
+        raise UserError(
+            f"model {name!r} reads {expected}, and {dataset.name!r} has {KINDS[dataset.kind]}; use the data the model was "
+            "trained on."
+        )
+    if artifact.reads_texts:
+        return
+    columns = list(card.inputs.get("columns") or [])
+    if columns != list(dataset.input_names):
+        raise UserError(
+            f"model {name!r} reads {_format_columns(columns)}; {dataset.name!r} has {_format_columns(dataset.input_names)}."
+        )
+    shape = tuple(card.inputs.get("shape") or dataset.inputs.shape[1:])
+    if shape != dataset.inputs.shape[1:]:
+        raise UserError(
+            f"model {name!r} reads rows of {_format_shape(shape)}, {dataset.name!r} has rows of "
+            f"{_format_shape(dataset.inputs.shape[1:])}; "
+            "predict models of different input sizes separately."
+        )
+    dtype = str(card.inputs.get("dtype") or dataset.inputs.dtype)
+    if dtype != str(dataset.inputs.dtype):
+        raise UserError(
+            f"model {name!r} reads {dtype}, {dataset.name!r} contains {dataset.inputs.dtype}; use the data the model was "
+            "trained on."
+        )
+
+
+def _format_columns(names: list[str] | tuple[str, ...]) -> str:
+    return f"the columns {listed(names)}" if names else "images, not columns"
+
+
+def _format_shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

@@ -1,0 +1,40 @@
+"""The table of an ONNX file in which token ids are looked up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairpress.runtime.onnx.load import parse_model
+
+if TYPE_CHECKING:
+    import onnx
+
+LOOKUPS = ("Gather", "GatherBlockQuantized")
+# Operators through which a lookup may see the token ids, or the table: neither changes the number of its rows.
+_ID_OPERATORS = ("Cast", "Identity")
+_TABLE_OPERATORS = ("DequantizeLinear", "Cast", "Identity")
+
+
+def embedding_rows(data: bytes, input_name: str) -> int | None:
+    """Return the number of token ids that a file knows: the rows of the smallest table in which its input is looked up.
+
+    None where no stored table is looked up by the input, such as in a file that computes its embeddings.
+    """
+    graph = parse_model(data).graph
+    stored = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
+    ids, rows = {input_name}, dict(stored)
+    found = []
+    for node in graph.node:  # in topological order
+        first = node.input[0] if node.input else ""
+        if node.op_type in _ID_OPERATORS and first in ids:
+            ids.update(node.output)
+        if node.op_type in _TABLE_OPERATORS and first in rows:
+            rows.update(dict.fromkeys(node.output, rows[first]))
+        if node.op_type in LOOKUPS and len(node.input) > 1 and node.input[1] in ids and _axis(node) == 0:
+            found += [rows[first]] if first in rows else []
+    return min(found, default=None)
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    name = "axis" if node.op_type == "Gather" else "gather_axis"
+    return next((a.i for a in node.attribute if a.name == name), 0)
