@@ -212,6 +212,7 @@ def _validation(
         card.classes,
         dataset.labels[dataset.index("train")],
         None if weights is None else weights_of_classes(dataset, weights),
+        network.origin.get("validation_accuracy"),
     )
     warnings = collapse_warnings(
         symptom,

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+LEAST_KEPT = 0.1
+"""Share of the baseline's gain over a constant prediction below which a compressed file has lost what was learned."""
+
 
 def constant_answer(labels: np.ndarray, classes: Sequence[str], train_labels: np.ndarray) -> dict[str, Any]:
     """Return the most common class of `train_labels`, and its share of validation labels [rows]: the base rate."""
@@ -59,11 +62,13 @@ def constant_symptom(
     classes: Sequence[str],
     train_labels: np.ndarray,
     weights: np.ndarray | None = None,
+    baseline: float | None = None,
 ) -> str | None:
     """Return how predictions on validation rows are no better than a constant one, as the rest of a sentence; else None.
 
-    They are of one class, or not more accurate than the most common class of training rows. Labels of a single class tell
-    nothing. Parameters are those of `constant_baseline_warnings`.
+    They are of one class, or not more accurate than the most common class of training rows, or by less than a tenth
+    (`LEAST_KEPT`) of what the baseline is, whose accuracy is `baseline`. Labels of a single class tell nothing. The other
+    parameters are those of `constant_baseline_warnings`.
     """
     if len(np.unique(labels)) < 2:
         return None
@@ -74,13 +79,13 @@ def constant_symptom(
     answers = np.unique(predicted)
     if len(answers) == 1:
         return f"answers {classes[answers[0]]!r} for all {len(predicted):,} validation rows"
-    if accuracy > constant:
-        return None
     how = "" if weights is None else ", weighted by class,"
-    return (
-        f"has an accuracy on validation rows{how} of {accuracy:.3f}, not above that of always answering "
-        f"{classes[commonest]!r} ({constant:.3f})"
-    )
+    symptom = f"has an accuracy on validation rows{how} of {accuracy:.3f}, and always answering {classes[commonest]!r} "
+    if accuracy <= constant:
+        return f"{symptom}has {constant:.3f}"
+    if weights is None and baseline is not None and accuracy - constant < LEAST_KEPT * (baseline - constant):
+        return f"{symptom}has {constant:.3f}, its baseline {baseline:.3f}"
+    return None
 
 
 def collapse_warnings(symptom: str | None, *, trained: bool, baseline_warned: bool) -> list[str]:
