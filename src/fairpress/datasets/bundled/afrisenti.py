@@ -82,16 +82,14 @@ NOTES = (
     "Texts are as in the files: names are replaced by @user, and some tweets have doubled quotation marks.",
 )
 LANGUAGE_NOTES = {
-    (
-        "Amharic",
-    ): "The official Amharic parts differ: 26 % of the training tweets are negative, and 67 % of the test tweets; "
-    "and each test tweet, but no training tweet, stands in single quotation marks.",
-    (
-        "Hausa",
-        "Igbo",
-        "Yoruba",
-    ): "The official Hausa, Igbo and Yoruba parts differ: @user is in 99 %, 68 % and 44 % of their "
-    "training tweets, and in no test tweet.",
+    ("Amharic",): (
+        "The official Amharic parts differ: 26 % of the training tweets are negative, and 67 % of the test tweets; and each "
+        "test tweet, but no training tweet, stands in single quotation marks."
+    ),
+    ("Hausa", "Igbo", "Yoruba"): (
+        "@user is in nearly all official training tweets in Hausa, in 68 % of those in Igbo and in 44 % of those in Yoruba, "
+        "and in no test tweet in these languages."
+    ),
 }
 
 

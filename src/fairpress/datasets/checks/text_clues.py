@@ -113,19 +113,19 @@ def _words(
         total, total_test = in_train.sum(axis=1), in_test.sum(axis=1)
         pure = (in_train[:, index] >= MIN_PURITY * total) & (in_test[:, index] >= MIN_PURITY * total_test)
         common = (total >= MIN_ROWS) & (in_train[:, index] >= MIN_COVERAGE * class_rows[index])
-        found = np.flatnonzero(pure & common & (total_test >= MIN_TEST_ROWS))
-        found = found[np.argsort(-in_train[found, index], kind="stable")]
-        if len(found):
+        decisive = np.flatnonzero(pure & common & (total_test >= MIN_TEST_ROWS))
+        decisive = decisive[np.argsort(-in_train[decisive, index], kind="stable")]
+        if len(decisive):
             listed = ", ".join(
                 f"{vocabulary[w]!r} ({in_train[w, index]:,} of {total[w]:,} training rows with it, {in_test[w, index]:,} of "
                 f"{total_test[w]:,} test rows)"
-                for w in found[:5].tolist()
+                for w in decisive[:5].tolist()
             )
-            more = f" and {len(found) - 5} more words" if len(found) > 5 else ""
+            more = f" and {len(decisive) - 5} more words" if len(decisive) > 5 else ""
             yield DatasetWarning(
                 "giveaway_words",
                 name,
-                len(found),
+                len(decisive),
                 f"texts with one of these words are nearly always {name!r}: {listed}{more}. If a word comes from how the "
                 "data were gathered, a network learns it in place of the task; remove it.",
             )

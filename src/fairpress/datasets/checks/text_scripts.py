@@ -56,8 +56,8 @@ def texts_table(data: Dataset) -> list[str]:
     scripts = main_scripts(data.texts)
     lines = [["", "texts", "words: median", "99 %", "characters: median", "99 %", "longest", "scripts"]]
     for name, groups in {"": np.full(len(data), "everybody"), **data.attributes}.items():
-        found, counts = np.unique(groups, return_counts=True)
-        for group in found[np.argsort(-counts, kind="stable")][:MAX_GROUPS].tolist():
+        names, counts = np.unique(groups, return_counts=True)
+        for group in names[np.argsort(-counts, kind="stable")][:MAX_GROUPS].tolist():
             where = groups == group
             numbers = (
                 *np.quantile(words[where], [0.5, 0.99], method="higher"),

@@ -96,7 +96,7 @@ def _signatures(texts: Sequence[str]) -> np.ndarray:
 
 def _candidates(signatures: np.ndarray) -> np.ndarray:
     """Return pairs of rows that agree in a band, ``int64`` [pairs, 2], each once, the smaller index first."""
-    found = []
+    candidates = []
     for band in range(BANDS):
         bucket = np.zeros(len(signatures), dtype=np.uint64)
         for column in signatures[:, band * BAND_ROWS : (band + 1) * BAND_ROWS].T:
@@ -105,9 +105,9 @@ def _candidates(signatures: np.ndarray) -> np.ndarray:
         order = np.argsort(bucket, kind="stable")
         for step in range(1, NEIGHBOURS + 1):
             together = bucket[order[:-step]] == bucket[order[step:]]
-            found.append(np.stack([order[:-step][together], order[step:][together]], axis=1))
+            candidates.append(np.stack([order[:-step][together], order[step:][together]], axis=1))
             if not together.any():
                 break
-    pairs = np.sort(np.concatenate(found), axis=1)
+    pairs = np.sort(np.concatenate(candidates), axis=1)
     number = np.unique(pairs[:, 0] * len(signatures) + pairs[:, 1])
     return np.stack(np.divmod(number, len(signatures)), axis=1)
