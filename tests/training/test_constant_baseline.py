@@ -5,23 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairpress.training.constant_baseline import collapse_warnings
+from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 
 CLASSES = ("no", "yes")
 TRAIN = np.array([0] * 6 + [1] * 4)
 LABELS = np.array([0] * 12 + [1] * 8)
 
 
-def warned(predicted, *, labels=LABELS, weights=None, trained=False, baseline_warned=False):
-    return collapse_warnings(
-        np.asarray(predicted),
-        labels,
-        CLASSES,
-        TRAIN,
-        weights,
-        trained=trained,
-        baseline_warned=baseline_warned,
-    )
+def warned(predicted, *, labels=LABELS, weights=None, baseline=None, trained=False, baseline_warned=False):
+    symptom = constant_symptom(np.asarray(predicted), labels, CLASSES, TRAIN, weights, baseline)
+    return collapse_warnings(symptom, trained=trained, baseline_warned=baseline_warned)
 
 
 def right_in(no: int, yes: int) -> np.ndarray:
@@ -36,10 +29,21 @@ def test_a_file_that_beats_the_base_rate_by_one_row_is_not_warned_of():
 def test_as_many_right_as_the_constant_answer_is_warned_of():
     (sentence,) = warned(right_in(11, 1))
     assert "accuracy on validation rows of 0.600" in sentence
-    assert "always answering 'no' (0.600)" in sentence
+    assert "always answering 'no' has 0.600" in sentence
     assert "more bits" in sentence
     assert "seed" not in sentence
     assert "another seed" in warned(right_in(11, 1), trained=True)[0]
+
+
+def test_less_than_a_tenth_of_the_gain_of_the_baseline_is_warned_of():
+    labels = np.repeat(LABELS, 50)  # 600 'no' of 1,000
+    predicted = np.repeat(right_in(12, 0), 50)
+    predicted[-40:] = 1 - predicted[-40:]  # 640 right; of a baseline that gains 0.4 a tenth
+    assert warned(predicted, labels=labels, baseline=0.999) == []
+    predicted[-40] = 1 - predicted[-40]
+    (sentence,) = warned(predicted, labels=labels, baseline=0.999)
+    assert "of 0.639, and always answering 'no' has 0.600, its baseline 0.999" in sentence
+    assert warned(predicted, labels=labels) == []
 
 
 @pytest.mark.parametrize("answer", [0, 1])

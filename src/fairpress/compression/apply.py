@@ -16,7 +16,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
 from fairpress.tokenization.encoded_dataset import encode_dataset
-from fairpress.training.constant_baseline import collapse_warnings
+from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
 
@@ -97,10 +97,10 @@ def compress(
 
 def warn_of_collapse(artifacts: Sequence[Artifact], on_message: OnMessage) -> None:
     """Report files that are no better than a constant prediction: the first warning, and how many files have one."""
-    found = [w for a in artifacts for w in a.card.provenance.get("warnings", ())]
-    if found:
-        count = "" if len(artifacts) == 1 else f"{len(found)} of {len(artifacts)} files; the first: "
-        on_message(f"warning: {count}{found[0]}")
+    sentences = [w for a in artifacts for w in a.card.provenance.get("warnings", ())]
+    if sentences:
+        count = "" if len(artifacts) == 1 else f"{len(sentences)} of {len(artifacts)} files; the first: "
+        on_message(f"warning: {count}{sentences[0]}")
 
 
 def apply_steps(
@@ -206,12 +206,16 @@ def _validation(
     scores, _ = score(Artifact(card, network.onnx), _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     labels, weights = dataset.labels[index], network.class_weights
-    warnings = collapse_warnings(
+    symptom = constant_symptom(
         predicted,
         labels,
         card.classes,
         dataset.labels[dataset.index("train")],
         None if weights is None else weights_of_classes(dataset, weights),
+        network.origin.get("validation_accuracy"),
+    )
+    warnings = collapse_warnings(
+        symptom,
         trained=any(step.trains for step in recipe.steps),
         baseline_warned=bool(network.origin.get("warnings")),
     )

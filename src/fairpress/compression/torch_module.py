@@ -26,7 +26,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Kind, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.constant_baseline import constant_baseline_warnings
+from fairpress.training.constant_baseline import constant_symptom
 from fairpress.training.data import tensors, verification_rows
 
 TRIAL_ROWS = 64  # rows on which the network's output is checked
@@ -120,11 +120,11 @@ def compress_module(
         seed=seed,
     )
     compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset))
-    made = artifact(card, None, recipe, compressed, dataset, seed)
+    finished = artifact(card, None, recipe, compressed, dataset, seed)
     if not compressed.origin:  # else the network was no better when it was passed
-        for sentence in made.card.provenance.get("warnings", ()):
+        for sentence in finished.card.provenance.get("warnings", ()):
             warnings.warn(sentence, UserWarning, stacklevel=3)
-    return made
+    return finished
 
 
 def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, Any]:
@@ -132,13 +132,11 @@ def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, A
     rows = tensors(dataset, "validation")
     if not len(rows.labels):
         return {}
-    with torch.no_grad():
-        predicted = torch.cat([_call(module, part).argmax(1) for part in rows.inputs.split(TRIAL_ROWS)])
+    chunks = [rows.inputs[at : at + TRIAL_ROWS] for at in range(0, len(rows.labels), TRIAL_ROWS)]
+    predicted = torch.cat([_call(module, chunk).argmax(1) for chunk in chunks])
     train_labels = dataset.labels[dataset.index("train")]
-    found = constant_baseline_warnings(
-        predicted.numpy(), rows.labels.numpy(), dataset.task.classes, train_labels, None
-    )
-    return {"warnings": found} if found else {}
+    symptom = constant_symptom(predicted.numpy(), rows.labels.numpy(), dataset.task.classes, train_labels)
+    return {} if symptom is None else {"warnings": [f"the network {symptom}"]}
 
 
 def _refuse_many_inputs(module: nn.Module) -> None:
