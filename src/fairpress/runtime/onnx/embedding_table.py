@@ -16,11 +16,15 @@ _TABLE_OPERATORS = ("DequantizeLinear", "Cast", "Identity")
 
 
 def embedding_rows(data: bytes, input_name: str) -> int | None:
-    """Return the number of token ids that a file knows: the rows of the smallest table in which its input is looked up.
+    """Return the number of token ids that a file knows (`rows_of_embedding`)."""
+    return rows_of_embedding(parse_model(data).graph, input_name)
 
-    None where no stored table is looked up by the input, such as in a file that computes its embeddings.
+
+def rows_of_embedding(graph: onnx.GraphProto, input_name: str) -> int | None:
+    """Return the rows of the smallest stored table in which an input is looked up.
+
+    None where there is no such table, as in a graph that computes its embeddings.
     """
-    graph = parse_model(data).graph
     stored = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
     ids, rows = {input_name}, dict(stored)
     found = []
