@@ -22,15 +22,15 @@ from fairpress.runtime.probabilities import score
 from fairpress.runtime.text_predictions import measure_batch_dependence
 from fairpress.runtime.truncation import percent, truncation_note
 from fairpress.tokenization.encoded_dataset import encode_dataset
-from small_text_models import (
+from tiny_networks import artifact as table_artifact
+from tiny_networks import images, linear
+from tiny_texts import (
     logits_alone,
     mean_of_embeddings,
     text_artifact,
     text_dataset,
     tokenizer,
 )
-from tiny_networks import artifact as table_artifact
-from tiny_networks import images, linear
 
 openvino = pytest.mark.skipif(
     util.find_spec("openvino") is None, reason="the extra openvino is not installed"

@@ -31,7 +31,7 @@ from fairpress.training import fit_images
 from fairpress.training.config import FitConfig, ImageFitConfig, training_config
 from fairpress.training.data import tensors
 from fairpress.training.fit import fit
-from fairpress.training.fit_images import _check_export
+from fairpress.training.one_network import check_export
 
 QUICK = {"max_epochs": 3, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
 
@@ -100,7 +100,7 @@ def test_it_is_quantized_as_any_network(base, faces):
 def test_a_file_that_computes_something_else_is_not_written(base, faces):
     other = registry.build(ResNet18(), (3, 32, 32), 2, seed=9).eval()
     with pytest.raises(FairpressError, match="does not reproduce the network"):
-        _check_export(base[0].onnx, other, tensors(faces, "validation"), torch.device("cpu"))
+        check_export(base[0].onnx, other, tensors(faces, "validation").inputs[:32], torch.device("cpu"))
 
 
 def test_networks_for_tables_and_images_do_not_mix(faces):

@@ -93,6 +93,10 @@ class TextTokenizer:
         found: int | None = self._tokenizer.token_to_id(token)
         return found
 
+    def token_types(self, text: str) -> list[int]:
+        """Return the token type of each token id of a text; models that distinguish two sequences read it."""
+        return list(self._tokenizer.encode(text).type_ids)
+
     def encode(self, texts: Sequence[str] | np.ndarray) -> TokenIds:
         """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))

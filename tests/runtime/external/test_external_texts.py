@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from fairpress.core.errors import UserError
 from fairpress.runtime.external.model import open_external
 from fairpress.runtime.predict import notes_of, predictions
-from small_text_models import (
+from tiny_texts import (
     CLASSES,
     mean_of_embeddings,
     text_dataset,

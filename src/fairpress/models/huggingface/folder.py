@@ -171,7 +171,7 @@ def _completed(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, __version__
 
         kind = raw["model_type"]
-        known = CONFIG_MAPPING.get(kind, None)
+        known = CONFIG_MAPPING[kind] if kind in set(CONFIG_MAPPING.keys()) else None
         if known is None or known not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
             own = " from code of its own, which fairpress never runs" if raw.get("auto_map") else ""
             raise UserError(
@@ -192,7 +192,10 @@ def _completed(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         "pad_token_id": getattr(config, "pad_token_id", None),
         "id2label": {str(key): str(value) for key, value in (config.id2label or {}).items()},
     }
-    positions = getattr(config, "max_position_embeddings", None)
+    try:
+        positions = config.max_position_embeddings
+    except (AttributeError, NotImplementedError):  # models without position embeddings
+        positions = None
     if isinstance(positions, int) and "max_position_embeddings" not in raw and "n_positions" not in raw:
         completed["max_position_embeddings"] = positions
     return json.loads(json.dumps(completed))

@@ -53,7 +53,10 @@ def reads_token_ids(
 ) -> nn.Module:
     """Make a transformers classifier read token ids alone and return logits, in place; its tensors keep their names."""
     kind = type(model)
-    zeros = "token_type_ids" in inspect.signature(kind.forward).parameters
+    # Models without a table of token types, such as GPT-2, look token types up in the table of words.
+    zeros = "token_type_ids" in inspect.signature(kind.forward).parameters and bool(
+        getattr(model.config, "type_vocab_size", 0)
+    )
     order = None if outputs is None or list(outputs) == sorted(outputs) else list(outputs)
 
     def forward(self: nn.Module, ids: Tensor) -> Tensor:

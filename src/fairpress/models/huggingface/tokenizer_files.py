@@ -99,6 +99,11 @@ def fitted(
             f"the tokenizer of {name} pads with a token that it also puts into texts (id {pad_id}); give it a padding token "
             "of its own (tokenizer.add_special_tokens), resize the embedding table, train the model and save both."
         )
+    if any(tokenizer.token_types("a")):
+        raise UserError(
+            f"the tokenizer of {name} gives tokens of one text different types, which fairpress does not pass on; pass a "
+            "module that makes them of the token ids, with batches of token ids as `data=`."
+        )
     return tokenizer
 
 

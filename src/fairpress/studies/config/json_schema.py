@@ -10,15 +10,16 @@ from pydantic import BaseModel
 from fairpress.datasets import registry as datasets
 from fairpress.models import registry as models
 from fairpress.studies.config.study import StudyConfig
-from fairpress.training.config import FitConfig, ImageFitConfig
+from fairpress.training.config import FitConfig, ImageFitConfig, TextFitConfig
 
 
 def schema() -> dict[str, Any]:
     """Return the schema; what it cannot express, such as a dataset's attributes, is left to `fairpress study check`."""
     study_schema = StudyConfig.model_json_schema()
-    # Some keys are only for image models; where both configs have a key, the table config defines its default.
+    # Some keys are only for models of images or texts; where several configs have a key, that of tables defines its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
-    training["properties"] |= FitConfig.model_json_schema()["properties"]
+    of_texts, of_tables = (kind.model_json_schema()["properties"] for kind in (TextFitConfig, FitConfig))
+    training["properties"] = {**of_texts, **training["properties"], **of_tables}
     study_schema["properties"]["training"] = training
     for key in ("datasets", "models"):
         study_schema["properties"][key]["anyOf"][0]["additionalProperties"] = False

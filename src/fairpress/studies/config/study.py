@@ -274,7 +274,8 @@ class StudyConfig(_Strict):
     model, models
         One architecture, or several: label → architecture.
     training
-        How the baselines are trained, with the keys of `FitConfig`, and for images of `ImageFitConfig`.
+        How the baselines are trained, with the keys of `FitConfig`, for images of `ImageFitConfig`, for texts of
+        `TextFitConfig`.
     recipes
         The recipes by which the baseline is compressed.
     mitigations

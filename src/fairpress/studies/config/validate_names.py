@@ -44,12 +44,12 @@ def _training(
     source: ConfigSource, document: Mapping[str, Any], training: Any, path: Path
 ) -> Iterator[ConfigError]:
     from fairpress.models.registry import architectures_for
-    from fairpress.training.config import FitConfig, ImageFitConfig
+    from fairpress.training.config import CONFIGS
 
     if isinstance(training, Mapping):
         models = {name for _, name, _ in _named(document, "model", "models")}
-        kind = ImageFitConfig if models & set(architectures_for("images")) else FitConfig
-        yield from validate(kind, training, source, path)[1]
+        reads = [kind for kind in CONFIGS if models & set(architectures_for(kind))]
+        yield from validate(CONFIGS[reads[-1] if reads else "table"], training, source, path)[1]
 
 
 def _models(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[ConfigError]:

@@ -62,6 +62,7 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
             ModelCard.from_json(files[f"{name}.card.json"].decode()),
             files[f"{name}.onnx"],
             files.get(f"{name}.safetensors"),
+            tokenizer=files.get(f"{name}.tokenizer.json"),
         )
         for name in names
     ]
@@ -74,6 +75,8 @@ def _pack(artifacts: Sequence[Artifact]) -> dict[str, bytes]:
         files[f"{i:04d}.card.json"] = artifact.card.to_json().encode()
         if artifact.weights is not None:
             files[f"{i:04d}.safetensors"] = artifact.weights
+        if artifact.tokenizer is not None:
+            files[f"{i:04d}.tokenizer.json"] = artifact.tokenizer
     return files
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.core.canonical_json import digest
 from fairpress.core.errors import UserError
@@ -13,6 +13,9 @@ from fairpress.core.version import installed_version
 from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
 from fairpress.studies.planning.matrix import Groups, MatrixCell, ReportPart, SeedFold, parts
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
 
 Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff", "claims"]
 
@@ -216,7 +219,7 @@ def _cell(
             },
             "fingerprints": [fingerprint(cell.dataset, fold) for _, fold in batch],
         }
-        common = {**data, "device": config.device, "threads": 1}
+        common = {**data, "device": config.device, "threads": 1, **_readers(architecture)}
         model: dict[str, Any] = {"name": cell.model.name, "options": architecture.model_dump(mode="json")}
         if architecture.version > 1:
             model["version"] = architecture.version
@@ -253,6 +256,13 @@ def _cell(
                 yield make_task("predict", name, params, (keys[str(recipe)],), batch, label)
         for name in config.naive:
             yield make_task("naive", name, {**data, "predictor": name}, (), batch, label)
+
+
+def _readers(architecture: Architecture) -> dict[str, Any]:
+    """Return the version of the library that turns texts into token ids, for the keys of models that read texts."""
+    if architecture.reads != "text":
+        return {}
+    return {"tokenizers": installed_version("tokenizers") or ABSENT}
 
 
 def _versions(students: Sequence[str]) -> dict[str, Any]:
