@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from fairpress.core.errors import UserError
 from fairpress.runtime.external.model import open_external
 from fairpress.runtime.predict import notes_of, predictions
+from tiny_networks import images, linear
 from tiny_texts import (
     CLASSES,
     mean_of_embeddings,
@@ -19,7 +20,6 @@ from tiny_texts import (
     tokenizer,
     transformers_export,
 )
-from tiny_networks import images, linear
 
 NAMES = {"0": "Positive", "1": "Negative", "2": "Neutral"}
 
