@@ -1,4 +1,4 @@
-"""The table of an ONNX file in which token ids are looked up."""
+"""The tables of an ONNX file in which token ids are looked up."""
 
 from __future__ import annotations
 
@@ -25,18 +25,24 @@ def rows_of_embedding(graph: onnx.GraphProto, input_name: str) -> int | None:
 
     None where there is no such table, as in a graph that computes its embeddings.
     """
-    stored = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
-    ids, rows = {input_name}, dict(stored)
-    found = []
+    return min(embedding_tables(graph, input_name).values(), default=None)
+
+
+def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
+    """Return the stored tables in which an input of token ids is looked up: name → number of rows."""
+    rows = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
+    ids, table = {input_name}, {name: name for name in rows}
+    found = {}
     for node in graph.node:  # in topological order
         first = node.input[0] if node.input else ""
         if node.op_type in _ID_OPERATORS and first in ids:
             ids.update(node.output)
-        if node.op_type in _TABLE_OPERATORS and first in rows:
-            rows.update(dict.fromkeys(node.output, rows[first]))
-        if node.op_type in LOOKUPS and len(node.input) > 1 and node.input[1] in ids and _axis(node) == 0:
-            found += [rows[first]] if first in rows else []
-    return min(found, default=None)
+        if node.op_type in _TABLE_OPERATORS and first in table:
+            table.update(dict.fromkeys(node.output, table[first]))
+        looked_up = len(node.input) > 1 and node.op_type in LOOKUPS and node.input[1] in ids
+        if looked_up and first in table and _axis(node) == 0:
+            found[table[first]] = rows[table[first]]
+    return found
 
 
 def _axis(node: onnx.NodeProto) -> int:
