@@ -12,7 +12,6 @@ import pytest
 
 from fairpress import api
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import choose, open_session
 from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts, text_lengths
@@ -233,13 +232,6 @@ def test_a_model_that_does_not_fit_texts_is_one_sentence(model, data, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         predictions({"m": model}, data)
     assert str(caught.value).count(". ") == 0
-
-
-def test_an_artifact_that_reads_texts_round_trips(tmp_path):
-    made = text_artifact()
-    made.save(tmp_path / "m")
-    assert Artifact.load(tmp_path / "m") == made
-    assert Artifact.load(tmp_path / "m").text_tokenizer.encode(["leo ni"]).ids.shape == (1, 16)
 
 
 def test_a_mitigation_is_fitted_to_a_model_that_reads_texts():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.errors import UserError
+from fairpress.core.errors import MissingExtra, UserError
 from fairpress.core.json_file import parse_json
 from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
@@ -179,6 +179,8 @@ def _predict(
             )
         else:
             probability, facts = score(model, dataset.inputs, index, runtime, report_rows)
+    except MissingExtra:
+        raise
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
     threshold = model.card.threshold
