@@ -40,10 +40,10 @@ class TextEncoder(BaseModel):
     reads: ClassVar[Kind] = "text"
     version: ClassVar[int] = 1
 
-    layers: int = Field(default=4, ge=1, le=48)
-    width: int = Field(default=192, ge=8, le=4096)
-    heads: int = Field(default=6, ge=1, le=64)
-    feedforward: int = Field(default=768, ge=8, le=16_384)
+    layers: int = Field(default=2, ge=1, le=48)
+    width: int = Field(default=128, ge=8, le=4096)
+    heads: int = Field(default=4, ge=1, le=64)
+    feedforward: int = Field(default=512, ge=8, le=16_384)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     vocabulary: int = Field(default=16_000, ge=4, le=1_000_000)
     max_length: int = Field(default=128, ge=4, le=4096)
