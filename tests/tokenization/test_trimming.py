@@ -122,7 +122,7 @@ def unigram():
     return tokenizer, texts
 
 
-@pytest.mark.parametrize(("make", "n_kept", "unknown"), [(word_piece, 60, "[UNK]"), (unigram, 60, "<unk>")])
+@pytest.mark.parametrize(("make", "n_kept", "unknown"), [(word_piece, 60, "[UNK]"), (unigram, 40, "<unk>")])
 def test_tokenizers_without_merges_keep_what_is_used_most_and_all_characters(make, n_kept, unknown):
     before, texts = make()
     data = before.to_str().encode()

@@ -80,7 +80,7 @@ def test_the_card_tells_how_the_texts_of_each_group_grow(base, texts):
 
 def test_weighing_groups_spares_the_language_that_would_pay_most(base, texts):
     grown = {}
-    for recipe in ("trim-vocabulary-10", "trim-vocabulary-10(by=language,least=20)"):
+    for recipe in ("trim-vocabulary-7", "trim-vocabulary-7(by=language,least=20)"):
         facts = compressed(base, recipe, texts).card.provenance["details"]["vocabulary"]["groups"]["language"]
         grown[recipe] = [
             v["tokens_per_text"]["after"] / v["tokens_per_text"]["before"] for v in facts.values()
@@ -155,9 +155,9 @@ def test_a_student_of_another_width_reads_with_the_tokenizer_of_its_teacher(base
     }
     assert sizes == {
         "layers": 1,
-        "width": 64,
-        "heads": 2,
-        "feedforward": 256,
+        "width": 8,
+        "heads": 1,
+        "feedforward": 16,
         "vocabulary": base.text_tokenizer.size,
     }
     ids = loaded.text_tokenizer.encode(texts.texts[:5]).ids
