@@ -70,8 +70,8 @@ class BatchDependence:
             )
         others = ", ".join(f"{percent(c.answers / self.rows)} with {c.batches}" for c in self.changes)
         return (
-            f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers change at worst, "
-            f"a score by up to {max(c.score for c in self.changes):.2g} ({others})"
+            f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers "
+            f"change at worst, a score by up to {max(c.score for c in self.changes):.2g} ({others})"
         )
 
     def to_dict(self) -> dict[str, object]:
