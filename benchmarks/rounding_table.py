@@ -4,7 +4,7 @@
 networks are stacked where they are of one architecture; recipes that not all seeds have are left out. Flips are of 1,000
 rows, in brackets the 95 % interval over seeds and rows; over rows alone where there is one seed. The worst group is the
 worst on these rows among those with at least 100, so that it is overstated by that choice. *taken back* is the share of the
-flips of rounding to nearest that error compensation avoids, with Fieller's interval: 50 % halves them.
+flips of rounding to nearest that the recipe avoids, with Fieller's interval: 50 % halves them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fairpress.compression.recipes import parse
+from fairpress.compression.recipes import Recipe, parse
+from fairpress.compression.steps.equalize import Equalize
+from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.estimate import Estimate
 from fairpress.studies.analysis.claims.effect import measure_effect
 from fairpress.studies.config.claims import Claim
 from fairpress.studies.planning.claim_trials import ClaimTrials
 from fairpress.studies.report.write_folder import slug
 
-COMPENSATED = "rounding=gptq"
 LEAST_ROWS = 100
 
 
@@ -74,13 +75,20 @@ def worst_group(table: pa.Table, recipe: str, by: str) -> str:
 
 
 def nearest(recipe: str) -> str | None:
-    """Return the same recipe with rounding to nearest; None for others than plain error compensation."""
-    if COMPENSATED not in recipe or "moments" in recipe:
+    """Return the same recipe rounded to nearest, without equalization and bias correction.
+
+    None for that recipe itself, and for those that weigh groups.
+    """
+    if "moments" in recipe:
         return None
-    text = (
-        recipe.replace(f"{COMPENSATED},", "").replace(f",{COMPENSATED}", "").replace(f"({COMPENSATED})", "")
-    )
-    return str(parse(text))
+    steps = []
+    for step in parse(recipe).steps:
+        if isinstance(step, Quantize):
+            step = step.model_copy(update={"rounding": "nearest", "bias_correction": False})
+        if not isinstance(step, Equalize):
+            steps.append(step)
+    other = str(Recipe(tuple(steps)))
+    return None if other == recipe else other
 
 
 def lines(table: pa.Table, size: dict[str, float], by: list[str]) -> list[str]:

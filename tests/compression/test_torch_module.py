@@ -199,3 +199,18 @@ def test_batches_are_for_networks_and_not_for_model_folders():
     with pytest.raises(UserError, match="not with batches"):
         fp.compress(artifact, "int8", data=TABLE)
     assert np.isfinite(artifact.card.provenance["details"]["validation"]["accuracy"])
+
+
+def test_a_file_that_lost_what_the_network_had_learned_is_warned_of():
+    with pytest.warns(UserWarning, match="has lost what its baseline had learned"):
+        artifact = fp.compress(residual(), "prune-99(epochs=1,learning_rate=1e-9)", data=loader())
+    assert "warnings" in artifact.card.provenance
+    assert "warnings" not in artifact.card.provenance["origin"]
+
+
+def test_a_network_that_had_learned_nothing_is_on_the_card_and_no_warning_of_its_compression():
+    net = residual()
+    with torch.no_grad():
+        next(m for m in reversed(list(net.modules())) if isinstance(m, nn.Linear)).bias[0] += 1000
+    artifact = fp.compress(net, "w8", data=loader())  # warnings are errors here
+    assert "the network answers '0' for all" in artifact.card.provenance["origin"]["warnings"][0]

@@ -81,6 +81,7 @@ def compress(
     """
     from fairpress import api
     from fairpress.api.opening import open_base
+    from fairpress.compression.recipes import parse
     from fairpress.runtime.model_reference import is_external, is_huggingface
 
     if is_external(base):
@@ -122,6 +123,12 @@ def compress(
     if accuracy is not None:
         compared = "" if before is None else f" ({base}: {before:.3f})"
         print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
+    if (compensated := parse(recipe).compensated()) is not None:
+        print_line(
+            "rounding=gptq changed about half as many answers at the same size where it was measured "
+            f"(docs/rounding.md): --recipe '{compensated}'",
+            markup=False,
+        )
     return 0
 
 

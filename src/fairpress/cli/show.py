@@ -52,7 +52,7 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     if card is not None:
         print(card)  # noqa: T201
         origin = json.loads(card).get("provenance", {})
-        for sentence in origin.get("origin", origin).get("warnings", ()):
+        for sentence in (*origin.get("origin", {}).get("warnings", ()), *origin.get("warnings", ())):
             print_line(f"warning: {sentence}", markup=False, soft_wrap=True)
     if repair is not None:
         by = "*".join(repair.repair.by)

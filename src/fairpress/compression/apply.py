@@ -16,6 +16,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
 from fairpress.tokenization.encoded_dataset import encode_dataset
+from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
 
@@ -85,10 +86,21 @@ def compress(
             TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer)
         )
     compressed = apply_steps(networks, recipe, data, seeds, on_message)
-    return [
+    artifacts = [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
         for base, network, dataset, seed in zip(bases, compressed, data, seeds, strict=True)
     ]
+    if on_message is not None:
+        warn_of_collapse(artifacts, on_message)
+    return artifacts
+
+
+def warn_of_collapse(artifacts: Sequence[Artifact], on_message: OnMessage) -> None:
+    """Report files that are no better than a constant prediction: the first warning, and how many files have one."""
+    sentences = [w for a in artifacts for w in a.card.provenance.get("warnings", ())]
+    if sentences:
+        count = "" if len(artifacts) == 1 else f"{len(sentences)} of {len(artifacts)} files; the first: "
+        on_message(f"warning: {count}{sentences[0]}")
 
 
 def apply_steps(
@@ -131,6 +143,7 @@ def artifact(
 
     assert network.onnx is not None
     quantized = any(step.final for step in recipe.steps)
+    validation, warnings = _validation(card, network, dataset, recipe)
     earlier_steps = card.provenance.get("steps", [])
     compressed_card = replace(
         card,
@@ -142,7 +155,8 @@ def artifact(
         provenance={
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
-            "details": {**network.details, "validation": _validation(card, network, dataset)},
+            "details": {**network.details, "validation": validation},
+            **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },
     )
@@ -175,17 +189,37 @@ def _inputs(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
     return {**card.inputs, **network.tokenizer.facts(), "truncated": truncated}
 
 
-def _validation(card: ModelCard, network: TrainedNetwork, dataset: Dataset) -> dict[str, Any]:
-    """Return the finished file's accuracy on validation rows, by which a control of equal accuracy is chosen."""
+def _validation(
+    card: ModelCard, network: TrainedNetwork, dataset: Dataset, recipe: Recipe
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the finished file's accuracy on validation rows, and a warning if it is no better than a constant prediction.
+
+    By the accuracy a control of equal accuracy is chosen.
+    """
     from fairpress.runtime.probabilities import score
+    from fairpress.training.data import weights_of_classes
 
     index = dataset.index("validation")
     if not len(index):
-        return {"rows": 0, "accuracy": None}
+        return {"rows": 0, "accuracy": None}, []
     assert network.onnx is not None
     scores, _ = score(Artifact(card, network.onnx), _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
-    return {"rows": len(index), "accuracy": float((predicted == dataset.labels[index]).mean())}
+    labels, weights = dataset.labels[index], network.class_weights
+    symptom = constant_symptom(
+        predicted,
+        labels,
+        card.classes,
+        dataset.labels[dataset.index("train")],
+        None if weights is None else weights_of_classes(dataset, weights),
+        network.origin.get("validation_accuracy"),
+    )
+    warnings = collapse_warnings(
+        symptom,
+        trained=any(step.trains for step in recipe.steps),
+        baseline_warned=bool(network.origin.get("warnings")),
+    )
+    return {"rows": len(index), "accuracy": float((predicted == labels).mean())}, warnings
 
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:

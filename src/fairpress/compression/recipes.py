@@ -116,6 +116,11 @@ class Recipe:
         steps = tuple(step.plain() for step in self.steps)
         return Recipe(steps) if steps != self.steps else None
 
+    def compensated(self) -> Recipe | None:
+        """Return the recipe with ``rounding=gptq`` where it rounds weights below 8 bits to nearest; None if it does not."""
+        steps = tuple(step.compensated() for step in self.steps)
+        return Recipe(steps) if steps != self.steps else None
+
     def placebo(self) -> Recipe | None:
         """Return the same fine-tuning without compression; None for a recipe without, or with nothing but, fine-tuning."""
         steps = tuple(step.placebo() for step in self.steps if step.trains)

@@ -88,6 +88,10 @@ class Step(BaseModel):
         """Return the step without its fairness-aware options."""
         return self
 
+    def compensated(self) -> Step:
+        """Return the step with error-compensated rounding where it rounds weights below 8 bits to nearest, else itself."""
+        return self
+
     def placebo(self) -> Step:
         """Return the step that fine-tunes in the same way without compressing."""
         raise TypeError(f"{type(self).__name__} does not fine-tune, so it has no placebo")

@@ -26,7 +26,8 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Kind, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.data import verification_rows
+from fairpress.training.constant_baseline import constant_symptom
+from fairpress.training.data import tensors, verification_rows
 
 TRIAL_ROWS = 64  # rows on which the network's output is checked
 
@@ -118,7 +119,24 @@ def compress_module(
         data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
         seed=seed,
     )
-    return artifact(card, None, recipe, compressed, dataset, seed)
+    compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset))
+    finished = artifact(card, None, recipe, compressed, dataset, seed)
+    if not compressed.origin:  # else the network was no better when it was passed
+        for sentence in finished.card.provenance.get("warnings", ()):
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+    return finished
+
+
+def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, Any]:
+    """Return a warning for the card if a network is no better on validation rows than a constant prediction."""
+    rows = tensors(dataset, "validation")
+    if not len(rows.labels):
+        return {}
+    chunks = [rows.inputs[at : at + TRIAL_ROWS] for at in range(0, len(rows.labels), TRIAL_ROWS)]
+    predicted = torch.cat([_call(module, chunk).argmax(1) for chunk in chunks])
+    train_labels = dataset.labels[dataset.index("train")]
+    symptom = constant_symptom(predicted.numpy(), rows.labels.numpy(), dataset.task.classes, train_labels)
+    return {} if symptom is None else {"warnings": [f"the network {symptom}"]}
 
 
 def _refuse_many_inputs(module: nn.Module) -> None:

@@ -113,7 +113,9 @@ class CandidateStore:
         if entry is not None:
             return np.asarray(np.load(io.BytesIO(entry.files["decided.npy"]), allow_pickle=False))
         view = Dataset(**{**self.dataset.__dict__, "parts": {"validation": index}})
-        table = predictions({CANDIDATE: artifact}, view, "validation", runtimes={CANDIDATE: Backend()})
+        table = predictions(
+            {CANDIDATE: artifact}, view, "validation", runtimes={CANDIDATE: Backend()}, batch_dependence=False
+        )
         class_index = {name: i for i, name in enumerate(self.dataset.task.classes)}
         predicted = np.array([class_index[name] for name in table[CANDIDATE].to_pylist()], dtype=np.int16)
         stream = io.BytesIO()

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+LEAST_KEPT = 0.1
+"""Share of the baseline's gain over a constant prediction below which a compressed file has lost what was learned."""
+
 
 def constant_answer(labels: np.ndarray, classes: Sequence[str], train_labels: np.ndarray) -> dict[str, Any]:
     """Return the most common class of `train_labels`, and its share of validation labels [rows]: the base rate."""
@@ -50,4 +53,59 @@ def constant_baseline_warning(
     return [
         f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} "
         f"({constant:.3f}, the base rate); an audit of these predictions is hardly informative. Try {remedy}, or more rows."
+    ]
+
+
+def constant_symptom(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    train_labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    baseline: float | None = None,
+) -> str | None:
+    """Return how predictions on validation rows are no better than a constant one, as the rest of a sentence; else None.
+
+    They are of one class, or not more accurate than the most common class of training rows, or by less than a tenth
+    (`LEAST_KEPT`) of what the baseline is, whose accuracy is `baseline`. Labels of a single class tell nothing. The other
+    parameters are those of `constant_baseline_warnings`.
+    """
+    if len(np.unique(labels)) < 2:
+        return None
+    class_weights = np.ones(len(classes)) if weights is None else weights
+    commonest = int((np.bincount(train_labels, minlength=len(classes)) * class_weights).argmax())
+    rows = class_weights[labels]
+    accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (predicted, commonest))
+    answers = np.unique(predicted)
+    if len(answers) == 1:
+        return f"answers {classes[answers[0]]!r} for all {len(predicted):,} validation rows"
+    how = "" if weights is None else ", weighted by class,"
+    symptom = f"has an accuracy on validation rows{how} of {accuracy:.3f}, and always answering {classes[commonest]!r} "
+    if accuracy <= constant:
+        return f"{symptom}has {constant:.3f}"
+    if weights is None and baseline is not None and accuracy - constant < LEAST_KEPT * (baseline - constant):
+        return f"{symptom}has {constant:.3f}, its baseline {baseline:.3f}"
+    return None
+
+
+def collapse_warnings(symptom: str | None, *, trained: bool, baseline_warned: bool) -> list[str]:
+    """Return a warning, as a list, for a compressed file with a `constant_symptom`.
+
+    Parameters
+    ----------
+    trained
+        Whether the recipe fine-tuned the network.
+    baseline_warned
+        Whether the baseline was no better itself.
+    """
+    if symptom is None:
+        return []
+    if baseline_warned:
+        return [
+            f"the compressed file {symptom}; nor did its baseline learn more. Train a better baseline first."
+        ]
+    seed = ", or train with another seed or a smaller learning_rate" if trained else ""
+    return [
+        f"the compressed file {symptom}: it has lost what its baseline had learned. Compress less (more bits, less sparsity)"
+        f"{seed}."
     ]

@@ -299,6 +299,11 @@ class Quantize(QuantizationOptions, Step):
         """Return the same step, calibrated without regard to groups."""
         return self.model_copy(update={**self.options_without_groups(), "moments": "pooled"})
 
+    def compensated(self) -> Quantize:
+        """Return the step with ``rounding=gptq`` if it rounds weights below 8 bits to nearest."""
+        below = min(self.weight_bits, *(bits for _, bits in self.bits), 8) < 8
+        return self.model_copy(update={"rounding": "gptq"}) if below and self.rounding == "nearest" else self
+
     def apply(
         self,
         networks: Sequence[TrainedNetwork],
