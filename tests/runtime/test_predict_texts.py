@@ -20,7 +20,7 @@ from fairpress.runtime.batch_dependence import measure_batch_dependence
 from fairpress.runtime.onnx.per_call_ranges import computes_ranges_per_call
 from fairpress.runtime.predict import notes_of, predictions
 from fairpress.runtime.probabilities import score
-from fairpress.runtime.truncation import truncation_note
+from fairpress.runtime.truncation import percent, truncation_note
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from tiny_networks import artifact as table_artifact
 from tiny_networks import images, linear
@@ -154,7 +154,7 @@ def test_texts_of_a_file_with_ranges_per_call_are_predicted_alone_and_the_share_
     assert by_size["32 rows"] == changed
     assert by_size["1 row padded to 16"] == 0  # the mean leaves padding out before ranges are computed
     (note,) = [n for n in notes_of(table)["int8"] if "ranges" in n]
-    assert f"{changed / 200:.1%} with 32 rows," in note
+    assert f"{percent(changed / 200)} with 32 rows," in note
 
 
 def test_batches_and_padding_change_no_answer_of_a_file_in_floats():

@@ -112,6 +112,7 @@ def bench(
     *,
     runtime: str | Sequence[str] = "onnxruntime",
     batch: int | Sequence[int] | None = None,
+    length: int | None = None,
     threads: int = 1,
     provider: str = "CPU",
     rounds: int | None = None,
@@ -120,7 +121,7 @@ def bench(
 ) -> BenchmarkResult:
     """Measure size, time and memory of models; all others are compared with the first.
 
-    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. Inputs are
+    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape or of token ids. Inputs are
     validation rows if the data is on this machine, else random numbers.
 
     Parameters
@@ -131,6 +132,8 @@ def bench(
         One or several of `runtime.backends.registry.RUNTIMES`; each model runs on each of them, or on that of its path.
     batch
         Rows per call; by default 1 and 32, and 1,000 for tables.
+    length
+        Token ids of every text, for models that read texts; by default 64, or the maximum length of a model if it is less.
     threads
         Threads within an operator (intra-op).
     provider
@@ -164,8 +167,10 @@ def bench(
         ]
         if isinstance(reference, Artifact) or not is_external(reference):
             artifact = open_model(reference)
-            entries.append(BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen)))
+            entries.append(
+                BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen), artifact.text_tokenizer)
+            )
         else:
             entries.append(BenchmarkModel(name, read_onnx(Path(reference)), None, tuple(chosen)))
     sizes = [batch] if isinstance(batch, int) else batch
-    return bench_all(entries, sizes, rounds=rounds, seconds=seconds, progress=progress)
+    return bench_all(entries, sizes, length=length, rounds=rounds, seconds=seconds, progress=progress)

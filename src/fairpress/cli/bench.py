@@ -18,6 +18,7 @@ def bench(
     *models: str,
     runtime: str = "onnxruntime",
     batch: str | None = None,
+    length: int | None = None,
     threads: int = 1,
     provider: str = "CPU",
     rounds: int | None = None,
@@ -31,7 +32,7 @@ def bench(
     Parameters
     ----------
     models
-        Model folders, or ONNX files with one input of known shape.
+        Model folders, or ONNX files with one input of known shape or of token ids.
         name=folder names a model; base/@openvino runs it on another runtime.
         The others are compared with the first.
     runtime
@@ -39,6 +40,8 @@ def bench(
         comma-separated.
     batch
         Rows per call, comma-separated; by default 1,32, and for tables 1,32,1000.
+    length
+        Token ids of every text, for models that read texts; by default 64, or fewer if a model reads fewer.
     threads
         Threads within an operator (intra-op).
     provider
@@ -69,6 +72,7 @@ def bench(
             named or list(models),
             runtime=split_list(runtime),
             batch=sizes,
+            length=length,
             threads=threads,
             provider=provider,
             rounds=rounds,

@@ -16,8 +16,7 @@ from fairpress.datasets.download.sources import SourceFile, find
 from fairpress.datasets.splits import SplitOptions
 
 if TYPE_CHECKING:
-    from fairpress.datasets.custom.images_config import Images
-    from fairpress.datasets.custom.table_config import Table
+    from fairpress.datasets.custom.from_yaml import Options
 
 _CONFIGS = {
     "adult": "fairpress.datasets.bundled.adult:Adult",
@@ -33,6 +32,7 @@ _CONFIGS = {
 _CUSTOM = {
     "table": "fairpress.datasets.custom.table_config:Table",
     "images": "fairpress.datasets.custom.images_config:Images",
+    "text": "fairpress.datasets.custom.texts_config:TextTable",
 }
 
 
@@ -56,7 +56,9 @@ def config_class(name: str) -> type[SplitOptions]:
     configs = _CONFIGS | _CUSTOM
     if name not in configs and os.path.isfile(name):  # Path.is_file raises for a name that is too long
         description = (
-            "a table" if Path(name).suffix.lower() in (".csv", ".parquet") else "not a description of data"
+            "a table"
+            if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")
+            else "not a description of data"
         )
         raise UserError(
             f"{name} is {description}; describe the table in a YAML file (docs/your-own-data.md), beginning with the "
@@ -71,20 +73,20 @@ def config_class(name: str) -> type[SplitOptions]:
     if name not in configs:
         raise UserError(
             f"there is no dataset {name[:200]!r}; give the name of a shipped one, or a YAML file that describes a "
-            "table or images." + did_you_mean(name[:200], _CONFIGS)
+            "table, images or texts." + did_you_mean(name[:200], _CONFIGS)
         )
     module, _, attribute = configs[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
 def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_message, **config: Any) -> Dataset:
-    """Return a dataset: a shipped one by its name, or the table or the images that a YAML file describes.
+    """Return a dataset: a shipped one by its name, or the table, the images or the texts that a YAML file describes.
 
     Parameters
     ----------
     name
-        ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table or
-        images, or ``"table"`` or ``"images"`` with the keys of such a file as options.
+        ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table, images
+        or texts, or ``"table"``, ``"images"`` or ``"text"`` with the keys of such a file as options.
     on_message
         Receives a sentence before each slow step, such as a download.
     **config
@@ -104,7 +106,7 @@ def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_message,
     if text in _CUSTOM:
         from fairpress.datasets.custom.from_yaml import read
 
-        return read(cast("Table | Images", chosen), None, on_message)
+        return read(cast("Options", chosen), None, on_message)
     return cast("_Readable", chosen).read(on_message)
 
 

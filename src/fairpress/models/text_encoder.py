@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fairpress.datasets.dataset import Kind
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fairpress.tokenization.tokenizer import TextTokenizer
+
+
+def _pairs(value: Any) -> Any:
+    """Convert a mapping, as in a card, to hashable pairs."""
+    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 class TextEncoder(BaseModel):
@@ -26,6 +31,8 @@ class TextEncoder(BaseModel):
         The longest sequence of token ids.
     pad_id
         The token id that is left out of attention and of the mean.
+    channels
+        Shapes of the tensors that pruning of heads and feed-forward units made smaller, from the card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,14 +40,17 @@ class TextEncoder(BaseModel):
     reads: ClassVar[Kind] = "text"
     version: ClassVar[int] = 1
 
-    layers: int = Field(default=4, ge=1, le=48)
-    width: int = Field(default=192, ge=8, le=4096)
-    heads: int = Field(default=6, ge=1, le=64)
-    feedforward: int = Field(default=768, ge=8, le=16_384)
+    layers: int = Field(default=2, ge=1, le=48)
+    width: int = Field(default=128, ge=8, le=4096)
+    heads: int = Field(default=4, ge=1, le=64)
+    feedforward: int = Field(default=512, ge=8, le=16_384)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     vocabulary: int = Field(default=16_000, ge=300, le=1_000_000)
     max_length: int = Field(default=128, ge=4, le=4096)
     pad_id: int = Field(default=0, ge=0)
+    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
+        default=(), exclude=True
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -63,6 +73,9 @@ class TextEncoder(BaseModel):
 
         Weights are drawn from torch's global generator; the caller seeds it.
         """
+        from fairpress.models.pruned_shapes import apply_pruned_shapes
         from fairpress.models.text_encoder_network import EncoderNetwork
 
-        return EncoderNetwork(n_classes, **self.model_dump())
+        network = EncoderNetwork(n_classes, **self.model_dump())
+        apply_pruned_shapes(network, dict(self.channels))
+        return network

@@ -6,7 +6,7 @@ A file that computes ranges of activations in each call (`onnx.per_call_ranges`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,13 @@ from fairpress.runtime.backends.registry import open_session
 from fairpress.runtime.backends.text_batches import outputs_of_batches, text_lengths
 from fairpress.runtime.decision_rule import decide
 from fairpress.runtime.probabilities import probabilities
+from fairpress.runtime.truncation import percent
+
+PREDICTED_ALONE = (
+    "it computes ranges of activations in each call, so that an answer depends on the other texts of its batch; every text "
+    "is predicted alone here, and "
+)
+"""How a note on such a file begins; the sentence of the measurement follows."""
 
 MAX_ROWS = 1000
 SIZES = (8, 32, 128)
@@ -61,10 +68,10 @@ class BatchDependence:
                 f"batch size, order and padding change no answer of {self.rows:,} texts, and a score by at most "
                 f"{worst.score:.1g}"
             )
-        others = ", ".join(f"{c.answers / self.rows:.1%} with {c.batches}" for c in self.changes)
+        others = ", ".join(f"{percent(c.answers / self.rows)} with {c.batches}" for c in self.changes)
         return (
-            f"compared with every text alone, {worst.answers / self.rows:.1%} of {self.rows:,} answers change at worst, a "
-            f"score by up to {max(c.score for c in self.changes):.2g} ({others})"
+            f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers "
+            f"change at worst, a score by up to {max(c.score for c in self.changes):.2g} ({others})"
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -100,28 +107,53 @@ def measure_batch_dependence(
     UserError
         The runtime cannot run the file.
     """
-    ids = ids[np.unique(np.linspace(0, len(ids) - 1, min(max_rows, len(ids))).astype(np.int64))]
-    n, pad_id = len(ids), int(artifact.card.inputs["pad_id"])
+    ids = ids[evenly_spaced(len(ids), max_rows)]
+    card, pad_id = artifact.card, int(artifact.card.inputs["pad_id"])
     lengths = text_lengths(ids, pad_id)
     session = open_session(artifact.onnx, runtime)
 
-    def run(batches: list[np.ndarray], length: int | None = None) -> np.ndarray:
+    def run(batches: list[np.ndarray], length: int | None) -> np.ndarray:
         raw = outputs_of_batches(session, ids, lengths, pad_id, batches, length=length)
-        return probabilities(raw.reshape(n, -1), artifact.card.activation)
+        return probabilities(raw.reshape(len(ids), -1), card.activation)
 
     def decided(probability: np.ndarray) -> np.ndarray:
-        card = artifact.card
         return decide(probability, card.classes, card.positive, card.threshold)
 
-    single = _split(np.arange(n), 1)
-    alone = run(single)
+    return compare_batches(run, decided, len(ids), ids.shape[1], sizes=sizes, seed=seed)
+
+
+def compare_batches(
+    run: Callable[[list[np.ndarray], int | None], np.ndarray],
+    decided: Callable[[np.ndarray], np.ndarray],
+    rows: int,
+    length: int,
+    *,
+    sizes: Sequence[int] = SIZES,
+    seed: int = 0,
+) -> BatchDependence:
+    """Return how the answers of `rows` texts, at most `length` token ids long, depend on their batches.
+
+    Parameters
+    ----------
+    run
+        Row indices of each batch and the length that texts are padded to (None: the longest of the batch) → class
+        probabilities [rows, classes].
+    decided
+        Class probabilities → index of the predicted class [rows].
+    """
+    alone = run(_split(np.arange(rows), 1), None)
     answers = decided(alone)
     changes = []
-    for batches, (rows, length) in _ways(n, ids.shape[1], sizes, seed).items():
-        probability = run(rows, length)
+    for batches, (indices, padded) in _ways(rows, length, sizes, seed).items():
+        probability = run(indices, padded)
         changed = int((decided(probability) != answers).sum())
         changes.append(Change(batches, changed, float(np.abs(probability - alone).max())))
-    return BatchDependence(n, tuple(changes))
+    return BatchDependence(rows, tuple(changes))
+
+
+def evenly_spaced(rows: int, max_rows: int = MAX_ROWS) -> np.ndarray:
+    """Return at most `max_rows` evenly spaced indices of `rows` rows."""
+    return np.unique(np.linspace(0, rows - 1, min(max_rows, rows)).astype(np.int64))
 
 
 def _ways(

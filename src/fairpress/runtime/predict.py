@@ -16,7 +16,7 @@ from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend, processor
-from fairpress.runtime.batch_dependence import measure_batch_dependence
+from fairpress.runtime.batch_dependence import PREDICTED_ALONE, measure_batch_dependence
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
 from fairpress.runtime.fit import check_fit
@@ -210,12 +210,7 @@ def _predict_texts(
         if batch_dependence or (batch_dependence is None and alone):
             measured = measure_batch_dependence(model, texts.ids, runtime)
             facts = {**facts, "batch_dependence": measured.to_dict()}
-            reason = (
-                "it computes ranges of activations in each call, so that an answer depends on the other texts of its "
-                "batch; every text is predicted alone here, and "
-                if alone
-                else ""
-            )
+            reason = PREDICTED_ALONE if alone else ""
             notes.append(reason + measured.sentence())
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None

@@ -27,7 +27,7 @@ def truncation_note(
         return None
     parts = [f"by {name}: {_shares(truncated, groups)}" for name, groups in attributes.items() if len(groups)]
     return (
-        f"{_percent(truncated.mean())} of {len(truncated):,} texts are longer than the maximum length of {max_length:,} "
+        f"{percent(truncated.mean())} of {len(truncated):,} texts are longer than the maximum length of {max_length:,} "
         f"token ids and are read without their end" + (f" ({'; '.join(parts)})" if parts else "")
     )
 
@@ -36,9 +36,10 @@ def _shares(truncated: np.ndarray, groups: np.ndarray) -> str:
     names, codes = np.unique(groups.astype(str), return_inverse=True)
     shares = np.bincount(codes, weights=truncated) / np.bincount(codes)
     order = np.argsort(-shares, kind="stable")
-    shown = [f"{names[i]} {_percent(shares[i])}" for i in order[:MAX_GROUPS]]
+    shown = [f"{names[i]} {percent(shares[i])}" for i in order[:MAX_GROUPS]]
     return ", ".join(shown) + (f" and {len(names) - MAX_GROUPS} more" if len(names) > MAX_GROUPS else "")
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as text: 0 %, 0.15 %, 23 %."""
     return "0 %" if share == 0 else f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -29,6 +29,5 @@ def encode_dataset(dataset: Dataset, tokenizer: TextTokenizer) -> Dataset:
         if texts is dataset.texts and same == tokenizer:
             return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)
     ids = tokenizer.encode(dataset.texts).ids
-    ids.setflags(write=False)
     _recent.appendleft((dataset.texts, tokenizer, ids))
     return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)

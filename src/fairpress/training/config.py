@@ -121,7 +121,7 @@ class TextFitConfig(FitConfig):
         fp32: a choice that does not depend on how busy the machine is. Fine-tuning by recipes is in fp32.
     """
 
-    max_epochs: int = Field(default=6, ge=1, le=100_000)
+    max_epochs: int = Field(default=4, ge=1, le=100_000)
     batch_size: int = Field(default=64, ge=2, le=1_000_000)
     weight_decay: float = Field(default=0.05, ge=0, le=1_000)
     patience: int = Field(default=2, ge=1, le=100_000)

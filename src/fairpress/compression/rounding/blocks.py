@@ -81,8 +81,14 @@ def _layer_block(node: Node, layer: Layer) -> Block:
 
 
 def _segments(prepared: PreparedGraph) -> list[list[Node]]:
-    """Return the nodes that depend on the inputs, divided where a single tensor is read by what follows."""
-    varying = varying_nodes(prepared)
+    """Return the nodes that depend on the inputs, divided where a single tensor is read by what follows.
+
+    Tensors that depend on no weight, such as the mask of padding, do not count: no rounding changes them.
+    """
+    varying, weighted = varying_nodes(prepared), set[Node]()
+    for node in prepared.graph.graph.nodes:
+        if node.op == "get_attr" or not weighted.isdisjoint(node.all_input_nodes):
+            weighted.add(node)
     nodes = [node for node in in_order(prepared) if node in varying and node.op != "placeholder"]
     position = {node: i for i, node in enumerate(nodes)}
     last_reader = {
@@ -92,7 +98,7 @@ def _segments(prepared: PreparedGraph) -> list[list[Node]]:
     live: set[Node] = set()
     for i, node in enumerate(nodes):
         segments[-1].append(node)
-        live = {n for n in (*live, node) if last_reader[n] > i}
+        live = {n for n in (*live, node) if last_reader[n] > i and n in weighted}
         if len([n for n in live if not isinstance(_value(n), NUMBERS)]) == 1:
             segments.append([])
     return [segment for segment in segments if segment]

@@ -20,10 +20,12 @@ from fairpress.compression.rounding.group_moments import Moments, minimax_factor
 from fairpress.compression.rounding.input_moments import input_moments
 from fairpress.compression.rounding.layer_sweep import MAX_BYTES, bytes_per_row, sweep
 from fairpress.core.errors import UserError
+from fairpress.training.token_rows import TokenRows
 
 MAX_COLUMNS = 8192  # columns that make up for each other's errors; H has so many rows and columns
 CHUNK_BYTES = 2**26  # of the values of a chunk of rows
 MIN_ROWS = 8  # however large a row is
+SHORTER_TEXTS = 0.9  # share of the texts that are filled up to one length where rounding is learned
 RATIOS = (1.0, 1.2)  # of the scale of least squared error of the weights, at 2 bits; at 3 it changed nothing
 
 
@@ -40,7 +42,8 @@ def compensate(
     Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
     in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
     its factor, 2 · 4 · k² bytes for a layer whose channels read k values; beyond `MAX_COLUMNS` values, columns make up for
-    errors of columns in the same part of so many only. A weight that other operators read too is rounded to nearest.
+    errors of columns in the same part of so many only. A weight that other operators read too is rounded to nearest, as are
+    embedding tables: a token reads one row, so no other value could make up for an error.
 
     Parameters
     ----------
@@ -101,6 +104,8 @@ def compensated_alone(
 ) -> dict[str, dict[int, Tensor]]:
     """Return layer → bit width → its weight as `compensate` rounds it when the layers before it have 8 bits.
 
+    Embedding tables are rounded to nearest.
+
     Parameters
     ----------
     prepared
@@ -122,13 +127,23 @@ def compensated_alone(
         }
         rounded = {}
         for bits in widths:
-            low, top = scheme.low(bits), scheme.top(bits)
-            scale = weight_scales(weight.flatten(1), top, "mse", None if low == -top else low)
+            scale, limits = grid(weight, bits)
             ratios = RATIOS if bits == 2 else (1.0,)
-            rounded[bits] = round_weight(weight, factors, scale, (low, top), ratios)[0]
+            rounded[bits] = round_weight(weight, factors, scale, limits, ratios)[0]
         out[layer.name] = rounded
         return weight
 
+    def grid(weight: Tensor, bits: int) -> tuple[Tensor, tuple[int, int]]:
+        low, top = scheme.low(bits), scheme.top(bits)
+        return weight_scales(weight.flatten(1), top, "mse", None if low == -top else low), (low, top)
+
+    for layer in prepared.layers:
+        if layer.table and layer.name in layers:
+            table = state[layer.weight].detach()
+            out[layer.name] = {}
+            for bits in widths:
+                scale, limits = grid(table, bits)
+                out[layer.name][bits] = (table / scale[:, None]).round().clamp(*limits) * scale[:, None]
     sweep(prepared, state, rows_in_memory(prepared, state, rows)[1], visit)
     return out
 
@@ -213,11 +228,33 @@ def rows_in_memory(
 
     Texts are sorted by length, and those of a chunk have the same one.
     """
+    chosen, chunk_rows = _chosen_rows(prepared, state, rows)
+    used = take(rows, chosen)
+    positions = positions_of_chunks(used, chunk_rows)
+    return chosen[torch.cat(positions)], tuple(used[part] for part in positions)
+
+
+def rows_of_one_shape(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Return the rows that a sweep may hold at once in chunks that can be joined, and where their token ids are no padding.
+
+    The longest tenth of texts is left out, the others are filled up to one length; the second result is [rows, length] bool,
+    None if the rows are no texts.
+    """
+    if isinstance(rows, TokenRows):
+        rows = rows.take(rows.lengths <= rows.lengths.float().quantile(SHORTER_TEXTS, interpolation="higher"))
+    chosen, chunk_rows = _chosen_rows(prepared, state, rows)
+    used = rows[chosen]
+    present = used != rows.pad_id if isinstance(rows, TokenRows) else None
+    return used.split(chunk_rows), present
+
+
+def _chosen_rows(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows) -> tuple[Tensor, int]:
+    """Return the positions of the rows that a sweep may hold at once, and the number of rows in a chunk."""
     size = max(bytes_per_row(prepared, state, rows), 1)
     count = min(len(rows), max(MIN_ROWS, MAX_BYTES // size))
     chosen = torch.arange(count)
     if count < len(rows):
         chosen = torch.linspace(0, len(rows) - 1, count).round().long()
-    used = take(rows, chosen)
-    positions = positions_of_chunks(used, max(1, CHUNK_BYTES // size))
-    return chosen[torch.cat(positions)], tuple(used[part] for part in positions)
+    return chosen, max(1, CHUNK_BYTES // size)

@@ -26,6 +26,7 @@ def reconstruct(
     start: Mapping[str, Tensor],
     chunks: Sequence[Tensor],
     blocks: Sequence[Block],
+    present: Tensor | None = None,
     **options: float,
 ) -> dict[str, Tensor]:
     """Return the start's state with weights that lie on their grids, learned block by block.
@@ -40,6 +41,8 @@ def reconstruct(
         Inputs [rows, …] of the calibration part in chunks; labels are not used.
     blocks
         Blocks in the order in which they run; layers in none keep the start's integers.
+    present
+        Where token ids are no padding [rows, length]; what blocks compute elsewhere is left out of their error.
     options
         Of `learn_rounding`.
     """
@@ -59,7 +62,7 @@ def reconstruct(
                     if ahead in outputs:  # later nodes may change its values in place, or drop them
                         targets[ahead] = expected.all_rows(ahead)
                 reached = max(reached, position[block.output] + 1)
-                _learn(run, block, state, targets.pop(block.output), options)
+                _learn(run, block, state, targets.pop(block.output), present, options)
             run.step(node)
     return run.state
 
@@ -69,6 +72,7 @@ def _learn(
     block: Block,
     state: Mapping[str, Tensor],
     target: Tensor,
+    present: Tensor | None,
     options: Mapping[str, float],
 ) -> None:
     """Set the weights of a block in a run that has reached it."""
@@ -83,8 +87,15 @@ def _learn(
             values[node] = value
         for node in block.nodes:
             values[node] = run.compute(node, values)
-        return values[block.output]
+        return without_padding(values[block.output], rows)
 
+    def without_padding(output: Tensor, rows: Tensor) -> Tensor:
+        """Return outputs [rows, …], with 0 in place of those of padding if they have an axis of tokens."""
+        if present is None or output.dim() < 3:
+            return output
+        return output * present[rows].to(output.dtype).view(len(rows), -1, *[1] * (output.dim() - 2))
+
+    target = without_padding(target, torch.arange(len(target)))
     weights = [rounded_weight(layer, state, run.state) for layer in rounders.values()]
     learned = learn_rounding(compute, target, weights, **options)  # type: ignore[arg-type]
     for (rounder, layer), value in zip(rounders.items(), learned, strict=True):

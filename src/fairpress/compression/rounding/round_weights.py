@@ -11,7 +11,7 @@ from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.rounding.bias_correction import correct_biases
 from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
-from fairpress.compression.rounding.compensate import compensate, rows_in_memory
+from fairpress.compression.rounding.compensate import compensate, rows_in_memory, rows_of_one_shape
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.reconstruct import reconstruct
 
@@ -50,8 +50,8 @@ def round_weights(
         rounded, facts = compensate(prepared, state, rows, moments=moments, groups=groups)
     if method in ("adaround", "brecq"):
         blocks = layer_blocks(prepared) if method == "adaround" else residual_blocks(prepared)
-        _, chunks = rows_in_memory(prepared, state, rows)
-        rounded = reconstruct(prepared, state, rounded, chunks, blocks)
+        one_shape, present = rows_of_one_shape(prepared, state, rows)
+        rounded = reconstruct(prepared, state, rounded, one_shape, blocks, present)
         facts["rounding_blocks"] = len(blocks)
     if bias_correction:
         _, chunks = rows_in_memory(prepared, state, rows)

@@ -1,10 +1,10 @@
-"""Distillation: train a smaller architecture from scratch to reproduce the network's predictions."""
+"""Distillation: train a smaller architecture to reproduce the network's predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -17,10 +17,11 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Width
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from fairpress.compression.finetuning import TrainingRun
     from fairpress.models.registry import Architecture
+    from fairpress.tokenization.tokenizer import TextTokenizer
     from fairpress.training.data import Data
     from fairpress.training.distillation import Distillation
     from fairpress.training.group_objective import Groups
@@ -30,7 +31,8 @@ class Distill(Step):
     """Train another architecture on cross-entropy plus weight · T²·KL(teacher‖student) (`training.distillation`).
 
     The teacher is the network that the step receives. The student's initial weights are drawn from its seed. AdamW with
-    cosine decay of the learning rate (one cycle for images); no early stopping.
+    cosine decay of the learning rate (one cycle for networks that train alone); no early stopping. A student that reads
+    texts reads them with the teacher's tokenizer.
 
     Attributes
     ----------
@@ -38,6 +40,14 @@ class Distill(Step):
         Name of the student's architecture; by default the teacher's, with other `widths`.
     widths
         Hidden layers of an mlp: ``widths=32|32``.
+    layers, width
+        Of a student that reads texts: its number of blocks, and the width of its embeddings. Heads keep their size, and
+        feed-forward layers their ratio to the width; what is not given is as in the teacher, or, with `into`, the
+        architecture's default.
+    start
+        ``"teacher"``: tensors that fit are copied from the teacher, and of its blocks as many as the student has, evenly
+        spaced (Sanh et al. 2019, DistilBERT, arXiv 1910.01108); ``"random"``: all weights are drawn. By default the
+        teacher's if the student reads texts and has the teacher's architecture and width.
     temperature
         T, which softens the class probabilities of both networks.
     weight
@@ -54,6 +64,9 @@ class Distill(Step):
 
     into: str | None = None
     widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(split_names)] = ()
+    layers: int | None = Field(default=None, ge=1, le=1_000)
+    width: int | None = Field(default=None, ge=1, le=100_000)
+    start: Literal["teacher", "random"] | None = None
     temperature: float = Field(default=4.0, gt=0, le=1e6)
     weight: float = Field(default=1.0, ge=0, le=1e9)
     by: str | None = None
@@ -67,8 +80,14 @@ class Distill(Step):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        if self.into is None and not self.widths:
-            raise ValueError("distill needs a student: widths=32|32 for an mlp, or into=squeezenet1_1")
+        if self.into is None and not (self.widths or self.layers or self.width):
+            raise ValueError(
+                "distill needs a student: widths=32|32 for an mlp, layers=2 for texts, or into=squeezenet1_1"
+            )
+        if self.widths and (self.layers or self.width):
+            raise ValueError(
+                "widths is for an mlp, layers and width are for networks of texts; leave out one"
+            )
         if self.by is None and (self.step is not None or self.hold):
             raise ValueError("step and hold apply to weights of groups; add by, such as by=race")
         if self.by is not None and self.weight == 0:
@@ -108,7 +127,8 @@ class Distill(Step):
         from fairpress.training.distillation import Distillation
         from fairpress.training.stacked_networks import StackedNetworks
 
-        teacher, student = networks[0].architecture, self.student(networks[0].architecture)
+        teacher = networks[0].architecture
+        student = self.student(teacher, networks[0].tokenizer)
         check_readable(student, datasets[0])
         training_run, classes = self.training_run(student), len(datasets[0].task.classes)
         rows, groups = self._grouped(
@@ -123,6 +143,7 @@ class Distill(Step):
             return Distillation(teach, self.temperature, self.weight, group_shares, step, hold=self.hold)
 
         modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
+        taken = [self._begin(m, student, n) for m, n in zip(modules, networks, strict=True)]
         if not trains_alone(student) and not trains_alone(teacher):
             states = []
             for module, data in zip(modules, rows, strict=True):
@@ -156,13 +177,17 @@ class Distill(Step):
                 )
                 objective_facts.append(term.facts(0))
         facts = self._facts(student, modules[0], blank_teacher)
+        if taken[0] is not None:
+            facts["blocks_of_teacher"] = taken[0]
         return [
             replace(
                 network,
                 architecture=student,
                 state=state,
                 details={
-                    **{k: v for k, v in network.details.items() if k not in ("sparsity", "channels")},
+                    **{
+                        k: v for k, v in network.details.items() if k not in ("sparsity", "channels", "heads")
+                    },
                     "distilled": {**facts, **_by_group(groups, i, self.by, group_facts)},
                 },
             )
@@ -171,16 +196,47 @@ class Distill(Step):
             )
         ]
 
-    def student(self, teacher: Architecture) -> Architecture:
-        """Return the architecture that is trained. Raises UserError for an unknown one."""
-        from fairpress.models import registry
+    def student(self, teacher: Architecture, tokenizer: TextTokenizer | None = None) -> Architecture:
+        """Return the architecture that is trained; `tokenizer` is that of a teacher of texts.
 
-        name = self.into or teacher.name
-        if self.into is None and name not in registry.names():
+        Raises UserError for an unknown architecture, or one of another kind.
+        """
+        from fairpress.models import registry
+        from fairpress.models.smaller_texts import smaller
+
+        if self.into is None and teacher.name not in registry.names():
             raise UserError(
-                f"{name} is not an architecture of fairpress; name the student's, such as into={registry.names()[0]}."
+                f"{teacher.name} is not an architecture of fairpress; name the student's, such as "
+                f"into={registry.names()[0]}."
             )
-        return registry.get(name, **({"widths": self.widths} if self.widths else {}))
+        if teacher.reads != "text":
+            if self.layers or self.width or self.start == "teacher":
+                raise UserError(
+                    "distill: layers, width and start=teacher are for networks of texts, and the teacher is "
+                    f"{teacher.name}; take widths=32|32 for an mlp, or another architecture by into=."
+                )
+            return registry.get(self.into or teacher.name, **({"widths": self.widths} if self.widths else {}))
+        if self.widths:
+            raise UserError(
+                f"distill: widths is for an mlp, and the teacher is {teacher.name}; take layers and width."
+            )
+        assert tokenizer is not None
+        return smaller(teacher, tokenizer, self.into, self.layers, self.width)
+
+    def _begin(self, module: nn.Module, student: Architecture, teacher: TrainedNetwork) -> list[int] | None:
+        """Copy what fits from a teacher of texts into a new student; return the blocks taken, or None for none."""
+        if student.reads != "text" or self.start == "random":
+            return None
+        from fairpress.models.smaller_texts import begin_from, fits
+
+        if not fits(module, teacher.state):
+            if self.start == "teacher":
+                raise UserError(
+                    "distill: start=teacher needs a student of the teacher's architecture and width; leave out start, or "
+                    "width and into."
+                )
+            return None
+        return begin_from(module, teacher.state)
 
     def training_run(self, student: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class QuantizeDynamic(OnnxStep):
     """Store the weights of linear layers as 8-bit integers, a scale per output channel.
 
+    Embedding tables are stored as 8-bit integers too, a scale per row, and only the rows that a text needs become floats.
     The inputs of a layer become unsigned 8-bit integers over their range in the call. A row's prediction can therefore
     depend on the other rows of the batch, which the card records. Networks with most of their weights in convolutions are
     refused; a few convolutions (a transformer's patches) stay in float.
@@ -38,7 +39,13 @@ class QuantizeDynamic(OnnxStep):
     ) -> tuple[bytes, Mapping[str, Any]]:
         """Quantize linear layers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
-        from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
+        from fairpress.compression.onnx.float_graph import (
+            agreement,
+            chosen_layers,
+            chosen_tables,
+            float_model,
+        )
+        from fairpress.compression.onnx.packed_embedding import look_up_integers
         from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.compression.quantization.sensitivity import rounded_weights
         from fairpress.compression.quantized_graph.range_estimators import weight_scales
@@ -58,22 +65,27 @@ class QuantizeDynamic(OnnxStep):
             )
         model = float_model(engine, state)
         weights = rounded_weights(engine, state, chosen, (8,), rows, self.rounding)
-        for layer in chosen:
+        tables = chosen_tables(engine, self.keep)
+        for layer in (*chosen, *tables):
             name = stored_weight(layer, state)
             weight = state[name]
             scale = weight_scales(weight, 127, "mse")
-            integers = (weights[layer][8] / scale[:, None]).round().clamp(-127, 127)
+            values = weight if layer in tables else weights[layer][8]
+            integers = (values / scale[:, None]).round().clamp(-127, 127)
             state[name] = integers * scale[:, None]
             check_zeros(layer, integers.numpy(), weight)
-            multiply_integers(model, name, integers.numpy(), scale.numpy())
+            if layer in tables:
+                look_up_integers(model, name, integers.numpy(), scale[:, None].numpy(), 8)
+            else:
+                multiply_integers(model, name, integers.numpy(), scale.numpy())
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
         float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
-            "bits": {**dict.fromkeys(chosen, 8), **float_bits},
+            "bits": {**dict.fromkeys([*tables, *chosen], 8), **float_bits},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
             "integer_kernels": integer_layers(data, uses),
-            **float_layers_note(engine.folded, chosen, self.keep),
+            **float_layers_note(engine.folded, [*tables, *chosen], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

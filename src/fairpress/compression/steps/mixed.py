@@ -154,14 +154,17 @@ class Mixed(QuantizationOptions, Step):
             mean_divergence,
             sensitivity_table,
         )
-        from fairpress.compression.quantized_graph.pt2e_quantizer import layers
+        from fairpress.compression.quantized_graph.pt2e_quantizer import layers, small_tables
         from fairpress.models.tracing import stored_weight
         from fairpress.runtime.onnx.three_bits import JOINING_BYTES
 
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
         names_in_order = layers(engine.folded)
-        chosen = [n for n, w in self.scheme.widths(names_in_order).items() if w is not None]
+        small = small_tables(engine.folded)
+        chosen = [
+            n for n, w in self.scheme.widths(names_in_order).items() if w is not None and n not in small
+        ]
         fixed_bits = self.scheme.named_bits(names_in_order)
         sensitivities = sensitivity_table(
             self.sensitivity, engine, state, chosen, WIDTHS, rows, self.rounding
@@ -186,7 +189,8 @@ class Mixed(QuantizationOptions, Step):
         }
 
         def quantized(bits: Mapping[str, int]) -> Quantized:
-            return self._quantized(engine, network, bits, rows, held_out, groups)
+            of_tables = {n: w for n, w in fixed_bits.items() if n in small}
+            return self._quantized(engine, network, {**of_tables, **bits}, rows, held_out, groups)
 
         # The size of a file without its weights is known only once it exists: start from the widest, then correct.
         bits = {n: max(cost[n]) for n in chosen}

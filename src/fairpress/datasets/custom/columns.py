@@ -107,8 +107,15 @@ class Spellings(Mapping[str, np.ndarray]):
         return len(self._columns)
 
 
-def column(table: Any, name: str, source_name: str, missing: Missing = DEFAULT_MISSING) -> Column:
-    """Return one column of a table.
+def column(
+    table: Any,
+    name: str,
+    source_name: str,
+    missing: Missing = DEFAULT_MISSING,
+    *,
+    max_length: int | None = MAX_TEXT_LENGTH,
+) -> Column:
+    """Return one column of a table; texts have at most `max_length` characters unless it is None.
 
     Raises
     ------
@@ -124,7 +131,7 @@ def column(table: Any, name: str, source_name: str, missing: Missing = DEFAULT_M
     if any(not table.column(i).equals(table.column(indices[0])) for i in indices[1:]):
         raise UserError(f"{source_name} has {len(indices)} columns named {name!r} that differ; rename them.")
     try:
-        return _column(name, table.column(indices[0]), source_name, missing)
+        return _column(name, table.column(indices[0]), source_name, missing, max_length)
     except UnicodeDecodeError:
         raise UserError(
             f"{source_name}: column {name!r} is not UTF-8 text; save the table as UTF-8."
@@ -138,7 +145,9 @@ def column(table: Any, name: str, source_name: str, missing: Missing = DEFAULT_M
         ) from None
 
 
-def _column(name: str, chunks: Any, source_name: str, missing_spellings: Missing) -> Column:
+def _column(
+    name: str, chunks: Any, source_name: str, missing_spellings: Missing, max_length: int | None
+) -> Column:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -148,7 +157,7 @@ def _column(name: str, chunks: Any, source_name: str, missing_spellings: Missing
     missing = _missing(values)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         longest = pc.max(pc.utf8_length(values)).as_py() or 0
-        if longest > MAX_TEXT_LENGTH:
+        if max_length is not None and longest > max_length:
             raise UserError(
                 f"{source_name}: column {name!r} holds texts of up to {longest:,} characters, which are not "
                 f"categories; leave it out."

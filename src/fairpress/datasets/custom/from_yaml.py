@@ -1,4 +1,4 @@
-"""A dataset that a YAML file describes: a table, or images if it has the key `image`."""
+"""A dataset that a YAML file describes: a table; images if it has the key `image`; texts if it has the key `text`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 
 from fairpress.core.config import parse, read_yaml
 from fairpress.core.progress import OnMessage
-from fairpress.datasets.custom import images, table
+from fairpress.datasets.custom import images, table, texts
 from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
+from fairpress.datasets.custom.texts_config import TextTable
 from fairpress.datasets.dataset import Dataset
 
+Options = Table | Images | TextTable
 
-def kind_of(document: Any) -> type[Table | Images]:
-    """Return what a YAML document describes: images where it has the key `image`, else a table."""
+
+def kind_of(document: Any) -> type[Options]:
+    """Return what a YAML document describes: texts if it has the key `text`, images if it has `image`, else a table."""
+    if isinstance(document, Mapping) and "text" in document:
+        return TextTable
     return Images if isinstance(document, Mapping) and "image" in document else Table
 
 
 def load_yaml(path: str, overrides: Mapping[str, Any], on_message: OnMessage) -> Dataset:
-    """Return the dataset that a YAML file describes; see `Table` and `Images` for its keys.
+    """Return the dataset that a YAML file describes; see `Table`, `Images` and `TextTable` for its keys.
 
     Parameters
     ----------
@@ -47,8 +52,8 @@ def load_yaml(path: str, overrides: Mapping[str, Any], on_message: OnMessage) ->
     return replace(dataset, path=str(Path(path).absolute()))
 
 
-def read(options: Table | Images, location: ConfigLocation | None, on_message: OnMessage) -> Dataset:
-    """Read a user's table or images.
+def read(options: Options, location: ConfigLocation | None, on_message: OnMessage) -> Dataset:
+    """Read a user's table, images or texts.
 
     Parameters
     ----------
@@ -58,12 +63,16 @@ def read(options: Table | Images, location: ConfigLocation | None, on_message: O
     Raises
     ------
     UserError
-        The table or the images are invalid.
+        The data are invalid.
     """
     if isinstance(options, Images):
         return images.load(
             options,
             location or ConfigLocation("images", Path(), options.absolute_options("path", "folder")),
             on_message,
+        )
+    if isinstance(options, TextTable):
+        return texts.load(
+            options, location or ConfigLocation("text", Path(), options.absolute_options("path"))
         )
     return table.load(options, location or ConfigLocation("table", Path(), options.absolute_options("path")))

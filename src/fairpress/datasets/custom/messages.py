@@ -38,10 +38,12 @@ def is_placeholder(text: str) -> bool:
     return text.strip().casefold() in PLACEHOLDERS or text == "None"  # Python's; none may well be a value
 
 
-def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing: Missing) -> list[str]:
+def missing_notes(
+    path: Path, separator: str, columns: Sequence[Column], missing: Missing, *, quoted: bool = True
+) -> list[str]:
     """Return a note for each column and spelling that was read as missing, and that is not an empty cell."""
     notes = []
-    for name, counted in spelled_missing(path, separator, columns, missing).items():
+    for name, counted in spelled_missing(path, separator, columns, missing, quoted=quoted).items():
         for text, count in counted.most_common(5):
             note = f"{text!r} in {count:,} rows of {name!r} is read as missing"
             if text in MISSING and text not in missing.more:

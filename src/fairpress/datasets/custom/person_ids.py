@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from fairpress.datasets.custom.table_config import Table
+from fairpress.datasets.custom.table_config import TabularConfig
 
 MIN_VALUES = 20  # different values that a column of ids has at least
 MIN_AGREEMENT = 0.98  # share of the values whose rows agree: a few are entered wrongly
@@ -129,10 +129,17 @@ def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
 
 
 def undeclared_people(
-    table: Any, options: Table, keep: np.ndarray, groups: Mapping[str, np.ndarray]
+    table: Any,
+    options: TabularConfig,
+    keep: np.ndarray,
+    groups: Mapping[str, np.ndarray],
+    values: Collection[str],
 ) -> tuple[str, ...]:
-    """Return the warning to show above every result if a column looks like ids of people with several rows."""
-    taken = {options.label, options.split, *options.not_subject, *options.categorical}
+    """Return the warning to show above every result if a column looks like ids of people with several rows.
+
+    `values` are columns that are known to hold something else, such as categories or texts.
+    """
+    taken = {options.label, options.split, *options.not_subject, *values}
     taken |= {a.column or n for n, a in options.sensitive.items()}
     candidates = []
     for name, codes in _encoded_columns(table, keep):

@@ -83,7 +83,7 @@ def load(options: Table, location: ConfigLocation) -> Dataset:
         config=location.config,
         unprinted=("path",),
         spellings=Spellings(features),
-        warnings=() if subject else undeclared_people(table, options, keep, groups),
+        warnings=() if subject else undeclared_people(table, options, keep, groups, options.categorical),
     )
 
 

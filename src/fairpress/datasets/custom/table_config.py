@@ -84,7 +84,7 @@ class AttributeConfig(BaseModel):
         return list(self.names) or bin_names(self.bins)
 
 
-def _attributes(value: Any) -> Any:
+def named_attributes(value: Any) -> Any:
     """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name."""
     if isinstance(value, str):
         value = [value]
@@ -176,7 +176,7 @@ class TabularConfig(SplitOptions):
     positive: Value | None = None
     positive_is: Values = ()
     classes: Values = ()
-    sensitive: Annotated[dict[str, AttributeConfig], BeforeValidator(_attributes)] = Field(min_length=1)
+    sensitive: Annotated[dict[str, AttributeConfig], BeforeValidator(named_attributes)] = Field(min_length=1)
     subject: Value | None = None
     split: Value | None = None
     separator: str = Field(default=",", min_length=1, max_length=1)

@@ -1,4 +1,4 @@
-"""Read a CSV, TSV or Parquet file as a table of Arrow columns."""
+"""Read a CSV, TSV, JSONL or Parquet file as a table of Arrow columns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.core.slow import show_progress
 from fairpress.datasets.custom.columns import DEFAULT_MISSING, Column, Missing
+from fairpress.datasets.custom.encodings import not_utf8
+from fairpress.datasets.custom.json_lines import read_json_lines
 
 MAX_COLUMNS = 20_000
 
@@ -30,53 +32,63 @@ OTHER_FILES = {
     ".gz": "compressed files are not read; unpack it",
     ".zip": "archives are not read; unpack it",
     ".onnx": "this is a model, not a table",
+    ".json": "a JSON file is not read; write each row as an object on a line of its own, and name the file .jsonl",
 }
 
 
-def read_table(path: Path, separator: str = ",", missing: Missing = DEFAULT_MISSING) -> Any:
+def read_table(
+    path: Path, separator: str = ",", missing: Missing = DEFAULT_MISSING, *, quoted: bool = True
+) -> Any:
     """Return the file as a pyarrow.Table, CSV and TSV columns all as text.
 
-    Text of a CSV is missing when it is empty or NA, N/A, #N/A, NaN, null without quotes.
+    Text of a CSV is missing when it is empty or NA, N/A, #N/A, NaN, null without quotes. Unless `quoted`, quotation marks of
+    CSV and TSV files are characters like any other, and every line is a row.
 
     Raises
     ------
     UserError
-        The file does not exist, is empty, not UTF-8, truncated, not CSV, TSV or Parquet, or contains its header twice.
+        The file does not exist, is empty, not UTF-8, truncated, not CSV, TSV, JSONL or Parquet, or has its header twice.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     kind = path.suffix.lower()
     try:
-        if kind not in (*TEXT_FILES, ".parquet"):
+        if kind not in (*TEXT_FILES, ".jsonl", ".parquet"):
             hint = OTHER_FILES.get(
-                kind, "only .csv, .tsv and .parquet are read; save the table as one of them"
+                kind, "only .csv, .tsv, .jsonl and .parquet are read; save the table as one of them"
             )
             raise UserError(
-                f"{path} is not a .csv, .tsv or .parquet file: {hint}."
+                f"{path} is not a .csv, .tsv, .jsonl or .parquet file: {hint}."
                 if path.exists()
                 else f"there is no file {path}."
             )
         if path.is_file() and path.stat().st_size == 0:
-            raise UserError(f"{path} is empty; a table with a header line is needed.")
+            raise UserError(
+                f"{path} is empty; a table with "
+                + ("a row on each line is needed." if kind == ".jsonl" else "a header line is needed.")
+            )
         require_regular(path)
         with show_progress(f"reading {path}"):
             if kind == ".parquet":
                 _refuse_oversized(path)
                 # Threads and buffers of their own for each of thousands of columns take gigabytes.
                 table = parquet.read_table(path, partitioning=None, use_threads=False, pre_buffer=False)
+            elif kind == ".jsonl":
+                table = read_json_lines(path)
+                _refuse_wide(path, table.num_columns)
             else:
-                table = _csv(path, _separator(path, separator), missing.usual())
+                table = _csv(path, separator_of(path, separator), missing.usual(), quoted)
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+        raise not_utf8(path) from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"cannot read {path}: {error.strerror}.") from None
         reason = " ".join(str(error).split())
         if "UTF8" in reason or "UTF-8" in reason:
-            raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+            raise not_utf8(path) from None
         format_name = "Parquet" if kind == ".parquet" else kind[1:].upper()
         raise UserError(
             f"{path} is damaged or cut short as {format_name} ({reason[:160]}); write the file again, or correct that row."
@@ -110,7 +122,7 @@ def _refuse_wide(path: Path, columns: int) -> None:
         )
 
 
-def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
+def _csv(path: Path, separator: str, missing: Sequence[str], quoted: bool) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
@@ -122,7 +134,7 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
         raise UserError(f"{path} is Parquet and not CSV; name it .parquet.")
     if start == b"PK\x03\x04":
         raise UserError(f"{path} is an archive or an Excel workbook and not CSV; save the sheet as CSV.")
-    names = _header(path, separator)
+    names = _header(path, separator, quoted)
     _refuse_wide(path, len(names))
     other = next((s for s in ";\t|," if s != separator and len(names) == 1 and s in names[0]), None)
     if other:
@@ -135,10 +147,10 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
         quoted_strings_can_be_null=False,
         null_values=list(missing),
     )
-    return csv.read_csv(path, **_csv_options(separator), convert_options=convert)
+    return csv.read_csv(path, **_csv_options(separator, quoted), convert_options=convert)
 
 
-def _separator(path: Path, separator: str) -> str:
+def separator_of(path: Path, separator: str) -> str:
     """Return the column separator: a tab for a .tsv file by default."""
     return TEXT_FILES[path.suffix.lower()] if separator == "," else separator
 
@@ -147,20 +159,22 @@ def _quoted(separator: str) -> str:
     return '"\\t"' if separator == "\t" else f"'{separator}'"
 
 
-def _csv_options(separator: str) -> dict[str, Any]:
+def _csv_options(separator: str, quoted: bool) -> dict[str, Any]:
     from pyarrow import csv
 
     # use_threads=False: threads report a wrong row number, or none, where a line is cut short.
     return {
         "read_options": csv.ReadOptions(use_threads=False),
-        "parse_options": csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        "parse_options": csv.ParseOptions(
+            delimiter=separator, newlines_in_values=quoted, quote_char='"' if quoted else False
+        ),
     }
 
 
-def _header(path: Path, separator: str) -> list[str]:
+def _header(path: Path, separator: str, quoted: bool) -> list[str]:
     from pyarrow import csv
 
-    with csv.open_csv(path, **_csv_options(separator)) as stream:
+    with csv.open_csv(path, **_csv_options(separator, quoted)) as stream:
         return list(stream.schema.names)
 
 
@@ -189,7 +203,7 @@ def _refuse_second_header(table: Any, path: Path) -> None:
 
 
 def spelled_missing(
-    path: Path, separator: str, columns: Sequence[Column], missing: Missing
+    path: Path, separator: str, columns: Sequence[Column], missing: Missing, *, quoted: bool = True
 ) -> dict[str, Counter[str]]:
     """Return for columns of a CSV file how often which spelling other than an empty cell was read as missing."""
     from pyarrow import ArrowException, csv, string
@@ -201,7 +215,8 @@ def spelled_missing(
         column_types=dict.fromkeys(names, string()), include_columns=names, strings_can_be_null=False
     )
     try:
-        table = csv.read_csv(path, **_csv_options(_separator(path, separator)), convert_options=convert)
+        options = _csv_options(separator_of(path, separator), quoted)
+        table = csv.read_csv(path, **options, convert_options=convert)
     except ArrowException:  # it has been read before
         return {}
     counts_by_column = {}

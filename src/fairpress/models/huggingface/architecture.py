@@ -114,12 +114,11 @@ class HuggingFace(BaseModel):
         }
 
     def sized(self, tokenizer: TextTokenizer) -> HuggingFace:
-        """Return the config for the ids of a tokenizer, such as one with fewer pieces; its weights are not in `folder`."""
-        config = json.loads(self.config)
+        """Return the config for the ids of a tokenizer: the folder's own, or one with fewer pieces for trimmed tables."""
         update: dict[str, Any] = {"max_length": tokenizer.max_length, "pad_id": tokenizer.pad_id}
-        if config["vocab_size"] != tokenizer.size:
-            config |= {"vocab_size": tokenizer.size, "pad_token_id": tokenizer.pad_id}
-            update |= {"config": network_config(config), "folder": None}
+        if self.folder is None:
+            sizes = {"vocab_size": tokenizer.max_id + 1, "pad_token_id": tokenizer.pad_id}
+            update["config"] = network_config(json.loads(self.config) | sizes)
         return self.model_copy(update=update)
 
     def tokenizer(self) -> TextTokenizer:

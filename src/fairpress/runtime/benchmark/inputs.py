@@ -13,7 +13,9 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import reload
 from fairpress.runtime.backends.base import Backend, Input
 from fairpress.runtime.backends.batching import MAX_BYTES, require_batch
+from fairpress.runtime.benchmark.token_rows import reads_token_ids
 from fairpress.runtime.onnx.load import parse_model
+from fairpress.tokenization.tokenizer import TextTokenizer
 
 # Rows that a benchmark draws from; more would not change the timings.
 ROWS = 1000
@@ -23,12 +25,13 @@ READABLE = frozenset({1, 11, 10, 2, 3, 4, 5, 6, 7, 12, 13, 9})
 
 @dataclass(frozen=True)
 class BenchmarkModel:
-    """A model to benchmark: its file, its card if it has one, and its backends."""
+    """A model to benchmark: its file, its card if it has one, its backends, and its tokenizer if it reads texts."""
 
     name: str
     onnx: bytes
     card: ModelCard | None
     runtimes: tuple[Backend, ...]
+    tokenizer: TextTokenizer | None = None
 
 
 def available_data(card: ModelCard | None) -> Dataset | None:
@@ -46,7 +49,7 @@ def available_data(card: ModelCard | None) -> Dataset | None:
 
 
 def input_of(data: bytes, model_name: str) -> Input:
-    """Return the one input of an ONNX file.
+    """Return the one input of an ONNX file; of token ids, the length may be free (`token_rows.reads_token_ids`).
 
     Raises
     ------
@@ -74,13 +77,16 @@ def input_of(data: bytes, model_name: str) -> Input:
             "with an input of "
             "floats or integers."
         )
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    spec = Input(inputs[0].name, shape, dtype)
+    if reads_token_ids(spec):
+        return spec
     if not shape or None in shape[1:]:
         written = " × ".join("?" if d is None else str(d) for d in shape) or "of no known shape"
         raise UserError(
             f"{model_name}: its input {inputs[0].name!r} is {written}; bench needs a shape that is fixed except for "
             "the batch; export it with fixed dimensions."
         )
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     row = int(np.prod([d or 0 for d in shape[1:]], dtype=float)) * dtype.itemsize
     if row > MAX_BYTES:
         raise UserError(
@@ -89,7 +95,7 @@ def input_of(data: bytes, model_name: str) -> Input:
         )
     if shape[0] is not None:
         require_batch(shape[0], row, model_name)
-    return Input(inputs[0].name, shape, dtype)
+    return spec
 
 
 def rows_for(spec: Input, dataset: Dataset | None, seed: int = 0) -> tuple[np.ndarray, str]:

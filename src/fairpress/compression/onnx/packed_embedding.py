@@ -1,0 +1,111 @@
+"""Embedding tables of an ONNX file as integers of 8 or 4 bits: only the rows of the tokens at hand become floats.
+
+A table that is dequantized before it is looked up would be a table of floats in memory. The operators are those of the
+standard, so that ONNX Runtime and OpenVINO read the file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fairpress.compression.errors import VerificationError
+
+OPSET = 18  # of BitwiseAnd
+MIDDLE = 8  # q + 8 of an integer of 4 bits is stored
+
+
+def look_up_integers(
+    model: onnx.ModelProto, name: str, integers: np.ndarray, scales: np.ndarray, bits: int
+) -> None:
+    """Store a float table [rows, width] as integers, and scale those of the rows that are looked up, in place.
+
+    Parameters
+    ----------
+    integers
+        [rows, width], within ±127 at 8 bits and ±7 at 4.
+    scales
+        [rows, blocks] of as many values each; `blocks` divides the width.
+    bits
+        8, or 4: two in a byte, which stay packed in memory.
+
+    Raises
+    ------
+    VerificationError
+        The file has no such table, or something other than a lookup of rows reads it.
+    """
+    graph = model.graph
+    stored = next((t for t in graph.initializer if t.name == name), None)
+    if stored is None or tuple(stored.dims) != integers.shape:
+        raise VerificationError(f"the exported file has no table {name!r} of shape {integers.shape}.")
+    readers = [n for n in graph.node if name in n.input]
+    if not readers or not all(_looks_up_rows(n, name) for n in readers):
+        raise VerificationError(f"the table {name!r} has a reader other than a lookup of its rows.")
+    width, blocks = integers.shape[1], scales.shape[1]
+    q = integers if blocks == 1 else integers.reshape(len(integers), blocks, width // blocks)
+    factors = scales.astype(np.float32)
+    constants = {
+        f"{name} integers": q.astype(np.int8) if bits == 8 else packed_nibbles(q),
+        f"{name} scales": factors if blocks == 1 else factors[:, :, None],
+    }
+    if bits == 4:
+        constants |= {
+            f"{name} low bits": np.array(15, np.uint8),
+            f"{name} high bits": np.array(240, np.uint8),
+            f"{name} sixteenth": np.array(1 / 16, np.float32),
+            f"{name} middle": np.array(MIDDLE, np.float32),
+        }
+    if blocks > 1:
+        constants[f"{name} width"] = np.array([width])
+    graph.initializer.remove(stored)
+    graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
+    model.opset_import[0].version = max(model.opset_import[0].version, OPSET)
+    for node in readers:
+        position = list(graph.node).index(node)
+        graph.node.remove(node)
+        for new in reversed(_row_nodes(name, node.input[1], node.output[0], bits, blocks)):
+            graph.node.insert(position, new)
+
+
+def packed_nibbles(integers: np.ndarray) -> np.ndarray:
+    """Return integers −8 … 7 of an even last axis, two in a byte: the first half of the axis in the lower bits."""
+    stored = (integers + MIDDLE).astype(np.uint8)
+    first, second = np.split(stored, 2, axis=-1)
+    packed: np.ndarray = first | second << 4
+    return packed
+
+
+def _row_nodes(name: str, ids: str, result: str, bits: int, blocks: int) -> list[onnx.NodeProto]:
+    """Return nodes that compute the rows `ids` […] of a table."""
+    node, at = helper.make_node, f"{result} {{}}".format
+    nodes = [node("Gather", [f"{name} integers", ids], [at("rows")], axis=0)]
+    if bits == 4:
+        nodes += [
+            node("BitwiseAnd", [at("rows"), f"{name} low bits"], [at("low")]),
+            node("BitwiseAnd", [at("rows"), f"{name} high bits"], [at("high")]),
+            node("Cast", [at("low")], [at("first")], to=TensorProto.FLOAT),
+            node("Cast", [at("high")], [at("sixteen times")], to=TensorProto.FLOAT),
+            # OpenVINO 2026.4 rounds the result of BitShift instead of dropping bits.
+            node("Mul", [at("sixteen times"), f"{name} sixteenth"], [at("second")]),
+            node("Concat", [at("first"), at("second")], [at("shifted")], axis=-1),
+            node("Sub", [at("shifted"), f"{name} middle"], [at("floats")]),
+        ]
+    else:
+        nodes.append(node("Cast", [at("rows")], [at("floats")], to=TensorProto.FLOAT))
+    nodes += [
+        node("Gather", [f"{name} scales", ids], [at("steps")], axis=0),
+        node("Mul", [at("floats"), at("steps")], [result if blocks == 1 else at("blocks")]),
+    ]
+    if blocks > 1:
+        nodes += [
+            node("Shape", [ids], [at("shape of ids")]),
+            node("Concat", [at("shape of ids"), f"{name} width"], [at("shape")], axis=0),
+            node("Reshape", [at("blocks"), at("shape")], [result]),
+        ]
+    return nodes
+
+
+def _looks_up_rows(node: onnx.NodeProto, name: str) -> bool:
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    return node.op_type == "Gather" and node.input[0] == name and name not in node.input[1:] and axis == 0
