@@ -220,7 +220,7 @@ def _max_length(tokenizer: Mapping[str, Any], settings: Mapping[str, Any]) -> in
     """Return the longest sequence that tokenizer.json or tokenizer_config.json names; None if neither does."""
     truncation = tokenizer.get("truncation")
     own = truncation.get("max_length") if isinstance(truncation, Mapping) else None
-    candidates = (own, settings.get("model_max_length"))
+    candidates: tuple[Any, ...] = (own, settings.get("model_max_length"))
     return min((int(n) for n in candidates if _is_count(n, 1, UNLIMITED)), default=None)
 
 
