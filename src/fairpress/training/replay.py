@@ -1,4 +1,4 @@
-"""Restore a network of images or texts after an earlier epoch by repeating its training from the seed, with verification."""
+"""Restore a network for images or texts after an earlier epoch by repeating its training from the seed; verified."""
 
 from __future__ import annotations
 
