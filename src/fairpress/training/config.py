@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 BATCH_SIZE = 128
+# Defaults of encoders that bring their tokenizer, and so their weights: larger steps would undo the pretraining.
+FINE_TUNING = {"learning_rate": 1e-4, "batch_size": 32}
 
 
 class FitConfig(ConstraintConfig):
@@ -141,8 +143,12 @@ Fit = TypeVar("Fit", bound=FitConfig)
 
 
 def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
-    """Return how an architecture is trained. Raises UserError for an unknown option or a wrong value."""
-    config = parse(CONFIGS[architecture.reads], dict(options or {}), "training")
+    """Return how an architecture is trained, pretrained encoders by `FINE_TUNING`.
+
+    Raises UserError for an unknown option or a wrong value.
+    """
+    defaults = FINE_TUNING if hasattr(architecture, "tokenizer") else {}
+    config = parse(CONFIGS[architecture.reads], {**defaults, **(options or {})}, "training")
     if config.batch_size is None and getattr(architecture, "widths", None) is not None:
         config = config.model_copy(update={"batch_size": BATCH_SIZE})
     return config
