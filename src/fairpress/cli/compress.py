@@ -48,6 +48,8 @@ def compress(
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
 
     'int4(rounding=gptq)', also for w…, mixed and int8-dynamic: integers that change the layers' outputs least.
+    For int… and w… also rounding=adaround and brecq, which learn the rounding of layers and of residual blocks, and
+    bias_correction=true; equalize+int4 evens out ranges across layers first.
 
     Join steps by +, as in prune-80+int8. Put options in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
     'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.

@@ -42,7 +42,7 @@ def compensate(
     Rounding these weights to nearest gives the compensated integers. The values of all rows at one place of the network are
     in memory at once: of more rows than fit into 1 GB, as many as fit are used, evenly spaced. Besides that there are H and
     its factor, 2 · 4 · k² bytes for a layer whose channels read k values; beyond `MAX_COLUMNS` values, columns make up for
-    errors of columns in the same part of so many only. A weight that other operators read too is rounded to nearest, and so are
+    errors of columns in the same part of so many only. A weight that other operators read too is rounded to nearest, as are
     embedding tables: a token reads one row, so no other value could make up for an error.
 
     Parameters
