@@ -86,3 +86,12 @@ def test_more_than_the_bound_is_not_read(tmp_path):
         read_json(path, "a card", 1 << 20)
     with pytest.raises(UserError, match="has more than 10 bytes"):
         parse_json("[" + " " * 20 + "]", "x", 10)
+
+
+def test_integers_that_are_too_large_are_floats_where_numbers_need_not_be_finite():
+    document = parse_json(
+        b'{"a": 1000000000000000019884624838656, "b": 18446744073709551615}', "d", finite=False
+    )
+    assert document == {"a": 1e30, "b": 2**64 - 1}
+    assert isinstance(document["a"], float)
+    assert parse_json(b"9" * 10_000, "d", finite=False) == float("inf")

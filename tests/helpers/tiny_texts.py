@@ -157,6 +157,51 @@ def mean_of_embeddings(
     return bytes(model.SerializeToString())
 
 
+def transformers_export(
+    size: int | None = None,
+    *,
+    names: tuple[str, ...] = ("input_ids", "attention_mask", "token_type_ids"),
+    length: int | str = "sequence",
+    masked: bool = True,
+    seed: int = 0,
+) -> bytes:
+    """A file with the inputs of common exports: the mean of embeddings of tokens and types under the mask → logits [n, 3].
+
+    `masked`: whether the attention mask is used.
+    """
+    rng = np.random.default_rng(seed)
+    size = tokenizer().size if size is None else size
+    weights = {
+        "words": rng.normal(size=(size, 8)).astype(np.float32),
+        "types": rng.normal(size=(2, 8)).astype(np.float32),
+        "out": rng.normal(size=(8, 3)).astype(np.float32),
+        "last": np.int64([2]),
+        "places": np.int64([1]),
+    }
+    node = helper.make_node
+    ids, mask, types = names
+    nodes = [
+        node("Gather", ["words", ids], ["word_vectors"]),
+        node("Gather", ["types", types], ["type_vectors"]),
+        node("Add", ["word_vectors", "type_vectors"], ["vectors"]),
+        node("Cast", [mask], ["kept"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["kept", "last"], ["kept3"]),
+        node("Mul", ["vectors", "kept3"], ["masked"]),
+        node("ReduceSum", ["masked", "places"], ["sum"], keepdims=0),
+        node("ReduceSum", ["kept", "places"], ["count"], keepdims=1),
+        node("Div", ["sum", "count"], ["masked_mean"]),
+        node("ReduceMean", ["vectors", "places"], ["plain_mean"], keepdims=0),
+        node("MatMul", ["masked_mean" if masked else "plain_mean", "out"], ["logits"]),
+    ]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", length]) for n in names]
+    out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])
+    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items()]
+    graph = helper.make_graph(nodes, "g", inputs, [out], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 def text_artifact(
     data: bytes | None = None,
     tokens: TextTokenizer | None = None,

@@ -12,14 +12,13 @@ import pytest
 
 from fairpress import api
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import choose, open_session
 from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts, text_lengths
-from fairpress.runtime.batch_dependence import measure_batch_dependence
 from fairpress.runtime.onnx.per_call_ranges import computes_ranges_per_call
 from fairpress.runtime.predict import notes_of, predictions
 from fairpress.runtime.probabilities import score
+from fairpress.runtime.text_predictions import measure_batch_dependence
 from fairpress.runtime.truncation import percent, truncation_note
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from tiny_networks import artifact as table_artifact
@@ -233,13 +232,6 @@ def test_a_model_that_does_not_fit_texts_is_one_sentence(model, data, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         predictions({"m": model}, data)
     assert str(caught.value).count(". ") == 0
-
-
-def test_an_artifact_that_reads_texts_round_trips(tmp_path):
-    made = text_artifact()
-    made.save(tmp_path / "m")
-    assert Artifact.load(tmp_path / "m") == made
-    assert Artifact.load(tmp_path / "m").text_tokenizer.encode(["leo ni"]).ids.shape == (1, 16)
 
 
 def test_a_mitigation_is_fitted_to_a_model_that_reads_texts():

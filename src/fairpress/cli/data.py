@@ -49,14 +49,15 @@ def data_check(
 ) -> int:
     """Check a dataset for problems that mislead an audit: leaks, ids, codes, copies, missing values, small groups.
 
-    Prints the base rate of each group and part, notes on how the table was read, and warnings.
+    Prints the base rate of each group and part (of texts also lengths and scripts), notes on how the data were read, and
+    warnings.
 
     Example: fairpress data check my.yaml
 
     Parameters
     ----------
     name
-        A dataset's name, or a YAML file that describes a table or images.
+        A dataset's name, or a YAML file that describes a table, images or texts.
     strict
         Exit with 1 when there is a warning.
     json_
@@ -66,6 +67,7 @@ def data_check(
     from fairpress.auditing.verdicts.rules import floor_rows
     from fairpress.datasets.checks.base_rates import rates_table
     from fairpress.datasets.checks.dataset import check_dataset
+    from fairpress.datasets.checks.text_scripts import texts_table
 
     dataset = datasets.load(name)
     findings = check_dataset(dataset, floor_rows())
@@ -78,7 +80,7 @@ def data_check(
             f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
             markup=False,
         )
-        for line in rates_table(dataset):
+        for line in [*rates_table(dataset), *(texts_table(dataset) if dataset.kind == "text" else [])]:
             print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
             print_line(f"note: {note}", markup=False, soft_wrap=True)

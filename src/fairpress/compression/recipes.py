@@ -21,6 +21,7 @@ from fairpress.compression.steps.kmeans import Cluster
 from fairpress.compression.steps.mixed import Mixed
 from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.prune_channels import PruneChannels
+from fairpress.compression.steps.prune_heads import PruneHeads
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.compression.steps.train_quantized import TrainQuantized
 from fairpress.compression.steps.trim_vocabulary import TrimVocabulary
@@ -58,6 +59,7 @@ _NAMES: dict[str, _StepName] = {
     "kmeans-{n}": _StepName(Cluster, {}, "clusters"),
     "prune-{n}": _StepName(Prune, {}, "sparsity", 0.01),
     "prune-channels-{n}": _StepName(PruneChannels, {}, "share", 0.01),
+    "prune-heads-{n}": _StepName(PruneHeads, {}, "share", 0.01),
     "trim-vocabulary-{n}": _StepName(TrimVocabulary, {}, "share", 0.01),
     "checkpoint-{n}": _StepName(EarlierCheckpoint, {}, "epochs"),
     "finetune": _StepName(FineTune, {}),
@@ -72,7 +74,7 @@ _OPTION_ORDER = (
 )
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
-    *("checkpoint-1", "kmeans-16", "prune-channels-50", "trim-vocabulary-50"),
+    *("checkpoint-1", "kmeans-16", "prune-channels-50", "prune-heads-50", "trim-vocabulary-50"),
     *(n for n in _NAMES if "{n}" not in n),
 )
 

@@ -39,7 +39,8 @@ def read_json(
     remedy
         The end of the message about damaged content: what the user can do.
     finite
-        Whether NaN, Infinity and numbers beyond the largest float (1e999) are refused.
+        Whether NaN, Infinity and numbers beyond the largest float (1e999) are refused; if not, integers beyond 2⁶⁴ are read
+        as floats.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def parse_json(
         document = json.loads(
             text,
             object_pairs_hook=_mapping,
-            parse_int=_integer,
+            parse_int=_integer if finite else _integer_or_float,
             parse_float=_finite if finite else float,
             parse_constant=_constant if finite else float,
         )
@@ -127,6 +128,11 @@ def _integer(text: str) -> int:
     if len(text) > 21 or abs(int(text)) >= MAX_INTEGER:
         raise _InvalidDocument(f"the number {text[:20]}… is too large")
     return int(text)
+
+
+def _integer_or_float(text: str) -> int | float:
+    """Return an integer; a float if it is too large, such as the 10³⁰ by which tokenizers say that no length is set."""
+    return float(text) if len(text) > 21 or abs(int(text)) >= MAX_INTEGER else int(text)
 
 
 def _finite(text: str) -> float:

@@ -45,7 +45,7 @@ class TextEncoder(BaseModel):
     heads: int = Field(default=4, ge=1, le=64)
     feedforward: int = Field(default=512, ge=8, le=16_384)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    vocabulary: int = Field(default=16_000, ge=300, le=1_000_000)
+    vocabulary: int = Field(default=16_000, ge=4, le=1_000_000)
     max_length: int = Field(default=128, ge=4, le=4096)
     pad_id: int = Field(default=0, ge=0)
     channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(

@@ -47,7 +47,7 @@ def model_card(
     dataset
         The name of the dataset.
     task
-        The task in Hugging Face's terms: ``tabular-classification``, ``image-classification``.
+        The task in Hugging Face's terms: ``tabular-classification``, ``image-classification``, ``text-classification``.
     facts
         Further facts about the file, such as its size.
     notes

@@ -12,6 +12,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import CARD, check_files, check_into, write_file, write_into
 from fairpress.reporting.formatting import size
 from fairpress.reporting.model_card import model_card
+from fairpress.reporting.weight_facts import text_facts, weight_facts
 from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.onnx.metadata import embed
 
@@ -50,10 +51,13 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     card = artifact.card
     shape = card.inputs.get("shape", ())
     task = "image-classification" if len(shape) == 3 else "tabular-classification"
+    task = "text-classification" if artifact.reads_texts else task
     facts = {
         "recipe": card.recipe,
         "architecture": str(card.architecture.get("name", "")),
         "file": f"model.onnx, {size(artifact.size)}",
+        **weight_facts(artifact.onnx),
+        **text_facts(artifact),
         "sha256": artifact.digest,
         "training seed": str(card.seed),
     }

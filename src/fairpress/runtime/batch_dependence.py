@@ -11,19 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.backends.base import Backend
-from fairpress.runtime.backends.registry import open_session
-from fairpress.runtime.backends.text_batches import outputs_of_batches, text_lengths
-from fairpress.runtime.decision_rule import decide
-from fairpress.runtime.probabilities import probabilities
 from fairpress.runtime.truncation import percent
 
 PREDICTED_ALONE = (
     "it computes ranges of activations in each call, so that an answer depends on the other texts of its batch; every text "
-    "is predicted alone here, and "
+    "is predicted alone here"
 )
-"""How a note on such a file begins; the sentence of the measurement follows."""
+"""The note on such a file; the sentence of the measurement may follow."""
 
 MAX_ROWS = 1000
 SIZES = (8, 32, 128)
@@ -70,8 +64,8 @@ class BatchDependence:
             )
         others = ", ".join(f"{percent(c.answers / self.rows)} with {c.batches}" for c in self.changes)
         return (
-            f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers "
-            f"change at worst, a score by up to {max(c.score for c in self.changes):.2g} ({others})"
+            f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers change at "
+            f"worst, a score by up to {max(c.score for c in self.changes):.2g} ({others})"
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -80,46 +74,6 @@ class BatchDependence:
             "rows": self.rows,
             "changes": [{"batches": c.batches, "answers": c.answers, "score": c.score} for c in self.changes],
         }
-
-
-def measure_batch_dependence(
-    artifact: Artifact,
-    ids: np.ndarray,
-    runtime: Backend,
-    *,
-    max_rows: int = MAX_ROWS,
-    sizes: Sequence[int] = SIZES,
-    seed: int = 0,
-) -> BatchDependence:
-    """Run the same texts alone, in batches, in other orders and with more padding, and compare the answers.
-
-    Parameters
-    ----------
-    ids
-        Token ids [rows, maximum length] of the model's tokenizer; at most `max_rows` of them are used, evenly spaced.
-    sizes
-        Numbers of rows in a batch, in the order of the table; the middle one is also reversed and shuffled.
-    seed
-        Seed of the shuffled order.
-
-    Raises
-    ------
-    UserError
-        The runtime cannot run the file.
-    """
-    ids = ids[evenly_spaced(len(ids), max_rows)]
-    card, pad_id = artifact.card, int(artifact.card.inputs["pad_id"])
-    lengths = text_lengths(ids, pad_id)
-    session = open_session(artifact.onnx, runtime)
-
-    def run(batches: list[np.ndarray], length: int | None) -> np.ndarray:
-        raw = outputs_of_batches(session, ids, lengths, pad_id, batches, length=length)
-        return probabilities(raw.reshape(len(ids), -1), card.activation)
-
-    def decided(probability: np.ndarray) -> np.ndarray:
-        return decide(probability, card.classes, card.positive, card.threshold)
-
-    return compare_batches(run, decided, len(ids), ids.shape[1], sizes=sizes, seed=seed)
 
 
 def compare_batches(

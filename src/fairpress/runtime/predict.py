@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.errors import UserError
+from fairpress.core.errors import MissingExtra, UserError
 from fairpress.core.json_file import parse_json
 from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend, processor
-from fairpress.runtime.batch_dependence import PREDICTED_ALONE, measure_batch_dependence
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
 from fairpress.runtime.fit import check_fit
 from fairpress.runtime.predictions_file import TASK_KEY, task_json
 from fairpress.runtime.probabilities import score
-from fairpress.runtime.truncation import truncation_note
-from fairpress.tokenization.tokenizer import TokenIds
+from fairpress.runtime.text_predictions import EncodedTexts, score_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,7 +84,7 @@ def predictions(
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
     runtime_facts: dict[str, Mapping[str, Any]] = {}
-    encoded: dict[tuple[str, int], TokenIds] = {}
+    encoded: EncodedTexts = {}
     notes: dict[str, list[str]] = {}
     taken = RESERVED | set(columns)
     for name, model in models.items():
@@ -101,12 +98,9 @@ def predictions(
             check_fit(name, model, dataset)
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Backend(threads=threads))
-        if isinstance(model, Artifact) and model.reads_texts:
-            predicted, threshold, facts = _predict_texts(
-                name, model, dataset, index, runtime, progress, encoded, batch_dependence
-            )
-        else:
-            predicted, threshold, facts = _predict(name, model, dataset, index, runtime, progress)
+        predicted, threshold, facts = _predict(
+            name, model, dataset, index, runtime, progress, encoded, batch_dependence
+        )
         probability, decided = predicted.probabilities, predicted.decided
         binary = decides_by_threshold(dataset.task.classes, dataset.task.positive)
         runtime_facts[name] = {
@@ -154,6 +148,8 @@ def _predict(
     index: np.ndarray,
     runtime: Backend,
     progress: Progress | None,
+    encoded: EncodedTexts,
+    batch_dependence: bool | None,
 ) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
     if isinstance(model, ExternalModel):
         if runtime.name != "onnxruntime":
@@ -171,67 +167,25 @@ def _predict(
         }
         return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
 
-    try:
-        probability, facts = score(
-            model, dataset.inputs, index, runtime, _rows_done(progress, name, len(index))
-        )
-    except UserError as error:
-        raise UserError(f"model {name!r}: {error}") from None
-    return _decided(model, dataset, probability), model.card.threshold, facts
-
-
-def _predict_texts(
-    name: str,
-    model: Artifact,
-    dataset: Dataset,
-    index: np.ndarray,
-    runtime: Backend,
-    progress: Progress | None,
-    encoded: dict[tuple[str, int], TokenIds],
-    batch_dependence: bool | None,
-) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
-    """Return the predictions of a model that reads texts, with notes; `encoded` keeps the token ids of each tokenizer."""
-    assert dataset.texts is not None
-    try:
-        tokenizer = model.text_tokenizer
-        if tokenizer is None:
-            raise UserError(
-                "it has no tokenizer.json, without which it reads no text; copy the whole folder."
-            )
-        key = (str(model.card.inputs["tokenizer"]), tokenizer.max_length)
-        if key not in encoded:
-            encoded[key] = tokenizer.encode(dataset.texts[index])
-        texts = encoded[key]
-        rows = np.arange(len(index))
-        probability, facts = score(model, texts.ids, rows, runtime, _rows_done(progress, name, len(index)))
-        attributes = {attribute: values[index] for attribute, values in dataset.attributes.items()}
-        notes = [truncation_note(texts.truncated, attributes, tokenizer.max_length)]
-        alone = facts["rows_per_call"] == 1
-        if batch_dependence or (batch_dependence is None and alone):
-            measured = measure_batch_dependence(model, texts.ids, runtime)
-            facts = {**facts, "batch_dependence": measured.to_dict()}
-            reason = PREDICTED_ALONE if alone else ""
-            notes.append(reason + measured.sentence())
-    except UserError as error:
-        raise UserError(f"model {name!r}: {error}") from None
-    decided = _decided(model, dataset, probability)
-    kept = tuple(note for note in notes if note is not None)
-    return replace(decided, notes=kept), model.card.threshold, facts
-
-
-def _rows_done(progress: Progress | None, name: str, rows: int) -> Callable[[int], None]:
-    def report(done: int) -> None:
+    def report_rows(done: int) -> None:
         if progress is not None:
-            progress(name, done, rows)
+            progress(name, done, len(index))
 
-    return report
-
-
-def _decided(model: Artifact, dataset: Dataset, probability: np.ndarray) -> ExternalPredictions:
-    task = dataset.task
-    return ExternalPredictions(
-        probability, decide(probability, task.classes, task.positive, model.card.threshold)
-    )
+    notes: tuple[str, ...] = ()
+    try:
+        if model.reads_texts:
+            probability, facts, notes = score_texts(
+                model, dataset, index, runtime, report_rows, encoded, batch_dependence
+            )
+        else:
+            probability, facts = score(model, dataset.inputs, index, runtime, report_rows)
+    except MissingExtra:
+        raise
+    except UserError as error:
+        raise UserError(f"model {name!r}: {error}") from None
+    threshold = model.card.threshold
+    decided = decide(probability, dataset.task.classes, dataset.task.positive, threshold)
+    return ExternalPredictions(probability, decided, notes), threshold, facts
 
 
 def _apply_mitigation(

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fairpress.core.errors import UserError
 from fairpress.tokenization.tokenizer import TextTokenizer, require_tokenizers
 
 SPECIAL = ("[PAD]", "[CLS]")
+SMALLEST = 256 + len(SPECIAL)
 
 
 def train_byte_pair(texts: Sequence[str] | np.ndarray, vocabulary: int, max_length: int) -> TextTokenizer:
     """Return a tokenizer of at most `vocabulary` pieces, merged from bytes of NFC-normalised text; no text is unknown to it.
 
-    Every sequence starts with ``[CLS]``. Equal texts give equal tokenizers.
+    Every sequence starts with ``[CLS]``. Equal texts give equal tokenizers. Raises UserError for fewer pieces than bytes.
     """
+    if vocabulary < SMALLEST:
+        raise UserError(
+            f"a tokenizer of bytes has at least {SMALLEST} pieces, not {vocabulary}; set vocabulary={SMALLEST} or more."
+        )
     require_tokenizers("Training a tokenizer")
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 

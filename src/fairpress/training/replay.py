@@ -1,4 +1,4 @@
-"""Restore an image network after an earlier epoch by repeating its training from the seed, with verification."""
+"""Restore a network for images or texts after an earlier epoch by repeating its training from the seed; verified."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.models.registry import build
 from fairpress.training.augment import Augment
-from fairpress.training.config import ImageFitConfig, training_of
+from fairpress.training.config import ImageFitConfig, TextFitConfig, training_of
 from fairpress.training.data import Data
 from fairpress.training.device import device_of
 from fairpress.training.group_objective import make_objective
+from fairpress.training.one_network import schedule_of
 from fairpress.training.precision import FORMATS
 from fairpress.training.result import EpochResult
-from fairpress.training.schedule import Schedule
 from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def replay_to_epoch(
     """
     if "curve" not in origin or "schedule" not in origin.get("training", {}):
         raise UserError(
-            "checkpoints need a baseline that fairpress trained on images; this network was trained in another way."
+            "checkpoints need a baseline that fairpress trained on images or texts; this network was trained in another way."
         )
     if "started_from" in origin:
         raise UserError(
@@ -60,7 +60,11 @@ def replay_to_epoch(
         raise UserError(
             f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)} epochs."
         )
-    config = training_of(ImageFitConfig, origin)
+    config: ImageFitConfig | TextFitConfig = (
+        training_of(ImageFitConfig, origin)
+        if architecture.reads == "images"
+        else training_of(TextFitConfig, origin)
+    )
     training_format = FORMATS.get(str(origin.get("way")))
     if training_format is None:
         raise UserError("the model's card does not name its training format; train the model again.")
@@ -83,17 +87,11 @@ def replay_to_epoch(
         return train_module(
             module,
             rows,
-            Schedule(
-                config.max_epochs,
-                config.batch_size,
-                config.learning_rate,
-                config.weight_decay,
-                config.schedule,
-            ),
+            schedule_of(config),
             seed=seed,
             device=device_of(origin),
             training_format=training_format,
-            augment=Augment(config.flip, config.shift),
+            augment=Augment(config.flip, config.shift) if isinstance(config, ImageFitConfig) else None,
             until=epochs,
             on_epoch=check_loss,
             on_message=on_message,

@@ -20,31 +20,30 @@ class TokenRows:
     """
 
     def __init__(self, whole: np.ndarray, rows: np.ndarray, pad_id: int) -> None:
-        self.whole, self.rows = torch.from_numpy(whole), torch.from_numpy(np.ascontiguousarray(rows))
-        self.pad_id = pad_id
+        self.ids, self.pad_id = torch.from_numpy(whole[rows]), pad_id
 
     @cached_property
     def lengths(self) -> Tensor:
         """Number of token ids of each row without padding at the end [rows] int64."""
-        places = torch.arange(1, self.whole.shape[1] + 1)
-        return ((self.whole[self.rows] != self.pad_id) * places).amax(1)
+        places = torch.arange(1, self.ids.shape[1] + 1)
+        return ((self.ids != self.pad_id) * places).amax(1)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.ids)
 
     def __getitem__(self, which: Any) -> Tensor:
-        ids = self.whole[self.rows[which]].long()
+        ids = self.ids[which].long()
         used = (ids.reshape(-1, ids.shape[-1]) != self.pad_id).any(0).nonzero()
         length = max(MIN_LENGTH, int(used[-1]) + 1 if len(used) else 0)
         return ids[..., :length]
 
     def take(self, positions: Tensor | np.ndarray | slice) -> TokenRows:
         """Return these rows, not yet cut."""
-        return TokenRows(self.whole.numpy(), self.rows[positions].numpy(), self.pad_id)
+        return TokenRows(self.ids.numpy(), torch.arange(len(self))[positions].numpy(), self.pad_id)
 
     @property
     def shape(self) -> torch.Size:
-        return torch.Size((len(self.rows), *self.whole.shape[1:]))
+        return self.ids.shape
 
     @property
     def dtype(self) -> torch.dtype:

@@ -101,6 +101,15 @@ def test_the_note_on_amharic_is_true_of_the_files(data, frame):
     assert (quoted["train"], quoted["test"]) == (0, 1)
 
 
+def test_the_note_on_names_is_true_of_the_files(data, frame):
+    share = frame["tweet"].str.contains("@user").groupby([frame["language"], frame["part"]]).mean()
+    note = next(n for n in data.notes if n.startswith("@user"))
+    assert share["Hausa", "train"] > 0.99
+    assert f"in {100 * share['Igbo', 'train']:.0f} % of those in Igbo" in note
+    assert f"in {100 * share['Yoruba', 'train']:.0f} % of those in Yoruba" in note
+    assert all(share[language, "test"] == 0 for language in ("Hausa", "Igbo", "Yoruba"))
+
+
 def test_dropping_repeated_texts_leaves_none_in_two_parts_and_all_test_rows():
     data = datasets.load("afrisenti", languages=["pcm", "Twi"], repeated_texts="drop")
     texts = {part: set(data.texts[rows]) for part, rows in data.parts.items()}

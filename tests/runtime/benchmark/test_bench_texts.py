@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_text_models import mean_of_embeddings, text_artifact, text_dataset, tokenizer
 
 from fairpress import api
 from fairpress.core.errors import UserError
@@ -12,6 +11,7 @@ from fairpress.runtime.benchmark import run as run_module
 from fairpress.runtime.benchmark.inputs import input_of
 from fairpress.runtime.benchmark.token_rows import choose_length, token_rows
 from tiny_networks import artifact, linear
+from tiny_texts import mean_of_embeddings, text_artifact, text_dataset, tokenizer
 
 SPEC = input_of(mean_of_embeddings(), "m")
 

@@ -22,8 +22,8 @@ class EarlierCheckpoint(Step):
 
     This is the control of equal accuracy: less accurate networks may have larger gaps, with or without pruning. The
     training is repeated from its seed (the same networks in one batch take the same steps), which takes a second or two
-    for ten small networks and needs no stored checkpoints. Networks for images train one at a time, for as long as their
-    first epochs took, and for whole epochs only, since the losses of epochs prove that a repetition is exact
+    for ten small networks and needs no stored checkpoints. Networks of images and texts train one at a time, for as long as
+    their first epochs took, and for whole epochs only, since the losses of epochs prove that a repetition is exact
     (`training.replay`).
 
     A report matches a compressed recipe with this curve of checkpoints c₁ … c_K as follows; test rows do not influence the
@@ -111,8 +111,8 @@ class EarlierCheckpoint(Step):
 
         if not self.epochs.is_integer():
             raise UserError(
-                f"checkpoints of image networks exist after whole epochs only, not after {self.epochs:g}; take a whole "
-                "number."
+                "checkpoints of networks of images or texts exist after whole epochs only, not after "
+                f"{self.epochs:g}; take a whole number."
             )
         states = [
             replay_to_epoch(

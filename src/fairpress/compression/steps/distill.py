@@ -42,8 +42,8 @@ class Distill(Step):
         Hidden layers of an mlp: ``widths=32|32``.
     layers, width
         Of a student that reads texts: its number of blocks, and the width of its embeddings. Heads keep their size, and
-        feed-forward layers their ratio to the width; what is not given is as in the teacher, or, with `into`, the
-        architecture's default.
+        feed-forward layers their ratio to the width; what is not given is as in the teacher, or, for a student of
+        another architecture, its default.
     start
         ``"teacher"``: tensors that fit are copied from the teacher, and of its blocks as many as the student has, evenly
         spaced (Sanh et al. 2019, DistilBERT, arXiv 1910.01108); ``"random"``: all weights are drawn. By default the

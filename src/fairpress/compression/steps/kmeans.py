@@ -22,7 +22,7 @@ class Cluster(OnnxStep):
     """Replace each weight by the nearest of a few values per layer, stored once, with packed indices.
 
     The file contains the indices at 2, 4 or 8 bits and looks up the values (Gather) when it is loaded: it is smaller, and as
-    fast as fp32. Pruned weights stay zero, which takes one of the values.
+    fast as fp32. Embedding tables are layers too. Pruned weights stay zero, which takes one of the values.
 
     Attributes
     ----------
@@ -39,7 +39,12 @@ class Cluster(OnnxStep):
     ) -> tuple[bytes, Mapping[str, Any]]:
         """Cluster each layer's weights and store indices and values."""
         from fairpress.compression.onnx.codebook import look_up_weights, lookup_nodes
-        from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
+        from fairpress.compression.onnx.float_graph import (
+            agreement,
+            chosen_layers,
+            chosen_tables,
+            float_model,
+        )
         from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.models.tracing import stored_weight
         from fairpress.runtime.onnx.weight_packing import finalize
@@ -48,7 +53,7 @@ class Cluster(OnnxStep):
         model = float_model(engine, state)
         errors: dict[str, float] = {}
         bits: dict[str, int] = {}
-        chosen = chosen_layers(engine, self.keep)
+        chosen = [*chosen_tables(engine, self.keep), *chosen_layers(engine, self.keep)]
         for layer in chosen:
             name = stored_weight(layer, state)
             weight = state[name]

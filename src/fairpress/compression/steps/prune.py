@@ -13,6 +13,7 @@ from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, TrainingContext
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
+from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,29 +167,34 @@ class Prune(FineTune):
         return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in trained]
 
     def _importance(self, context: TrainingContext) -> Importance | None:
-        if self.importance == "magnitude":
-            return None
-        import torch
+        return None if self.importance == "magnitude" else measured_importance(self, self.importance, context)
 
-        from fairpress.compression.pruning.group_importance import POOLED_ROWS, batches_of_groups
-        from fairpress.training.group_objective import constrained_groups
 
-        if self.importance == "gradient":
-            pooled = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in context.rows]
-            batches = batches_of_groups(pooled, 1, context.seeds, POOLED_ROWS)
-            active = torch.ones(len(pooled), 1, dtype=torch.bool)
-            return Importance(context.forward, context.parameters, batches, active)
-        task = context.datasets[0].task
-        groups = constrained_groups(
-            self, context.datasets, None if task.positive is None else task.classes.index(task.positive)
-        )
-        rows = [replace(r, groups=codes) for r, codes in zip(context.rows, groups.codes, strict=True)]
-        return Importance(
-            context.forward,
-            context.parameters,
-            batches_of_groups(rows, len(groups.names), context.seeds),
-            groups.active,
-        )
+def measured_importance(
+    step: ConstraintConfig, importance: Literal["gradient", "groups"], context: TrainingContext
+) -> Importance:
+    """Return the importance of weights by gradients on training rows: to all rows, or to each group of the step's `by`."""
+    import torch
+
+    from fairpress.compression.pruning.group_importance import POOLED_ROWS, batches_of_groups
+    from fairpress.training.group_objective import constrained_groups
+
+    if importance == "gradient":
+        pooled = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in context.rows]
+        batches = batches_of_groups(pooled, 1, context.seeds, POOLED_ROWS)
+        active = torch.ones(len(pooled), 1, dtype=torch.bool)
+        return Importance(context.forward, context.parameters, batches, active)
+    task = context.datasets[0].task
+    groups = constrained_groups(
+        step, context.datasets, None if task.positive is None else task.classes.index(task.positive)
+    )
+    rows = [replace(r, groups=codes) for r, codes in zip(context.rows, groups.codes, strict=True)]
+    return Importance(
+        context.forward,
+        context.parameters,
+        batches_of_groups(rows, len(groups.names), context.seeds),
+        groups.active,
+    )
 
 
 def _sparsity(network: TrainedNetwork) -> float:

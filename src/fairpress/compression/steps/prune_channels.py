@@ -69,6 +69,11 @@ class PruneChannels(FineTune):
         from fairpress.models.attention import attentions
         from fairpress.models.initialize import initialize
 
+        if network.tokenizer is not None:
+            raise UserError(
+                f"prune-channels is for networks with convolutions, and {network.architecture.name} reads texts; take "
+                f"prune-heads-{100 * self.share:g}, which removes attention heads and feed-forward units."
+            )
         module = initialize(network.architecture, dataset)
         module.load_state_dict(dict(network.state))
         example = inputs(dataset, "calibration", 2)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fairpress.datasets.checks.base_rates import groups_short_of_a_class
 from fairpress.datasets.checks.columns import check_columns
+from fairpress.datasets.checks.shifted_rates import check_shifted_rates
 from fairpress.datasets.checks.warning import GIVEAWAY_ACCURACY, DatasetWarning, single_feature_accuracy
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.split_leakage import repeated_subject_rows
@@ -26,14 +27,21 @@ def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
 
     The checks: a column that determines the label; an attribute that is nearly the label; ids among the inputs, people with
     many rows, equal rows, placeholders for missing values, codes read as quantities, names that are nearly equal, columns
-    of one value, groups too small or with too few rows of one class. For images: brightness that determines the label,
-    copies, images of one colour. Loading refuses people in two parts unless the options request a split by rows.
+    of one value, groups too small or with too few rows of one class, or with other base rates in the test part. For images:
+    brightness that determines the label, copies, images of one colour. For texts: words that determine the label, copies and
+    near-copies in several parts, texts too long to be read, groups in another script than most. Loading refuses people in
+    two parts unless the options request a split by rows.
     """
-    if dataset.inputs.ndim == 4:
+    if dataset.kind == "images":
         from fairpress.datasets.checks.images import check_images
 
         of_images = (_people_in_two_parts, _attribute_is_label, check_images, check_columns)
         return [w for find in of_images for w in find(dataset)] + list(_groups(dataset, floor))
+    if dataset.kind == "text":
+        from fairpress.datasets.checks.texts import check_texts
+
+        of_texts = (_people_in_two_parts, check_texts, _attribute_is_label, _repeated_people, check_columns)
+        return [w for find in of_texts for w in find(dataset)] + list(_groups(dataset, floor))
     finders = (
         _people_in_two_parts,
         _giveaways,
@@ -47,6 +55,7 @@ def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
 
 
 def _groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
+    yield from check_shifted_rates(data)
     yield from _tiny_groups(data, floor)
     yield from groups_short_of_a_class(data, floor)
 
@@ -113,13 +122,14 @@ def _repeated_people(data: Dataset) -> Iterator[DatasetWarning]:
     table = np.zeros((len(people), len(data.task.classes)))
     np.add.at(table, (index, data.labels), 1)
     several = counts > 1
+    one, many = ("subject", "subjects") if data.kind == "text" else ("person", "people")
     right = float(table[several].max(1).sum() / counts[several].sum())
     yield DatasetWarning(
         "repeated_people",
         "subject",
         repeated,
-        f"{repeated:,} of {len(people):,} people have several rows; knowing the person gives the label of {right:.1%} of "
-        f"them. {'' if data.warnings else 'Splits are by person; '}audit with `subject='subject'`.",
+        f"{repeated:,} of {len(people):,} {many} have several rows; knowing the {one} gives the label of {right:.1%} of "
+        f"them. {'' if data.warnings else f'Splits are by {one}; '}audit with `subject='subject'`.",
     )
 
 

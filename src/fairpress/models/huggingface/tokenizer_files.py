@@ -14,6 +14,7 @@ from fairpress.tokenization.tokenizer import TextTokenizer
 
 TOKENIZER_FILE, SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
 MAX_TOKENIZER_BYTES = 256 << 20
+SLOW_FILES = ("vocab*", "*.model", "merges.txt", "*.tiktoken")
 DEFAULT_MAX_LENGTH = 512
 # Position embeddings of these models begin after the padding id (`create_position_ids_from_input_ids`).
 POSITIONS_AFTER_PADDING = frozenset(
@@ -145,7 +146,12 @@ def _pad_id(data: bytes, settings: Mapping[str, Any], config: Mapping[str, Any],
 
 
 def _converted(path: Path) -> bytes:
-    """Return tokenizer.json of a folder that has the files of a slow tokenizer only."""
+    """Return tokenizer.json of a folder that has the files of a slow tokenizer only.
+
+    Without any file, transformers would make a tokenizer that knows no word.
+    """
+    if not any(file for pattern in SLOW_FILES for file in path.glob(pattern)):
+        raise UserError(f"{path} has no tokenizer ({TOKENIZER_FILE}); {SAVE_AGAIN}.")
     with local_and_quiet():
         from transformers import AutoTokenizer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.external.config import ExternalModelConfig
@@ -299,6 +299,23 @@ def _task_order(names: Sequence[str], task: Task) -> tuple[str, ...] | None:
     """Return the task's classes in the order of these names; None unless each name matches one class."""
     matches = tuple(resolve(n, task.classes) or "" for n in names)
     return matches if sorted(matches) == sorted(task.classes) else None
+
+
+def classes_of_config(names: tuple[str, ...], task: Task, source_name: str) -> tuple[str, ...]:
+    """Return the task's classes in the order of the outputs that config.json names, in any case of letters.
+
+    Raises UserError for other names.
+    """
+    by_lower = {c.strip().casefold(): c for c in task.classes}
+    lower = [by_lower.get(name.strip().casefold(), name) for name in names]
+    order = _task_order(lower if len(by_lower) == len(task.classes) else names, task)
+    if order is None:
+        raise UserError(
+            f"config.json beside the model names the outputs {listed(names)} (id2label), and the classes of "
+            f"{task.target!r} are {listed(task.classes)}; list these under `classes` in {source_name}, in the order of the "
+            "outputs, or use a model of this label."
+        )
+    return order
 
 
 def _are_indices(names: Sequence[str], task: Task) -> bool:

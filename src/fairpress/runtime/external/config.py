@@ -29,7 +29,8 @@ class ExternalModelConfig(BaseModel):
         Columns read by the model's only input: ``"encoded"`` (the dataset's numeric inputs, categories one-hot), or a list
         in order. Encoded columns have names such as ``race=Asian``.
     inputs
-        For a model with several inputs: input → column of the dataset, or a list of columns.
+        For a model with several inputs: input → column of the dataset, or a list of columns. For texts: input →
+        ``input_ids``, ``attention_mask`` or ``token_type_ids``.
     layout
         For images: channels before or after height and width.
     scale
@@ -43,6 +44,12 @@ class ExternalModelConfig(BaseModel):
         The activation that turns scores into probabilities; ``none`` if they are probabilities already.
     classes
         The classes in the order of the output.
+    tokenizer
+        For texts: the tokenizer.json of the model, relative to this file.
+    max_length
+        For texts: the longest sequence of token ids, special tokens included; longer texts lose their end.
+    pad_id
+        For texts: the token id that fills up shorter texts; only a model without an attention mask depends on it.
     threshold
         With two classes: the positive class is predicted if its probability is at least this.
     """
@@ -58,6 +65,9 @@ class ExternalModelConfig(BaseModel):
     output: str | tuple[str, ...] | None = None
     activation: Activation | None = None
     classes: tuple[Text, ...] | None = None
+    tokenizer: str | None = None
+    max_length: int | None = Field(default=None, ge=1, le=2**16)
+    pad_id: int | None = Field(default=None, ge=0, lt=2**31)
     threshold: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -70,4 +80,8 @@ class ExternalModelConfig(BaseModel):
             raise ValueError("`layout` and `scale` are for images, `columns` and `inputs` for tables")
         if self.std is not None and any(s <= 0 for s in self.std):
             raise ValueError("every `std` must be above 0")
+        texts = [n for n in ("tokenizer", "max_length", "pad_id") if getattr(self, n) is not None]
+        others = [n for n in ("columns", "layout", "scale", "mean", "std") if getattr(self, n) is not None]
+        if texts and others:
+            raise ValueError(f"`{texts[0]}` is for models of texts, `{others[0]}` for other models")
         return self

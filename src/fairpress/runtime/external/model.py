@@ -14,22 +14,20 @@ from fairpress.core.config import parse, read_yaml
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.datasets.dataset import Dataset, Task
+from fairpress.runtime.batch_dependence import PREDICTED_ALONE
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.classes import (
     check_class_order,
     choose_classes,
+    classes_of_config,
     disagreement,
     external_labels,
     model_labels,
 )
-from fairpress.runtime.external.columns import feed_columns, notes_on_columns, plan_columns
+from fairpress.runtime.external.columns import notes_on_columns, plan_columns
 from fairpress.runtime.external.config import ExternalModelConfig
-from fairpress.runtime.external.images import feed_images, plan_images
-from fairpress.runtime.external.onnx_model import (
-    ExternalOnnxFile,
-    OutputCandidates,
-    open_file,
-)
+from fairpress.runtime.external.images import plan_images
+from fairpress.runtime.external.onnx_model import ExternalOnnxFile, open_file
 from fairpress.runtime.external.outputs import (
     Output,
     choose_activation,
@@ -39,10 +37,11 @@ from fairpress.runtime.external.outputs import (
     probabilities,
     score_table,
 )
+from fairpress.runtime.external.run_rows import SAMPLE_ROWS, check_row_independence, feeds_of_rows, run_rows
+from fairpress.runtime.external.texts import class_names, encode_rows, plan_texts
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
-
-SAMPLE_ROWS, SINGLE_ROWS = 512, 5
-BATCH, IMAGE_BATCH = 8192, 64
+from fairpress.runtime.truncation import truncation_note
+from fairpress.tokenization.tokenizer import TokenIds
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ class ExternalModel:
             return ExternalPredictions(
                 np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes
             )
-        candidates = _run(file, self.config, dataset, rows)
+        encoded = encode_rows(file, self.config, dataset, rows, self.config_path)
+        candidates = run_rows(file, self.config, self.config_path, dataset, rows, encoded=encoded)
         for name in (output,) if isinstance(output, str) else output:
             if name in candidates.unfit:
                 raise UserError(
@@ -117,7 +117,19 @@ class ExternalModel:
         else:
             note = external_labels(file, candidates, output, task)
         notes += [note] if note is not None else []
+        if encoded is not None:
+            notes += self._notes_on_texts(file, dataset, rows, encoded)
         return ExternalPredictions(ordered, decided, tuple(notes))
+
+    def _notes_on_texts(
+        self, file: ExternalOnnxFile, dataset: Dataset, rows: np.ndarray, encoded: TokenIds
+    ) -> list[str]:
+        """Return notes on texts that are cut, and on answers that depend on the batch."""
+        attributes = {name: values[rows] for name, values in dataset.attributes.items()}
+        notes = [truncation_note(encoded.truncated, attributes, self.config.max_length or 0)]
+        if file.operators & PER_CALL_RANGES:
+            notes.append(PREDICTED_ALONE)
+        return [note for note in notes if note is not None]
 
     def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:
         """Return class probabilities [rows, classes of the dataset's task], float64.
@@ -135,7 +147,8 @@ class ExternalModel:
     def feeds(self, dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield the inputs of the file for some rows, `size` at a time or as many as the file requires."""
         file = open_file(self.path, 1)
-        for feed in _feeds(file, self.config, dataset, rows, size):
+        feeds, _ = feeds_of_rows(file, self.config, self.config_path, dataset, rows, size)
+        for feed in feeds:
             short = (file.batch or 0) - len(next(iter(feed.values())))
             if short > 0:
                 feed = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in feed.items()}
@@ -181,7 +194,13 @@ def open_external(
     given, source_name = _read_config(model_path, config)
     file, task = open_file(model_path, 1), dataset.task
     guessed: list[str] = []
-    if dataset.features:
+    if dataset.kind == "text":
+        partial = plan_texts(file, given, dataset, source_name, guessed)
+        width, unit = 0, ""
+        if given.classes is None and (named_outputs := class_names(file)) is not None:
+            given = given.model_copy(update={"classes": classes_of_config(named_outputs, task, source_name)})
+            guessed.append("classes")
+    elif dataset.features:
         columns, inputs = plan_columns(file, given, dataset, source_name, guessed)
         width, unit = len(dataset.input_names) if columns == "encoded" else len(columns or ()), "columns"
         partial = given.model_copy(update={"columns": columns, "inputs": inputs})
@@ -197,9 +216,9 @@ def open_external(
         if values is not None and len(values) not in (1, width):
             raise UserError(f"{source_name}: {name} has {len(values)} numbers for {width} {unit}.")
     sample = np.arange(min(SAMPLE_ROWS, len(dataset)))
-    candidates = _run(file, partial, dataset, sample)
+    candidates = run_rows(file, partial, source_name, dataset, sample)
     output = choose_output(file, given, candidates, task, source_name, guessed)
-    _check_row_independence(file, partial, dataset, output, candidates)
+    check_row_independence(file, partial, source_name, dataset, output, candidates)
     values = None if isinstance(output, tuple) else candidates.values[output]
     if holds_labels(file, output, values, task) and given.activation is None:
         classes = choose_classes(file, given, candidates, output, None, None, task, source_name, guessed)
@@ -224,7 +243,8 @@ def open_external(
     if labels is not None:
         decided = decide(by_column, classes, task.positive, given.threshold)
         check_class_order(labels, candidates, decided, classes, source_name)
-    notes = notes_on_columns(file, full_config, dataset, source_name) if dataset.features else ()
+    tabular = dataset.kind != "text" and bool(dataset.features)
+    notes = notes_on_columns(file, full_config, dataset, source_name) if tabular else ()
     return ExternalModel(model_path, full_config, tuple(guessed), classes, source_name, notes)
 
 
@@ -242,74 +262,6 @@ def _read_config(path: Path, config: str | os.PathLike[str] | None) -> tuple[Ext
         if config is not None or location.is_file():
             return parse(ExternalModelConfig, read_yaml(location), str(location)), str(location)
     return ExternalModelConfig(), str(locations[0])
-
-
-def _feeds(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the inputs of the file for some rows, `size` at a time or as many as the file requires; fewer at the end."""
-    feed = feed_columns if dataset.features else feed_images
-    size = file.batch or size
-    for start in range(0, len(rows), size):
-        yield feed(file, config, dataset, rows[start : start + size], str(file.path))
-
-
-def _run(
-    file: ExternalOnnxFile,
-    config: ExternalModelConfig,
-    dataset: Dataset,
-    rows: np.ndarray,
-    size: int | None = None,
-) -> OutputCandidates:
-    if size is None:
-        size = BATCH if dataset.features else IMAGE_BATCH
-        size = min(size, file.max_rows or size)
-    return file.run(_feeds(file, config, dataset, rows, size), len(rows), dataset.name)
-
-
-def _check_row_independence(
-    file: ExternalOnnxFile,
-    config: ExternalModelConfig,
-    dataset: Dataset,
-    output: Output,
-    candidates: OutputCandidates,
-) -> None:
-    """Raise UserError if the output for a row depends on the other rows of the call, or is random."""
-    if file.operators & PER_CALL_RANGES:
-        return
-    sample = np.arange(min(SINGLE_ROWS, len(dataset)))
-    rows, size = sample, 1
-    if file.batch is not None and file.batch > 1:
-        rows, size = sample[::-1], file.batch
-    repeated = _run(file, config, dataset, rows, size)
-    for name in (output,) if isinstance(output, str) else output:
-        alone, batched = repeated.values.get(name), candidates.values[name]
-        if alone is None:
-            same = False
-        elif isinstance(batched, list):
-            reordered = alone if size == 1 else alone[::-1]
-            same = all(
-                set(a) == set(b) and _nearly_equal(np.array([a[k] for k in a]), np.array([b[k] for k in a]))
-                for a, b in zip(reordered, batched, strict=False)
-            )
-        else:
-            same = _nearly_equal(alone if size == 1 else alone[::-1], batched[: len(sample)])
-        if not same:
-            raise UserError(
-                f"{file.path}: its output {name!r} for a row depends on the other rows of the call, or is random; "
-                "export the "
-                "model for inference (`model.eval()`), with one line of output per row."
-            )
-
-
-def _nearly_equal(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.shape != other.shape:
-        return False
-    if one.dtype.kind != "f":
-        return bool((one == other).all())
-    slack = 2e-2 if one.dtype == np.float16 else 1e-3
-    scale = max(1.0, float(np.abs(other[np.isfinite(other)], dtype=float).max(initial=0.0)))
-    return bool(np.allclose(one, other, rtol=slack, atol=slack * scale, equal_nan=True))
 
 
 def _normalization_notes(probability: np.ndarray, decided: np.ndarray, task: Task) -> list[str]:

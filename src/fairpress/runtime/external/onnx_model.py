@@ -23,6 +23,7 @@ from fairpress.runtime.bounded import (
     limit_from_environment,
     limit_memory,
 )
+from fairpress.runtime.onnx.embedding_table import rows_of_embedding
 from fairpress.runtime.onnx.load import external_data_files, read_model
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class ExternalOnnxFile:
         """Return the number of rows whose values in a call surely fit into memory; None if shapes are unknown."""
         size = bytes_per_row(self.path.read_bytes())
         return None if size is None else max(1, _MAX_CALL_BYTES // max(size, 1))
+
+    def embedding_rows(self, input_name: str) -> int | None:
+        """Return the number of token ids that the file knows, if an input of token ids is looked up in a stored table."""
+        return rows_of_embedding(self.graph, input_name)
 
     @cached_property
     def batch(self) -> int | None:

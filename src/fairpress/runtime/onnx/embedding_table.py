@@ -1,4 +1,4 @@
-"""The table of an ONNX file in which token ids are looked up."""
+"""The tables of an ONNX file in which token ids are looked up."""
 
 from __future__ import annotations
 
@@ -16,23 +16,33 @@ _TABLE_OPERATORS = ("DequantizeLinear", "Cast", "Identity")
 
 
 def embedding_rows(data: bytes, input_name: str) -> int | None:
-    """Return the number of token ids that a file knows: the rows of the smallest table in which its input is looked up.
+    """Return the number of token ids that a file knows (`rows_of_embedding`)."""
+    return rows_of_embedding(parse_model(data).graph, input_name)
 
-    None where no stored table is looked up by the input, such as in a file that computes its embeddings.
+
+def rows_of_embedding(graph: onnx.GraphProto, input_name: str) -> int | None:
+    """Return the rows of the smallest stored table in which an input is looked up.
+
+    None where there is no such table, as in a graph that computes its embeddings.
     """
-    graph = parse_model(data).graph
-    stored = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
-    ids, rows = {input_name}, dict(stored)
-    found = []
+    return min(embedding_tables(graph, input_name).values(), default=None)
+
+
+def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
+    """Return the stored tables in which an input of token ids is looked up: name → number of rows."""
+    rows = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
+    ids, table = {input_name}, {name: name for name in rows}
+    found = {}
     for node in graph.node:  # in topological order
         first = node.input[0] if node.input else ""
         if node.op_type in _ID_OPERATORS and first in ids:
             ids.update(node.output)
-        if node.op_type in _TABLE_OPERATORS and first in rows:
-            rows.update(dict.fromkeys(node.output, rows[first]))
-        if node.op_type in LOOKUPS and len(node.input) > 1 and node.input[1] in ids and _axis(node) == 0:
-            found += [rows[first]] if first in rows else []
-    return min(found, default=None)
+        if node.op_type in _TABLE_OPERATORS and first in table:
+            table.update(dict.fromkeys(node.output, table[first]))
+        looked_up = len(node.input) > 1 and node.op_type in LOOKUPS and node.input[1] in ids
+        if looked_up and first in table and _axis(node) == 0:
+            found[table[first]] = rows[table[first]]
+    return found
 
 
 def _axis(node: onnx.NodeProto) -> int:
