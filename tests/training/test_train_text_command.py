@@ -14,7 +14,18 @@ from fairpress.cli import main
 from learnable_texts import CLASSES, learnable_texts
 
 SIZES = ["--layers", "1", "--width", "32", "--vocabulary", "400", "--max-length", "48"]
-TRAIN = ["train", "text", "--data", "posts.yaml", "--epochs", "6", "--learning-rate", "0.005", "--batch-size", "16"]
+TRAIN = [
+    "train",
+    "text",
+    "--data",
+    "posts.yaml",
+    "--epochs",
+    "6",
+    "--learning-rate",
+    "0.005",
+    "--batch-size",
+    "16",
+]
 
 
 def run(*arguments: str, code: int = 0) -> None:
