@@ -9,7 +9,27 @@ import numpy as np
 
 from fairpress.datasets.dataset import Dataset, Task
 
-WORDS = ["the", "a", "good", "bad", "film", "was", "seen", "by", "two", "people", "who", "liked", "it", "not", "very", "much", "at", "all", "today"]
+WORDS = [
+    "the",
+    "a",
+    "good",
+    "bad",
+    "film",
+    "was",
+    "seen",
+    "by",
+    "two",
+    "people",
+    "who",
+    "liked",
+    "it",
+    "not",
+    "very",
+    "much",
+    "at",
+    "all",
+    "today",
+]
 CLASSES = ("against", "for")
 BERT = {
     "hidden_size": 32,

@@ -235,7 +235,13 @@ def check_weights(architecture: Architecture, state: Mapping[str, Tensor], datas
 
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:
-    """Raise UserError unless the data has the columns and classes of the model's card."""
+    """Raise UserError unless the data has the kind, columns and classes of the model's card."""
+    if base.reads_texts != (dataset.kind == "text"):
+        reads = "texts" if base.reads_texts else "no texts"
+        has = "texts" if dataset.kind == "text" else "none"
+        raise UserError(
+            f"the model reads {reads}, and {dataset.name!r} has {has}; use the data the model was trained on."
+        )
     columns = list(base.card.inputs.get("columns") or [])
     if columns != list(dataset.input_names):
         raise UserError(

@@ -23,6 +23,7 @@ from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.prune_channels import PruneChannels
 from fairpress.compression.steps.prune_heads import PruneHeads
 from fairpress.compression.steps.quantize import Quantize
+from fairpress.compression.steps.quantize_blocks import QuantizeBlocks
 from fairpress.compression.steps.train_quantized import TrainQuantized
 from fairpress.compression.steps.trim_vocabulary import TrimVocabulary
 from fairpress.core.config import parse as validate
@@ -66,9 +67,13 @@ _NAMES: dict[str, _StepName] = {
     "distill": _StepName(Distill, {}),
     "equalize": _StepName(Equalize, {}),
 }
+# The same names with the option `block`.
+_IN_BLOCKS: dict[str, _StepName] = {
+    f"w{bits}": _StepName(QuantizeBlocks, {"weight_bits": bits}) for bits in (8, 4)
+}
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
-    *("towards", "start", "rounding", "moments", "method", "constraint", "calibration", "error"),
+    *("block", "towards", "start", "rounding", "moments", "method", "constraint", "calibration", "error"),
     *("importance", "preserve", "channels"),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )
@@ -200,7 +205,11 @@ def _step(text: str, recipe: str) -> Step:
 
 
 def _validated(name: str, options: Mapping[str, Any], recipe: str) -> Step:
-    return validate(_NAMES[name].kind, dict(options), f"recipe {recipe!r}")
+    in_blocks = "block" in options and name in _IN_BLOCKS
+    kind = (_IN_BLOCKS if in_blocks else _NAMES)[name].kind
+    if in_blocks:
+        options = {k: v for k, v in options.items() if k != "activation_bits"}
+    return validate(kind, dict(options), f"recipe {recipe!r}")
 
 
 def _shortest_text(step: Step) -> str:
@@ -208,7 +217,7 @@ def _shortest_text(step: Step) -> str:
     parameters = step.model_dump()
     defaults = {k: f.default for k, f in type(step).model_fields.items() if not f.is_required()}
     texts = []
-    for name, recipe_name in _NAMES.items():
+    for name, recipe_name in (*_NAMES.items(), *_IN_BLOCKS.items()):
         if recipe_name.kind is not type(step):
             continue
         implied = {**defaults, **recipe_name.fixed}

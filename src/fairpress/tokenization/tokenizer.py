@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -21,6 +22,18 @@ def require_tokenizers(subject: str) -> None:
     """Raise MissingExtra unless the package tokenizers is installed."""
     if find_spec("tokenizers") is None:
         raise MissingExtra(subject, "text")
+
+
+@contextmanager
+def _one_sentence(problem: str) -> Iterator[None]:
+    """Turn what the library raises into a UserError. Its panics are no Exceptions, since it is written in Rust."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(f"tokenizer.json {problem} ({reason[:200]}); save the tokenizer again.") from None
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,8 @@ class TextTokenizer:
         require_tokenizers("Reading texts")
         from tokenizers import Tokenizer
 
-        try:
+        with _one_sentence("cannot be read"):
             tokenizer = Tokenizer.from_str(self.data.decode("utf-8"))
-        except Exception as error:  # the library raises plain Exception
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise UserError(f"tokenizer.json cannot be read ({reason}); save the tokenizer again.") from None
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_length)
         tokenizer.encode_special_tokens = True
@@ -98,8 +108,10 @@ class TextTokenizer:
         return list(self._tokenizer.encode(text).type_ids)
 
     def encode(self, texts: Sequence[str] | np.ndarray) -> TokenIds:
-        """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read."""
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        """Return the token ids of texts [rows]. Raises UserError for tokenizer.json that cannot be read or used."""
+        tokenizer = self._tokenizer
+        with _one_sentence("cannot encode these texts"):
+            encoded = tokenizer.encode_batch_fast(list(texts))
         lengths = np.array([max(len(e.ids), 1) for e in encoded], dtype=np.int64)
         ids = np.full((len(encoded), self.max_length), self.pad_id, dtype=np.int32)
         for row, e in enumerate(encoded):

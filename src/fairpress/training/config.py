@@ -141,8 +141,12 @@ Fit = TypeVar("Fit", bound=FitConfig)
 
 
 def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
-    """Return how an architecture is trained. Raises UserError for an unknown option or a wrong value."""
-    config = parse(CONFIGS[architecture.reads], dict(options or {}), "training")
+    """Return how an architecture is trained, by its own defaults (`training_defaults`) where it has some.
+
+    Raises UserError for an unknown option or a wrong value.
+    """
+    defaults = getattr(architecture, "training_defaults", {})
+    config = parse(CONFIGS[architecture.reads], {**defaults, **(options or {})}, "training")
     if config.batch_size is None and getattr(architecture, "widths", None) is not None:
         config = config.model_copy(update={"batch_size": BATCH_SIZE})
     return config

@@ -42,8 +42,8 @@ def test_a_template_is_a_subject_and_in_one_part(data, frame):
     assert share == pytest.approx(0.3, abs=0.03)
 
 
-def test_by_family_no_part_has_a_variation_of_a_template_in_another(data_folder, frame):
-    data = datasets.load("hatecheck", split="family")
+def test_by_related_templates_no_part_has_a_variation_of_a_template_in_another(data_folder, frame):
+    data = datasets.load("hatecheck", split="related")
     part_of = {id_: part for part, rows in data.parts.items() for id_ in data.row_ids[rows]}
     parts_of_template = (
         frame.assign(part=[part_of[i] for i in frame.index]).groupby("templ_id")["part"].first()

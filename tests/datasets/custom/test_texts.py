@@ -10,6 +10,7 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
+from fairpress.datasets.checks.dataset import check_dataset
 
 YAML = """\
 path: {path}
@@ -213,6 +214,36 @@ def test_quotation_marks_that_enclose_values_are_taken_away(load):
 def test_what_is_wrong_in_a_jsonl_file_is_named_by_its_line(load, content, sentence):
     with pytest.raises(UserError, match=sentence):
         load(content, suffix=".jsonl")
+
+
+def test_half_of_an_escaped_emoji_is_named_by_its_line(load):
+    lines = [json.dumps(row) for row in reviews().to_dict("records")]
+    lines[6] = lines[6].replace('"comment": "', '"comment": "\\ud83d', 1)
+    with pytest.raises(UserError, match=r"line 7: 'comment' has half of a surrogate pair"):
+        load("\n".join(lines).encode(), suffix=".jsonl")
+
+
+def test_a_quotation_mark_that_swallows_rows_is_noted(load):
+    table = reviews().assign(comment=[f"text {i}" for i in range(400)])[["comment", "language", "toxic"]]
+    lines = table.to_csv(index=False).splitlines()
+    assert not any("look like rows" in note for note in load(table).notes)
+    lines[10] = f'"{lines[10]}'
+    lines[14] = lines[14].replace("text 13", 'text 13"')
+    data = load("\n".join(lines).encode())
+    assert len(data) == 396
+    assert any("the first in row 10: if a quotation mark is not closed" in note for note in data.notes)
+
+
+def test_bytes_are_not_taken_for_texts(load):
+    table = reviews().assign(comment=[f"text {i}".encode() for i in range(400)])
+    with pytest.raises(UserError, match=r"'comment' holds binary, not texts"):
+        load(table, suffix=".parquet")
+
+
+def test_texts_without_groups_can_be_checked(load, tmp_path):
+    load()
+    data = datasets.load("text", path=tmp_path / "reviews.csv", text="comment", label="toxic", positive="yes")
+    assert {w.kind for w in check_dataset(data, 10)} == {"duplicates"}
 
 
 def test_jsonl_keeps_dates_and_mixed_values_as_they_are_spelled(load):

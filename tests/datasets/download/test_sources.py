@@ -85,3 +85,23 @@ def test_a_damaged_cache_is_fetched_again(tmp_path, monkeypatch):
     with pytest.warns(DamagedFile, match="damaged"):
         assert find([FILE], lambda _: None) == [location]
     assert location.read_bytes() == CONTENT
+
+
+def test_many_missing_files_are_reported_in_a_few_lines(tmp_path, monkeypatch):
+    files = [
+        SourceFile(
+            path=f"many/{i}.tsv",
+            sha256="0" * 64,
+            address="https://example.invalid/all.zip",
+            member=f"in/{i}.tsv",
+        )
+        for i in range(36)
+    ]
+    monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
+    with pytest.raises(UserError) as error:
+        find(files, lambda sentence: None)
+    text = str(error.value)
+    assert text.startswith("many/0.tsv, many/1.tsv, many/2.tsv and 33 more files could not be found")
+    assert text.count("and 34 more") == 2  # the folder and the cache
+    assert "from in/0.tsv in https://example.invalid/all.zip" in text
+    assert len(text.splitlines()) < 12

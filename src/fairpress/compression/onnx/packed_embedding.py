@@ -24,9 +24,9 @@ def look_up_integers(
     Parameters
     ----------
     integers
-        [rows, width], within ±127 at 8 bits and ±7 at 4.
+        [rows, width], within ±127 at 8 bits and −8 … 7 at 4.
     scales
-        [rows, blocks] of as many values each; `blocks` divides the width.
+        [rows, blocks] of as many values each, float16 or float32, stored as they are; `blocks` divides the width.
     bits
         8, or 4: two in a byte, which stay packed in memory.
 
@@ -44,10 +44,9 @@ def look_up_integers(
         raise VerificationError(f"the table {name!r} has a reader other than a lookup of its rows.")
     width, blocks = integers.shape[1], scales.shape[1]
     q = integers if blocks == 1 else integers.reshape(len(integers), blocks, width // blocks)
-    factors = scales.astype(np.float32)
     constants = {
         f"{name} integers": q.astype(np.int8) if bits == 8 else packed_nibbles(q),
-        f"{name} scales": factors if blocks == 1 else factors[:, :, None],
+        f"{name} scales": scales if blocks == 1 else scales[:, :, None],
     }
     if bits == 4:
         constants |= {
@@ -64,7 +63,7 @@ def look_up_integers(
     for node in readers:
         position = list(graph.node).index(node)
         graph.node.remove(node)
-        for new in reversed(_row_nodes(name, node.input[1], node.output[0], bits, blocks)):
+        for new in reversed(_row_nodes(name, node.input[1], node.output[0], bits, scales)):
             graph.node.insert(position, new)
 
 
@@ -76,9 +75,10 @@ def packed_nibbles(integers: np.ndarray) -> np.ndarray:
     return packed
 
 
-def _row_nodes(name: str, ids: str, result: str, bits: int, blocks: int) -> list[onnx.NodeProto]:
+def _row_nodes(name: str, ids: str, result: str, bits: int, scales: np.ndarray) -> list[onnx.NodeProto]:
     """Return nodes that compute the rows `ids` […] of a table."""
-    node, at = helper.make_node, f"{result} {{}}".format
+    node, at, blocks = helper.make_node, f"{result} {{}}".format, scales.shape[1]
+    half = scales.dtype == np.float16
     nodes = [node("Gather", [f"{name} integers", ids], [at("rows")], axis=0)]
     if bits == 4:
         nodes += [
@@ -93,8 +93,10 @@ def _row_nodes(name: str, ids: str, result: str, bits: int, blocks: int) -> list
         ]
     else:
         nodes.append(node("Cast", [at("rows")], [at("floats")], to=TensorProto.FLOAT))
+    nodes.append(node("Gather", [f"{name} scales", ids], [at("half steps" if half else "steps")], axis=0))
+    if half:
+        nodes.append(node("Cast", [at("half steps")], [at("steps")], to=TensorProto.FLOAT))
     nodes += [
-        node("Gather", [f"{name} scales", ids], [at("steps")], axis=0),
         node("Mul", [at("floats"), at("steps")], [result if blocks == 1 else at("blocks")]),
     ]
     if blocks > 1:

@@ -25,7 +25,11 @@ from fairpress.compression.quantization.calibrate import (
     calibrate,
     logits_in_chunks,
 )
-from fairpress.compression.quantization.float_layers import check_quantizable, float_layers_note
+from fairpress.compression.quantization.float_layers import (
+    check_quantizable,
+    float_layers_note,
+    shares_at_bits,
+)
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.row_chunks import Rows, take, values_per_row
@@ -149,6 +153,7 @@ class BatchQuantizer:
         )
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.float_layers, 32)},
+            "shares_at_bits": shares_at_bits(prepared, calibrated.state),
             "weight_ranges": calibrated.weights,
             **({"activation_ranges": calibrated.activations} if integer else {}),
             **float_layers_note(

@@ -65,7 +65,7 @@ def error_compensated(
     factor
         Of the moments of what the channels of each group read.
     scale
-        Step of every channel [groups, channels].
+        Step of every channel [groups, channels], or of every weight [groups, channels, k].
     low, high
         Smallest and largest integer, one for all or [groups, channels].
     """
@@ -75,7 +75,8 @@ def error_compensated(
     diagonal = v.diagonal(dim1=-2, dim2=-1)
     feedback = v / diagonal[:, None]
     left = w == 0
-    inverse = scale.reciprocal()
+    steps = scale.gather(-1, columns) if scale.dim() == 3 else scale[..., None].expand_as(w)
+    inverse = steps.reciprocal()
     integers, errors = torch.empty_like(w), torch.empty_like(w)
     for start in range(0, w.shape[-1], BLOCK):
         end = min(start + BLOCK, w.shape[-1])
@@ -84,8 +85,8 @@ def error_compensated(
             aim = aims[..., i - start]
             if i > start:
                 aim = aim + (errors[..., start:i] @ feedback[:, start:i, i, None])[..., 0]
-            q = torch.clamp((aim * inverse).round_(), low, high).masked_fill_(left[..., i], 0)
+            q = torch.clamp((aim * inverse[..., i]).round_(), low, high).masked_fill_(left[..., i], 0)
             integers[..., i] = q
-            errors[..., i] = w[..., i] - q * scale
+            errors[..., i] = w[..., i] - q * steps[..., i]
     loss = (errors @ v).square_().sum(-1)
     return torch.empty_like(integers).scatter_(-1, columns, integers), loss

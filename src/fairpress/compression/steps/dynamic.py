@@ -15,23 +15,36 @@ if TYPE_CHECKING:
 
     from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 
+SLOW_CONVOLUTIONS = (
+    "ONNX Runtime runs dynamically quantized ones slower than fp32 (benchmarks/dynamic_convolutions.py); "
+    "take int8"
+)
+RANGES = {
+    "call": "of each call: a row's answer can depend on the rows run beside it",
+    "row": "of each row that a layer reads, such as a token: the rows run beside it change nothing",
+}
+
 
 class QuantizeDynamic(OnnxStep):
     """Store the weights of linear layers as 8-bit integers, a scale per output channel.
 
     Embedding tables are stored as 8-bit integers too, a scale per row, and only the rows that a text needs become floats.
-    The inputs of a layer become unsigned 8-bit integers over their range in the call. A row's prediction can therefore
-    depend on the other rows of the batch, which the card records. Networks with most of their weights in convolutions are
-    refused; a few convolutions (a transformer's patches) stay in float.
+    The inputs of a layer become unsigned 8-bit integers, over a range that is computed when the file runs. Networks with
+    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float.
 
     Attributes
     ----------
+    ranges
+        ``"call"``: one range for all inputs of a layer in a call, so that a row's prediction can depend on the other rows
+        of the batch, which the card records. ``"row"``: a range for each vector that a layer reads (a row of a table, a
+        token of a text), so that it cannot.
     rounding
         ``"nearest"``, without calibration rows, or ``"gptq"`` (`Quantize`), which reads them.
     """
 
     done: ClassVar[str] = "quantized"
 
+    ranges: Literal["call", "row"] = "call"
     rounding: Literal["nearest", "gptq"] = "nearest"
 
     def file(
@@ -55,7 +68,7 @@ class QuantizeDynamic(OnnxStep):
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
-        convolutions = refuse_convolutions(chosen, state)
+        convolutions = refuse_convolutions(chosen, state, "int8-dynamic", SLOW_CONVOLUTIONS)
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
         if not chosen:
@@ -77,13 +90,13 @@ class QuantizeDynamic(OnnxStep):
             if layer in tables:
                 look_up_integers(model, name, integers.numpy(), scale[:, None].numpy(), 8)
             else:
-                multiply_integers(model, name, integers.numpy(), scale.numpy())
+                multiply_integers(model, name, integers.numpy(), scale.numpy(), self.ranges)
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
         float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys([*tables, *chosen], 8), **float_bits},
-            "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
+            "activation_ranges": RANGES[self.ranges],
             "integer_kernels": integer_layers(data, uses),
             **float_layers_note(engine.folded, [*tables, *chosen], self.keep),
         }
@@ -105,8 +118,10 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
     return [name for name in layers if name in shared]
 
 
-def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
-    """Return the convolutions among layers. Raises UserError if they contain most of the weights."""
+def refuse_convolutions(
+    layers: Sequence[str], state: Mapping[str, Tensor], recipe: str, reason: str
+) -> list[str]:
+    """Return the convolutions among layers. Raises UserError, with a reason, if they contain most of the weights."""
     from fairpress.models.tracing import stored_weight
 
     sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
@@ -114,8 +129,7 @@ def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> l
     if 2 * sum(sizes[name] for name in convolutions) > sum(sizes.values()):
         largest = max(convolutions, key=lambda name: sizes[name])
         raise UserError(
-            "int8-dynamic is for networks of linear layers; this network has most of its weights in "
-            f"{len(convolutions)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones "
-            "slower than fp32 (benchmarks/dynamic_convolutions.py); take int8."
+            f"{recipe} is for networks of linear layers; this network has most of its weights in "
+            f"{len(convolutions)} convolutions, the largest {largest!r}, and {reason}."
         )
     return convolutions

@@ -46,12 +46,12 @@ class Hatecheck(SplitOptions):
     ----------
     split
         ``"template"``: texts of one template ("I hate [IDENTITY_P].") are in one part; templates that change a simpler one,
-        such as its spelling, may be in another. ``"family"``: so are the texts of all templates that refer to each other.
+        such as its spelling, may be in another. ``"related"``: so are the texts of all templates that refer to each other.
     """
 
     files: ClassVar[tuple[SourceFile, ...]] = (FILE,)
 
-    split: Literal["template", "family"] = "template"
+    split: Literal["template", "related"] = "template"
 
     def attribute_names(self) -> tuple[str, ...]:
         """Return the sensitive attributes, without reading the data."""
@@ -60,17 +60,16 @@ class Hatecheck(SplitOptions):
     def read(self, on_message: OnMessage) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
         columns = _columns(find(self.files, on_message)[0])
-        templates, simpler = columns["templ_id"], columns["ref_templ_id"]
-        families = _families(templates, simpler)
-        units = templates if self.split == "template" else families
-        related = (
-            f"The {len(np.unique(templates)):,} templates are {len(np.unique(families)):,} families of one template and its "
+        templates = columns["templ_id"]
+        related = _related(templates, columns["ref_templ_id"])
+        count = (
+            f"The {len(np.unique(templates)):,} templates make {len(np.unique(related)):,} sets of one template and its "
             "variations"
         )
         split_note = (
-            f"{related}; a family may be in several parts, unless the split is by family."
+            f"{count}; a set may be in several parts, unless the option `split` is `related`."
             if self.split == "template"
-            else f"{related}, each in one part."
+            else f"{count}, each in one part."
         )
         return assemble(
             name="hatecheck",
@@ -81,7 +80,7 @@ class Hatecheck(SplitOptions):
                 "target": np.where(columns["target_ident"] == "", NO_TARGET, columns["target_ident"]),
                 "functionality": columns["functionality"],
             },
-            subjects=units,
+            subjects=templates if self.split == "template" else related,
             row_ids=columns["case_id"],
             options=self,
             notes=(*NOTES, split_note),
@@ -97,8 +96,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 
-def _families(templates: np.ndarray, simpler: np.ndarray) -> np.ndarray:
-    """Return the family of each row, ``str`` [rows]: templates connected by references, named by their first template."""
+def _related(templates: np.ndarray, simpler: np.ndarray) -> np.ndarray:
+    """Return the set of related templates of each row, ``str`` [rows]: those connected by references, named by the first."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -107,6 +106,6 @@ def _families(templates: np.ndarray, simpler: np.ndarray) -> np.ndarray:
     links = coo_array(
         (np.ones(len(reference)), (template[simpler != ""], reference)), shape=(len(names),) * 2
     )
-    family = connected_components(links, directed=False)[1][template]
-    _, first = np.unique(family, return_index=True)
-    return templates[first][np.unique(family, return_inverse=True)[1]]
+    component = connected_components(links, directed=False)[1][template]
+    _, first, index = np.unique(component, return_index=True, return_inverse=True)
+    return templates[first][index]

@@ -58,7 +58,21 @@ def _object(line: str, path: Path, number: int) -> Mapping[str, Any]:
         raise UserError(
             f"{path}, line {number:,}: {nested!r} is not a single value; give its parts columns of their own."
         )
+    if "\\u" in line:
+        _refuse_half_pairs(row, path, number)
     return row
+
+
+def _refuse_half_pairs(row: Mapping[str, Any], path: Path, number: int) -> None:
+    """Refuse an escape such as ``\\ud83d`` without its second half, which is not a character."""
+    for key, value in row.items():
+        try:
+            f"{key}{value}".encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path}, line {number:,}: {key!a} has half of a surrogate pair, which is not a character, as texts "
+                "that were cut in the middle of an emoji have; remove it."
+            ) from None
 
 
 def _array(values: Sequence[Any]) -> Any:

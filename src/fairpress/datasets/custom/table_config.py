@@ -134,7 +134,7 @@ class TabularConfig(SplitOptions):
     Attributes
     ----------
     path
-        The file, ``.csv``, ``.tsv`` or ``.parquet``; relative to the YAML file that names it.
+        The file, ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``; relative to the YAML file that names it.
     label, positive
         The column to be predicted, and its positive class. With two values it must be
         given; with more it may be left out. Classes are matched exactly, else as numbers and truth values: 1, 1.0

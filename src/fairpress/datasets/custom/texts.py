@@ -22,9 +22,9 @@ from fairpress.datasets.custom.column_roles import (
 from fairpress.datasets.custom.columns import Column, Missing, column
 from fairpress.datasets.custom.messages import missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import undeclared_people
-from fairpress.datasets.custom.quotation_marks import quotes_are_characters
+from fairpress.datasets.custom.quotation_marks import lines_like_rows, quotes_are_characters
 from fairpress.datasets.custom.table_config import ConfigLocation
-from fairpress.datasets.custom.table_file import read_table
+from fairpress.datasets.custom.table_file import TEXT_FILES, read_table, separator_of
 from fairpress.datasets.custom.texts_config import TextTable
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.texts.inputs import Texts
@@ -35,7 +35,7 @@ def load(options: TextTable, location: ConfigLocation) -> Dataset:
     """Return the dataset of a table of texts; raises UserError if it is invalid."""
     file = location.folder / Path(options.path).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)
-    quoted = not (file.suffix.lower() == ".tsv" and file.is_file() and quotes_are_characters(file))
+    quoted = not (_has_tabs(file, options.separator) and quotes_are_characters(file))
     table = read_table(file, options.separator, missing, quoted=quoted)
     source_name = str(file)
     refuse_unknown(options.mentioned(), table.column_names, location, source_name)
@@ -77,6 +77,7 @@ def load(options: TextTable, location: ConfigLocation) -> Dataset:
         notes=(
             f"Source: {file.name}, {table.num_rows:,} rows.",
             *_reading_notes(options, quoted),
+            *_swallowed_rows(kept, rows, table.column_names, label, options, file),
             *left_out,
             *missing_notes(file, options.separator, used, missing, quoted=quoted),
             *name_notes(table.column_names, [c.name for c in used]),
@@ -90,8 +91,14 @@ def load(options: TextTable, location: ConfigLocation) -> Dataset:
     )
 
 
+def _has_tabs(file: Path, separator: str) -> bool:
+    return file.suffix.lower() in TEXT_FILES and separator_of(file, separator) == "\t" and file.is_file()
+
+
 def _unusable(columns: Sequence[Column], source_name: str) -> list[str]:
     """Return a sentence for each column that does not hold texts."""
+    import pyarrow as pa
+
     sentences = []
     for one in columns:
         subject = f"{source_name}: column {one.name!r}"
@@ -102,8 +109,8 @@ def _unusable(columns: Sequence[Column], source_name: str) -> list[str]:
                 f"{subject} holds numbers, not texts; name a column of texts, or describe a table of numbers by "
                 "`features` in place of `text`."
             )
-        elif one.kind is not None:
-            sentences.append(f"{subject} holds {one.kind}, not texts; name a column of texts.")
+        elif not (pa.types.is_string(one.values.type) or pa.types.is_large_string(one.values.type)):
+            sentences.append(f"{subject} holds {one.values.type}, not texts; name a column of texts.")
     return sentences
 
 
@@ -155,6 +162,27 @@ def _reading_notes(options: TextTable, quoted: bool) -> list[str]:
     if not options.sensitive:
         notes.append("No sensitive attribute is named, so that nothing can be audited by group.")
     return notes
+
+
+def _swallowed_rows(
+    texts: Sequence[str],
+    rows: np.ndarray,
+    names: Sequence[str],
+    label: Column,
+    options: TextTable,
+    file: Path,
+) -> list[str]:
+    """Return a note if texts hold lines that look like rows of the table, as where a quotation mark is not closed."""
+    if file.suffix.lower() not in TEXT_FILES:
+        return []
+    separator, classes = separator_of(file, options.separator), set(np.unique(label.text).tolist())
+    alike = lines_like_rows(texts, separator, len(names), list(names).index(options.label), classes)
+    if not len(alike):
+        return []
+    return [
+        f"{len(alike):,} texts hold lines that look like rows of the table, the first in row {rows[alike[0]]}: if a "
+        "quotation mark is not closed there, the rows after it have become part of the text; correct the file."
+    ]
 
 
 def _equal_texts(

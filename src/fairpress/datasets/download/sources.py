@@ -19,6 +19,7 @@ from fairpress.core.progress import OnMessage, print_message
 from fairpress.datasets.download.http import UnreachableError, download
 
 PIP_SECONDS = 900
+MAX_LISTED = 3  # files of a dataset that a message lists
 
 
 class DamagedFile(UserWarning):
@@ -137,13 +138,14 @@ def _from_folder(search: _Search) -> None:
     if not folder:
         search.reasons.append("the folder FAIRPRESS_DATA: the variable is not set")
         return
+    absent = []
     for file in list(search.pending):
         path = Path(folder).expanduser() / file.path
         actual = _sha256(path)
         if file.is_at(path, actual):
             search.settle(file, path)
         elif actual is None:
-            search.reasons.append(f"the folder FAIRPRESS_DATA: there is no file {path}")
+            absent.append(path)
         else:
             search.reasons.append(
                 f"the folder FAIRPRESS_DATA: {path} is another file ({_differs(file, actual)})"
@@ -153,19 +155,29 @@ def _from_folder(search: _Search) -> None:
                 DamagedFile,
                 stacklevel=4,
             )
+    search.reasons += _absent("the folder FAIRPRESS_DATA", absent)
+
+
+def _absent(source: str, paths: Sequence[Path]) -> list[str]:
+    """Return why a source does not have these files, in one line where they are many."""
+    if len(paths) > MAX_LISTED:
+        return [f"{source}: there are no files {paths[0]}, {paths[1]} and {len(paths) - 2} more"]
+    return [f"{source}: there is no file {path}" for path in paths]
 
 
 def _from_cache(search: _Search, *, warn: bool) -> None:
+    absent = []
     for file in list(search.pending):
         path = cache_folder() / file.path
         actual = _sha256(path)
         if file.is_at(path, actual):
             search.settle(file, path)
         elif warn and actual is None:
-            search.reasons.append(f"the cache: there is no file {path}")
+            absent.append(path)
         elif warn:
             search.reasons.append(f"the cache: {path} is damaged")
             warnings.warn(f"{path} is damaged; it is fetched again.", DamagedFile, stacklevel=5)
+    search.reasons += _absent("the cache", absent)
 
 
 def _from_address(search: _Search, scratch: Path, on_message: OnMessage) -> None:
@@ -258,13 +270,21 @@ def _differs(file: SourceFile, actual: str) -> str:
 
 
 def _nowhere(search: _Search, cache: Path) -> str:
-    missing = ", ".join(file.path for file in search.pending)
+    pending = search.pending
+    listed = ", ".join(file.path for file in pending[:MAX_LISTED])
+    missing = listed if len(pending) <= MAX_LISTED else f"{listed} and {len(pending) - MAX_LISTED} more files"
     tried = "\n".join(f"  - {reason}" for reason in search.reasons)
-    by_hand = "\n".join(
-        f"  {cache / file.path}  (from {file.address or file.origin or file.wheel}; sha256 {file.sha256})"
-        for file in search.pending
-    )
+    by_hand = "\n".join(_by_hand(file, cache) for file in pending[:MAX_LISTED])
+    if len(pending) > MAX_LISTED:
+        by_hand += f"\n  … and {len(pending) - MAX_LISTED} more, at the same places of the source"
     return (
         f"{missing} could not be found anywhere. Tried:\n{tried}\n"
         f"Place it by hand at exactly this path, or set FAIRPRESS_DATA to a folder that holds it:\n{by_hand}"
     )
+
+
+def _by_hand(file: SourceFile, cache: Path) -> str:
+    """Return where a file belongs and where it can be had; inside an archive it has a name of its own."""
+    source = file.address or file.origin or file.wheel
+    inside = f"{file.member} in " if file.address and file.member else ""
+    return f"  {cache / file.path}  (from {inside}{source}; sha256 {file.sha256})"

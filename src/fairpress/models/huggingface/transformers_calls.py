@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as python_logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ def local_and_quiet() -> Iterator[None]:
     from huggingface_hub import constants
     from transformers.utils import logging
 
+    torch_logger = python_logging.getLogger(
+        "torch.utils._pytree"
+    )  # complains while transformers imports torchao
+    torch_level = torch_logger.level
+    torch_logger.setLevel(python_logging.ERROR)
     verbosity, bars, offline = (
         logging.get_verbosity(),
         logging.is_progress_bar_enabled(),
@@ -37,6 +43,7 @@ def local_and_quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch_logger.setLevel(torch_level)
         constants.HF_HUB_OFFLINE = offline
         logging.set_verbosity(verbosity)
         if bars:

@@ -197,7 +197,7 @@ def open_external(
     if dataset.kind == "text":
         partial = plan_texts(file, given, dataset, source_name, guessed)
         width, unit = 0, ""
-        if given.classes is None and (named_outputs := class_names(file)) is not None:
+        if given.classes is None and (named_outputs := class_names(file, source_name)) is not None:
             given = given.model_copy(update={"classes": classes_of_config(named_outputs, task, source_name)})
             guessed.append("classes")
     elif dataset.features:

@@ -148,12 +148,22 @@ def feed_texts(
         }
 
 
-def class_names(file: ExternalOnnxFile) -> tuple[str, ...] | None:
-    """Return the names of the outputs in config.json beside a file (id2label); None without names, such as LABEL_0."""
-    names = _json(file.path.with_name(MODEL_FILE)).get("id2label")
-    if not isinstance(names, Mapping) or not all(str(key).isdecimal() for key in names):
+def class_names(file: ExternalOnnxFile, source_name: str) -> tuple[str, ...] | None:
+    """Return the names of the outputs in config.json beside a file (id2label); None without names, such as LABEL_0.
+
+    Raises UserError if they are not numbered from 0.
+    """
+    path = file.path.with_name(MODEL_FILE)
+    names = _json(path).get("id2label")
+    if names is None:
         return None
-    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+    numbers = [str(i) for i in range(len(names))] if isinstance(names, Mapping) else []
+    if not numbers or set(names) != set(numbers) or not all(isinstance(n, str) for n in names.values()):
+        raise UserError(
+            f"id2label in {path} does not name the outputs 0, 1 … of the model; list the classes under `classes` in "
+            f"{source_name}, in the order of the outputs."
+        )
+    ordered = tuple(names[number] for number in numbers)
     return None if all(name == f"LABEL_{i}" for i, name in enumerate(ordered)) else ordered
 
 
@@ -210,17 +220,18 @@ def _max_length(tokenizer: Mapping[str, Any], settings: Mapping[str, Any]) -> in
     """Return the longest sequence that tokenizer.json or tokenizer_config.json names; None if neither does."""
     truncation = tokenizer.get("truncation")
     own = truncation.get("max_length") if isinstance(truncation, Mapping) else None
-    candidates = [
-        n for n in (own, settings.get("model_max_length")) if isinstance(n, int) and 0 < n <= UNLIMITED
-    ]
-    return min(candidates, default=None)
+    candidates: tuple[Any, ...] = (own, settings.get("model_max_length"))
+    return min((int(n) for n in candidates if _is_count(n, 1, UNLIMITED)), default=None)
 
 
 def _pad_id(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> int | None:
     padding = tokenizer.get("padding")
     own = padding.get("pad_id") if isinstance(padding, Mapping) else None
-    candidates = (model.get("pad_token_id"), own)
-    return next((n for n in candidates if isinstance(n, int) and not isinstance(n, bool) and n >= 0), None)
+    return next((n for n in (model.get("pad_token_id"), own) if _is_count(n, 0, 2**31 - 1)), None)
+
+
+def _is_count(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _json(path: Path) -> Mapping[str, Any]:
