@@ -162,7 +162,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_runs(faces, name):
 
 def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, capsys, faces):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fairpress.api.running.data_of", lambda artifact: faces[0])
+    monkeypatch.setattr("fairpress.runtime.model_reference.data_of", lambda artifact: faces[0])
     model().save("m")
 
     def fairpress(*arguments, code=0):

@@ -219,15 +219,15 @@ def _fixed_length(file: ExternalOnnxFile) -> int | None:
 def _max_length(tokenizer: Mapping[str, Any], settings: Mapping[str, Any]) -> int | None:
     """Return the longest sequence that tokenizer.json or tokenizer_config.json names; None if neither does."""
     truncation = tokenizer.get("truncation")
-    own = truncation.get("max_length") if isinstance(truncation, Mapping) else None
-    candidates: tuple[Any, ...] = (own, settings.get("model_max_length"))
+    limit = truncation.get("max_length") if isinstance(truncation, Mapping) else None
+    candidates: tuple[Any, ...] = (limit, settings.get("model_max_length"))
     return min((int(n) for n in candidates if _is_count(n, 1, UNLIMITED)), default=None)
 
 
 def _pad_id(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> int | None:
     padding = tokenizer.get("padding")
-    own = padding.get("pad_id") if isinstance(padding, Mapping) else None
-    return next((n for n in (model.get("pad_token_id"), own) if _is_count(n, 0, 2**31 - 1)), None)
+    filler = padding.get("pad_id") if isinstance(padding, Mapping) else None
+    return next((n for n in (model.get("pad_token_id"), filler) if _is_count(n, 0, 2**31 - 1)), None)
 
 
 def _is_count(value: Any, low: int, high: int) -> bool:
@@ -247,13 +247,13 @@ def locate_tokenizer(model: Path, config: ExternalModelConfig, source_name: str)
     """Return the path of the tokenizer, which is beside the YAML or beside the ONNX file."""
     name = config.tokenizer or TOKENIZER_FILE
     places = [Path(source_name).parent / name, model.parent / name]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    path = next((p for p in places if p.is_file()), None)
+    if path is None:
         raise UserError(
             f"{model} reads token ids, and there is no {places[0]}; copy the model's {TOKENIZER_FILE} there, or name it "
             f"under `tokenizer` in {source_name}."
         )
-    return found
+    return path
 
 
 def _tokenizer(file: ExternalOnnxFile, config: ExternalModelConfig, source_name: str) -> TextTokenizer:

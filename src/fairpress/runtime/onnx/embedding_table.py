@@ -32,7 +32,7 @@ def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
     """Return the stored tables in which an input of token ids is looked up: name → number of rows."""
     rows = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) > 1}
     ids, table = {input_name}, {name: name for name in rows}
-    found = {}
+    tables = {}
     for node in graph.node:  # in topological order
         first = node.input[0] if node.input else ""
         if node.op_type in _ID_OPERATORS and first in ids:
@@ -41,8 +41,8 @@ def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
             table.update(dict.fromkeys(node.output, table[first]))
         looked_up = len(node.input) > 1 and node.op_type in LOOKUPS and node.input[1] in ids
         if looked_up and first in table and _axis(node) == 0:
-            found[table[first]] = rows[table[first]]
-    return found
+            tables[table[first]] = rows[table[first]]
+    return tables
 
 
 def _axis(node: onnx.NodeProto) -> int:
