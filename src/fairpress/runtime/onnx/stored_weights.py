@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -60,7 +61,8 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     packed, scales = _packed_bits(graph), _scales(graph)
     inputs = [value.name for value in graph.input if value.name not in stored]
-    tables = set(embedding_tables(graph, inputs[0])) if len(inputs) else set()
+    tables = set(embedding_tables(graph, inputs[0])) if inputs else set()
+    scales |= _scales_of_rows({name: stored[name] for name in tables})
     three_bits = {part.low: part.high for part in three_bit_weights(graph)}
     third = set(three_bits.values())
     totals: dict[tuple[int, bool], tuple[int, int]] = {}
@@ -82,6 +84,17 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
         totals[key] = (weights + count, n_bytes + -(-size // 8))
     groups = [StoredWeights(*key, *total) for key, total in totals.items()]
     return sorted(groups, key=lambda g: (-g.bytes, g.bits, g.embedding))
+
+
+def _scales_of_rows(tables: Mapping[str, onnx.TensorProto]) -> set[str]:
+    """Return the looked-up tables with one number for each row of a looked-up table of integers: its scales."""
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16)
+    integers = {t.dims[0] for t in tables.values() if t.data_type not in floats}
+    return {
+        name
+        for name, t in tables.items()
+        if t.data_type in floats and math.prod(t.dims[1:]) == 1 and t.dims[0] in integers
+    }
 
 
 def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
