@@ -73,7 +73,7 @@ def test_predictions_of_the_folder_are_right(base: Path, monkeypatch) -> None:
     run("compress", "base", "--recipe", "w8", "--out", "w8", "--force")
     run("predict", "fp32=base", "w8=w8", "--out", "preds.parquet", "--force")
     table = pq.read_table("preds.parquet")
-    truth, fp32, w8 = (np.array(table[name].to_pylist()) for name in ("tone", "fp32", "w8"))
+    truth, fp32, w8 = (np.array(table[name].to_pylist()) for name in ("label", "fp32", "w8"))
     assert (fp32 == truth).mean() > 0.9
     assert (w8 == fp32).mean() > 0.98
 
@@ -105,3 +105,22 @@ def test_a_backbone_is_for_text_models(folder: Path, monkeypatch, capsys) -> Non
     monkeypatch.chdir(folder)
     run("train", "mlp", "--data", "posts.yaml", "--backbone", "my-bert", "--out", "other", code=2)
     assert "fairpress train text --backbone my-bert" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_is_fine_tuned_with_its_own_tokenizer(folder: Path, monkeypatch, capsys) -> None:
+    pytest.importorskip("transformers")
+    from tiny_transformers import save_folder
+
+    monkeypatch.chdir(folder)
+    save_folder(folder / "my-bert", head="encoder")
+    capsys.readouterr()
+    run("train", "text", "--data", "posts.yaml", "--epochs", "1", "--backbone", "my-bert", "--out", "tuned")
+    assert "_pytree" not in capsys.readouterr().err
+    card = json.loads((folder / "tuned" / "card.json").read_text())
+    saved = json.loads((folder / "my-bert" / "tokenizer.json").read_text())
+    assert json.loads((folder / "tuned" / "tokenizer.json").read_text())["model"] == saved["model"]
+    assert card["provenance"]["started_from"]
+    assert card["provenance"]["training"]["learning_rate"] == 1e-4
+    run("predict", "fp32=tuned", "--out", "tuned.parquet")
+    assert pq.read_table("tuned.parquet").num_rows > 0

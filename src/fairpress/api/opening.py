@@ -109,11 +109,9 @@ def texts_of(
 
 
 def from_table(data: Any, options: dict[str, Any], likely_positive: str | None) -> Dataset:
-    """Return the dataset of a table: a path, or a DataFrame of pandas, polars or pyarrow."""
-    if likely_positive is not None:
-        options = {"positive": likely_positive, **options}
+    """Return the texts of a table: a path, or a DataFrame of pandas, polars or pyarrow."""
     if isinstance(data, str | os.PathLike):
-        return load_dataset("table", path=os.fspath(data), **options)
+        return _load_texts(os.fspath(data), options, likely_positive)
     if not hasattr(data, "__arrow_c_stream__"):
         raise UserError(
             f"`data=` is {type(data).__name__}; with `tokenizer=`, give the path of a table ({', '.join(TABLES)}), a "
@@ -125,6 +123,15 @@ def from_table(data: Any, options: dict[str, Any], likely_positive: str | None) 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "table.parquet"
         pq.write_table(pa.table(data), file)
-        dataset = load_dataset("table", path=str(file), **options)
+        dataset = _load_texts(str(file), options, likely_positive)
     # A frame cannot be loaded again: the card names no options that would.
     return replace(dataset, name="DataFrame", config={})
+
+
+def _load_texts(path: str, options: dict[str, Any], likely_positive: str | None) -> Dataset:
+    if likely_positive is not None and "positive" not in options:
+        try:
+            return load_dataset("text", path=path, positive=likely_positive, **options)
+        except UserError:  # perhaps because it is no label; if not, the same error comes again
+            pass
+    return load_dataset("text", path=path, **options)

@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fairpress.compression.batch_inputs import (
+    MASK,
+    MAX_EXACT_INTEGER,
+    TOKENS,
+    TYPES,
+    InputForm,
+    TokenInputs,
+    are_several,
+    are_tokens,
+    named_parts,
+    pack,
+    split_batch,
+    token_ids,
+)
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
 
 MAX_ROWS = 2048  # rows that are read for a recipe without fine-tuning
 MIN_ROWS = 20
-MAX_EXACT_INTEGER = 2**24  # float32 represents integers exactly up to this
 
 
-def collect(batches: Iterable[Any], trains: bool) -> Dataset:
-    """Read batches (x, y) or (x, y, groups) into a dataset with training, calibration and validation rows.
+@dataclass(frozen=True)
+class Collected:
+    """The rows of a loader.
 
-    Inputs become float32 (uint8 stays), labels class indices. Labels may be integral floats, and may be a column [rows, 1].
+    Attributes
+    ----------
+    form
+        How a row of several inputs, or of token ids, is made of the batches' inputs; None for one tensor.
+    whole
+        Whether the inputs are whole numbers of an integer type, which a network may need as such.
+    """
+
+    dataset: Dataset
+    form: InputForm
+    whole: bool
+
+
+def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> Collected:
+    """Read batches (x, y), (x, y, groups), or dictionaries with labels, into training, calibration and validation rows.
+
+    One input becomes float32 (uint8 stays); token ids of a dictionary int64, filled up on the right to the longest; several
+    inputs one float32 matrix. Labels become class indices; they may be integral floats, and may be a column [rows, 1].
+
+    Parameters
+    ----------
+    pad_id
+        The padding id of the network's configuration, if it has one.
 
     Raises
     ------
@@ -31,36 +68,54 @@ def collect(batches: Iterable[Any], trains: bool) -> Dataset:
     inputs: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     groups: list[np.ndarray] = []
+    form: InputForm = None
+    whole = True
     for number, batch in enumerate(_batches(batches), start=1):
         batch_name = f"batch {number}"
-        if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
+        if not isinstance(batch, list | tuple | Mapping) or (
+            not isinstance(batch, Mapping) and len(batch) not in (2, 3)
+        ):
             raise UserError(
-                f"a batch is (x, y) or (x, y, groups); this loader yields {_described(batch)}. Wrap it in a generator."
+                f"a batch is (x, y), (x, y, groups) or a dictionary with labels; this loader yields {_described(batch)}. "
+                "Wrap it in a generator."
             )
-        x = _inputs(batch[0], batch_name)
-        if np.ndim(batch[1]) == 0 and not isinstance(batch[1], str):
+        x_given, y_given, groups_given = split_batch(batch, batch_name)
+        if np.ndim(y_given) == 0 and not isinstance(y_given, str):
             raise UserError(
                 f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
-        y = _labels(batch[1], batch_name)
+        x, read, is_whole = _read(x_given, batch_name, pad_id)
+        y = _labels(y_given, batch_name)
         if x.ndim == 0 or len(x) != len(y):
             raise UserError(
                 f"{batch_name} has inputs {x.shape} and labels {y.shape}; give one label for each row."
             )
-        if inputs and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
+        if not inputs:
+            form = read
+        elif isinstance(read, TokenInputs) and isinstance(form, TokenInputs):
+            form = replace(form, pad_id=read.pad_id)
+        if read != form:
+            raise UserError(
+                f"{batch_name} has other inputs than the batches before it (names, shapes or types differ); give all "
+                "batches the same."
+            )
+        pad_id = read.pad_id if isinstance(read, TokenInputs) else pad_id
+        tokens, whole = isinstance(read, TokenInputs), whole and is_whole
+        if inputs and not tokens and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
             raise UserError(
                 f"{batch_name} has rows of {_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
                 f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must have the same shape and type."
             )
-        if (len(batch) == 3) != (len(groups) == len(labels)) and labels:
+        if (groups_given is not None) != (len(groups) == len(labels)) and labels:
+            having = "has" if groups_given is not None else "lacks"
             raise UserError(
-                f"{batch_name} has {len(batch)} parts, unlike earlier batches; give groups in all batches or in none."
+                f"{batch_name} {having} groups, unlike earlier batches; give groups in all batches or in none."
             )
         inputs.append(x)
         labels.append(y)
-        if len(batch) == 3:
-            groups.append(_groups(batch[2], len(y), batch_name))
+        if groups_given is not None:
+            groups.append(_groups(groups_given, len(y), batch_name))
         if not trains and sum(map(len, labels)) >= MAX_ROWS:
             break
     rows = sum(map(len, labels))
@@ -70,7 +125,49 @@ def collect(batches: Iterable[Any], trains: bool) -> Dataset:
         )
     if rows < MIN_ROWS:
         raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, preferably several hundred.")
-    return _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
+    if isinstance(form, TokenInputs):
+        inputs = _same_length(inputs, form.pad_id)
+    dataset = _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
+    if isinstance(form, TokenInputs):
+        dataset = replace(dataset, pad_id=form.pad_id)
+    return Collected(dataset, form, whole)
+
+
+def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, bool]:
+    """Return the inputs of a batch as one array, how they are made of it, and whether they are of an integer type."""
+    if are_tokens(value):
+        ids, mask, types = (
+            _array(value[name], f"{name} of {batch_name}") if name in value else None
+            for name in (TOKENS, MASK, TYPES)
+        )
+        assert ids is not None
+        x, pad_id = token_ids(ids, mask, types, pad_id, batch_name)
+        return x, TokenInputs(pad_id, mask is not None, types is not None), True
+    if are_several(value):
+        arrays = [
+            (name, _array(part, f"the input {name or i + 1} of {batch_name}"))
+            for i, (name, part) in enumerate(named_parts(value))
+        ]
+        packed, form = pack(arrays, batch_name)
+        return packed, form, False
+    x = _inputs(value, batch_name)
+    integer = isinstance(value, Tensor | np.ndarray) and not (
+        value.is_floating_point() or value.dtype == torch.uint8
+        if isinstance(value, Tensor)
+        else value.dtype.kind not in "iu" or value.dtype == np.uint8
+    )
+    return x, None, integer
+
+
+def _same_length(rows: list[np.ndarray], pad_id: int | None) -> list[np.ndarray]:
+    """Return batches of token ids filled up on the right to one length."""
+    length = max(ids.shape[1] for ids in rows)
+    if pad_id is None and any(ids.shape[1] < length for ids in rows):
+        raise UserError(
+            "the batches have token ids of different lengths and no padding id; give an attention_mask, or set "
+            "config.pad_token_id of the network."
+        )
+    return [np.pad(ids, ((0, 0), (0, length - ids.shape[1])), constant_values=pad_id or 0) for ids in rows]
 
 
 def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], trains: bool) -> Dataset:
@@ -128,12 +225,6 @@ def _batches(batches: Any) -> Iterator[Any]:
 
 
 def _inputs(value: Any, batch_name: str) -> np.ndarray:
-    if isinstance(value, list | tuple | dict) and not _is_numbers(value):
-        count, names = len(value), f" ({', '.join(map(repr, value))})" if isinstance(value, dict) else ""
-        raise UserError(
-            f"{batch_name} has {count} inputs{names}, but fairpress supports networks with one input tensor only: "
-            "concatenate them (torch.cat), and pass a module whose forward splits the tensor."
-        )
     x = _array(value, f"the inputs of {batch_name}")
     if x.dtype == np.uint8:
         return x
@@ -151,10 +242,6 @@ def _inputs(value: Any, batch_name: str) -> np.ndarray:
             "drop those rows."
         )
     return values
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and not any(isinstance(part, Tensor | np.ndarray) for part in value)
 
 
 def _labels(value: Any, batch_name: str) -> np.ndarray:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
+from fairpress.compression.batch_inputs import PackedInputs
 from fairpress.compression.data_loader import collect
+from fairpress.compression.module_forms import chosen_output, reads_one_tensor, two_logits
 from fairpress.compression.quantization.float_layers import weights_in_float
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import TrainedNetwork
@@ -24,6 +25,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Kind, Task
+from fairpress.models.export import input_name
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.constant_baseline import constant_symptom
@@ -63,9 +65,11 @@ def compress_module(
     Parameters
     ----------
     module
-        Maps a float32 or uint8 tensor [rows, …] to a logit per class [rows, classes].
+        Maps a float32, uint8 or int64 tensor [rows, …], or several, to a logit per class [rows, classes], alone or among
+        other outputs.
     data
-        A dataset, whose test rows are removed; or batches (x, y) or (x, y, groups), where y is the class index.
+        A dataset, whose test rows are removed; or batches (x, y) or (x, y, groups), where y is the class index, or
+        dictionaries with labels. x is a tensor, a tuple of tensors, or a dictionary of them by forward's parameters.
         Batches are read once, in order, and kept in memory: all of them if the recipe fine-tunes, otherwise the first
         2,048 rows. One row in ten is used for validation, and one in ten for calibration, or half of the rows if the
         recipe does not fine-tune. Pass rows that the network was or may be trained on, never test rows.
@@ -73,6 +77,10 @@ def compress_module(
     Wrappers (`nn.DataParallel`, `torch.compile`) are removed; weights that are computed in every call (masks, weight norm)
     are stored as their values. A network with one logit gets a second one, 0. Notes on the file, such as layers that stay
     in float, are issued as `UserWarning`.
+
+    The file has one input. Of token ids with their attention mask, as transformers' tokenizers give them, it is
+    ``input_ids``, and the mask is computed in the file. Several other inputs are beside one another in the columns of
+    ``x``, which a warning describes. Of several outputs, ``logits`` or the only [rows, classes] is taken, which one says.
 
     Raises
     ------
@@ -85,10 +93,12 @@ def compress_module(
     trains = any(step.trains for step in recipe.steps)
     with assert_unmodified(module), torch.random.fork_rng(devices=[]):
         unwrapped_copy = unwrap(module)
-        _refuse_many_inputs(unwrapped_copy.module)
-        dataset = data.development() if isinstance(data, Dataset) else collect(data, trains)
         notes = [*unwrapped_copy.notes]
-        network, classes = _with_logits(unwrapped_copy.module, dataset)
+        if isinstance(data, Dataset):
+            network, dataset = reads_one_tensor(unwrapped_copy.module, None), data.development()
+        else:
+            network, dataset = _one_tensor(unwrapped_copy.module, data, trains, notes)
+        network, classes = _with_logits(network, dataset, notes)
         if isinstance(data, Dataset):
             if classes != len(dataset.task.classes):
                 raise UserError(
@@ -111,7 +121,7 @@ def compress_module(
         positive=dataset.task.positive,
         architecture={"name": architecture.name, **architecture.model_dump()},
         inputs={
-            "name": "x",
+            "name": input_name(tensors(dataset, "train").inputs[:2]),
             "shape": list(dataset.inputs.shape[1:]),
             "dtype": str(dataset.inputs.dtype),
             "columns": list(dataset.input_names),
@@ -139,27 +149,35 @@ def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, A
     return {} if symptom is None else {"warnings": [f"the network {symptom}"]}
 
 
-def _refuse_many_inputs(module: nn.Module) -> None:
-    """Raise UserError if a network's forward cannot be called with one tensor."""
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
-        return
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [
-        p.name
-        for p in (*positional, *parameters)
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    needed = list(dict.fromkeys(needed))
-    if len(needed) > 1:
-        raise UserError(
-            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), but fairpress supports one input "
-            "tensor only: pass a module whose forward splits one tensor into these inputs, with batches of such tensors."
+def _one_tensor(
+    module: nn.Module, batches: Iterable[Any], trains: bool, notes: list[str]
+) -> tuple[nn.Module, Dataset]:
+    """Return a network that reads one tensor, and the rows of a loader as such tensors; what was assumed goes to `notes`.
+
+    Whole numbers stay integers where the network reads no floats.
+    """
+    pad_id = getattr(getattr(module, "config", None), "pad_token_id", None)
+    collected = collect(batches, trains, pad_id if isinstance(pad_id, int) else None)
+    dataset, form = collected.dataset, collected.form
+    network = reads_one_tensor(module, form)
+    if isinstance(form, PackedInputs):
+        notes.append(
+            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
+            f"{form.describe()}"
         )
+    if form is None and dataset.inputs.dtype == np.float32:
+        rows = torch.from_numpy(dataset.inputs[:2])
+        integral = collected.whole or bool((rows == rows.round()).all())
+        if integral and not _reads(network, rows) and _reads(network, rows.long()):
+            if not collected.whole and not (dataset.inputs == np.round(dataset.inputs)).all():
+                raise UserError(
+                    "the network reads integers, and the batches have numbers that are not whole; give batches of integers."
+                )
+            dataset = replace(dataset, inputs=dataset.inputs.astype(np.int64))
+    return network, dataset
 
 
-def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
+def _with_logits(module: nn.Module, dataset: Dataset, notes: list[str]) -> tuple[nn.Module, int]:
     """Return a network with a logit per class, and its number of classes.
 
     One logit (of a binary task) becomes two, 0 and that logit: their softmax is its sigmoid.
@@ -171,9 +189,13 @@ def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     """
     index = dataset.index("train")[:TRIAL_ROWS]
     rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
+    module, note = chosen_output(module, _call(module, rows[:2]))
+    notes += [] if note is None else [note]
     out = _call(module, rows[:2])
     if not isinstance(out, Tensor):
-        raise UserError(_wrong_output(out))
+        raise UserError(
+            f"the network returns {type(out).__name__}; it must return a tensor with a logit per class."
+        )
     if out.is_complex() or not out.is_floating_point():
         raise UserError(
             f"the network returns {str(out.dtype).removeprefix('torch.')} numbers; it must return a logit per class, "
@@ -197,19 +219,7 @@ def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
             f"{'' if single else ' and sum to 1'}), but logits are needed: remove its last "
             f"{'sigmoid' if single else 'softmax'}, or add {'torch.logit' if single else 'torch.log'} after it."
         )
-    return (_two_logits(module), 2) if single else (module, int(out.shape[1]))
-
-
-def _two_logits(module: nn.Module) -> nn.Module:
-    """Return the network with a first logit of 0 added to its only one; its layers keep their names."""
-    kind = type(module)
-
-    def forward(self: nn.Module, x: Tensor) -> Tensor:
-        logit = kind.forward(self, x).reshape(-1, 1)
-        return torch.cat([torch.zeros_like(logit), logit], 1)
-
-    module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-    return module
+    return (two_logits(module), 2) if single else (module, int(out.shape[1]))
 
 
 def _call(module: nn.Module, rows: Tensor) -> Any:
@@ -222,50 +232,16 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
         layer_text = "the network" if layer is None else f"layer {layer!r}"
         shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(
-            f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}."
-            + _whole_numbers_remedy(module, rows)
-        ) from error
+        raise UserError(f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}.") from error
 
 
-def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
-    """Return the remedy if a network can read the same rows as integers, else ""."""
-    if rows.is_floating_point() and bool((rows == rows.round()).all()):
-        try:
-            with torch.no_grad():
-                module(rows.long())
-        except Exception:  # a network may raise anything, and has no remedy then
-            return ""
-        return (
-            " It reads integers: pass a module whose forward calls it with x.long(), with batches of floats."
-        )
-    return ""
-
-
-def _wrong_output(out: Any) -> str:
-    """Return the message for a network whose output is not a tensor, with its parts and how to choose one."""
-    if isinstance(out, Mapping):
-        parts, access = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
-    elif is_dataclass(out) and not isinstance(out, type):
-        parts, access = [(f.name, getattr(out, f.name)) for f in fields(out)], "net(x).{}"
-    elif isinstance(out, tuple | list):
-        parts, access = [(str(i), v) for i, v in enumerate(out)], "net(x)[{}]"
-    else:
-        return (
-            f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with a logit per class, "
-            "[2, classes]. Wrap it in a module that does."
-        )
-    shown = ", ".join(
-        f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}"
-        for name, v in parts[:6]
-    )
-    candidates = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
-    candidates.sort(key=lambda name: "logits" not in name)
-    choice = access.format((candidates or [parts[0][0] if parts else "0"])[0])
-    return (
-        f"the network returns {type(out).__name__} for 2 rows ({shown}), but one output is needed, a logit per class: "
-        f"pass a module whose forward returns it, such as {choice}."
-    )
+def _reads(module: nn.Module, rows: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            module(rows)
+    except Exception:  # a network may raise anything
+        return False
+    return True
 
 
 def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:

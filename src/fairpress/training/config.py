@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 BATCH_SIZE = 128
-# Defaults of encoders that bring their tokenizer, and so their weights: larger steps would undo the pretraining.
-FINE_TUNING = {"learning_rate": 1e-4, "batch_size": 32}
 
 
 class FitConfig(ConstraintConfig):
@@ -143,11 +141,11 @@ Fit = TypeVar("Fit", bound=FitConfig)
 
 
 def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
-    """Return how an architecture is trained, pretrained encoders by `FINE_TUNING`.
+    """Return how an architecture is trained, by its own defaults (`training_defaults`) where it has some.
 
     Raises UserError for an unknown option or a wrong value.
     """
-    defaults = FINE_TUNING if hasattr(architecture, "tokenizer") else {}
+    defaults = getattr(architecture, "training_defaults", {})
     config = parse(CONFIGS[architecture.reads], {**defaults, **(options or {})}, "training")
     if config.batch_size is None and getattr(architecture, "widths", None) is not None:
         config = config.model_copy(update={"batch_size": BATCH_SIZE})

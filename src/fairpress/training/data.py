@@ -34,7 +34,7 @@ ClassWeights = Literal["balanced"] | Mapping[str, float]
 
 
 def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:
-    """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read on access.
+    """Return one part's inputs and labels as tensors: numbers as float32, codes as int64; pixels as uint8, read on access.
 
     Token ids of an encoded dataset are int64, cut to the longest of the rows that are accessed (`TokenRows`).
 
@@ -53,7 +53,8 @@ def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = N
         data = Data(TokenRows(dataset.inputs, index, dataset.pad_id), torch.from_numpy(dataset.labels[index]))
     else:
         rows = dataset.part(part)
-        inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs)).float()
+        inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs))
+        inputs = inputs.long() if rows.inputs.dtype.kind in "iu" else inputs.float()
         data = Data(inputs, torch.from_numpy(rows.labels))
     if class_weights is None:
         return data

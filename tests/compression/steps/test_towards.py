@@ -251,7 +251,7 @@ def test_training_starts_from_the_compensated_integers():
 
 def test_images_start_from_the_compensated_integers_too():
     """Batch norm moves its statistics, and with them scales, but no integer."""
-    data = collect(random_group_batches(), trains=True)
+    data = collect(random_group_batches(), trains=True).dataset
     still, given = (
         fp.compress(residual(), r, data=data)
         for r in ("qat-int4(start=gptq,epochs=2,learning_rate=1e-12)", "int4(rounding=gptq)")

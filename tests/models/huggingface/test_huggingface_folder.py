@@ -4,11 +4,8 @@ import json
 import shutil
 
 import numpy as np
+import onnxruntime
 import pytest
-
-pytest.importorskip("transformers")
-onnxruntime = pytest.importorskip("onnxruntime")
-
 import torch
 
 from fairpress.core.errors import UserError

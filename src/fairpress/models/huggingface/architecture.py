@@ -85,6 +85,13 @@ class HuggingFace(BaseModel):
     reads: ClassVar[Kind] = "text"
     version: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ("transformers",)
+    # Pretrained weights are changed in smaller steps than random ones (Devlin et al. 2019, appendix A.3).
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 5e-5,
+        "batch_size": 32,
+        "max_epochs": 6,
+        "weight_decay": 0.01,
+    }
 
     config: Annotated[str, BeforeValidator(_as_text), PlainSerializer(json.loads, when_used="json")]
     max_length: int = Field(ge=1, le=65_536)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as python_logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from fairpress.core.errors import MissingExtra
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
 
 def require_transformers(subject: str) -> None:
@@ -21,9 +23,16 @@ def require_transformers(subject: str) -> None:
 def local_and_quiet() -> Iterator[None]:
     """Keep transformers off the network, and its log and progress bars off the terminal, within the context."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    with suppress_exporter_warnings():  # transformers imports torchao
+        import transformers.modeling_utils  # noqa: F401
     from huggingface_hub import constants
     from transformers.utils import logging
 
+    torch_logger = python_logging.getLogger(
+        "torch.utils._pytree"
+    )  # complains while transformers imports torchao
+    torch_level = torch_logger.level
+    torch_logger.setLevel(python_logging.ERROR)
     verbosity, bars, offline = (
         logging.get_verbosity(),
         logging.is_progress_bar_enabled(),
@@ -37,6 +46,7 @@ def local_and_quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch_logger.setLevel(torch_level)
         constants.HF_HUB_OFFLINE = offline
         logging.set_verbosity(verbosity)
         if bars:

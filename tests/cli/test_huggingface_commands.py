@@ -1,0 +1,172 @@
+"""A Hugging Face folder where a model folder is taken, on the command line and in Python."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import fairpress as fp
+from fairpress.cli import main
+from fairpress.core.errors import UserError
+from tiny_transformers import logits_of, reviews, save_folder, word_tokenizer
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with a model, a table, and the YAML that describes it."""
+    folder = tmp_path_factory.mktemp("hf")
+    model = save_folder(folder / "m")
+    data = reviews()
+    table = pd.DataFrame(
+        {
+            "comment": data.texts,
+            "opinion": np.array(data.task.classes)[data.labels],
+            "group": data.attributes["group"],
+        }
+    )
+    table.to_csv(folder / "reviews.csv", index=False)
+    lines = ["path: reviews.csv", "text: comment", "label: opinion", "positive: for", "sensitive: [group]"]
+    (folder / "reviews.yaml").write_text("\n".join(lines) + "\n")
+    return folder, model, table
+
+
+@pytest.mark.slow
+def test_folder_is_compressed_predicted_and_audited(saved, capsys):
+    folder, model, _ = saved
+    data = ["--data", str(folder / "reviews.yaml")]
+    assert exit_code("compress", str(folder / "m"), "--recipe", "w8", *data, "--out", str(folder / "w8")) == 0
+    assert "rows of the test part may be among them" in capsys.readouterr().err
+    table = folder / "p.parquet"
+    assert (
+        exit_code("predict", f"fp32={folder / 'm'}", f"w8={folder / 'w8'}", *data, "--out", str(table)) == 0
+    )
+    predicted = pq.read_table(table).to_pandas()
+    dataset = fp.load_dataset(str(folder / "reviews.yaml"))
+    texts = dataset.texts[dataset.parts["test"]]
+    logits = logits_of(model, word_tokenizer(), texts)
+    expected = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
+    np.testing.assert_allclose(predicted["fp32.score"], expected, atol=1e-4)
+    assert np.abs(predicted["w8.score"] - expected).max() < 0.1
+    assert exit_code("audit", str(table), "--baseline", "fp32", "--compressed", "w8", "--by", "group") in (
+        0,
+        1,
+    )
+
+
+@pytest.mark.slow
+def test_model_with_its_tokenizer_in_memory(saved):
+    folder, model, table = saved
+    tokenizer = word_tokenizer()
+    data = fp.load_dataset(
+        "text",
+        path=str(folder / "reviews.csv"),
+        text="comment",
+        label="opinion",
+        positive="for",
+        sensitive=["group"],
+    )
+    fp32 = fp.compress(model, "fp32", tokenizer=tokenizer, data=data)
+    w4 = fp.compress(
+        model,
+        "w4",
+        tokenizer=tokenizer,
+        data=folder / "reviews.csv",
+        text="comment",
+        label="opinion",
+        by="group",
+    )
+    framed = fp.compress(model, "fp32", tokenizer=tokenizer, data=table, text="comment", label="opinion")
+    assert framed.onnx == fp32.onnx
+    assert fp32.card.positive == w4.card.positive == "for"
+    assert w4.size < 0.45 * fp32.size
+    predictions = fp.predict({"fp32": fp32, "w4": w4}, data)
+    report = fp.audit(predictions, baseline="fp32", compressed="w4", by=["group"])
+    assert report.comparisons
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "give the texts with `data=`"),
+        ({"data": "reviews.csv"}, "name the columns of the table: `text=`"),
+        ({"data": 3, "text": "comment", "label": "opinion"}, "`data=` is int; with `tokenizer=`"),
+        (
+            {"data": reviews(), "text": "comment"},
+            "`text=` names a column of a table, and `data=` is a dataset",
+        ),
+    ],
+)
+def test_data_of_a_model_in_memory_is_named_in_full(saved, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        fp.compress(saved[1], "w4", tokenizer=word_tokenizer(), **options)
+
+
+def test_columns_without_a_tokenizer_are_refused(saved):
+    with pytest.raises(
+        UserError, match="`text=` names a column for a transformers model; give its tokenizer too"
+    ):
+        fp.compress(saved[1], "w4", data="reviews.csv", text="comment")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["compress", "M", "--recipe", "w8", "--out", "o"],
+            "Hugging Face folder, which does not record its data",
+        ),
+        (["predict", "a=M", "--out", "p.parquet"], "Hugging Face folder, which does not record its data"),
+        (["bench", "M"], "make a model folder of it with its data: fairpress compress"),
+    ],
+)
+def test_folder_without_data_exits_with_one_sentence(
+    saved, arguments, sentence, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = [a.replace("M", str(saved[0] / "m")) if a in ("M", "a=M") else a for a in arguments]
+    assert exit_code(*given) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_causal_model_exits_with_one_sentence(saved, capsys, tmp_path):
+    folder = tmp_path / "writer"
+    save_folder(folder, "gpt2", head="causal", names=None)
+    data = str(saved[0] / "reviews.yaml")
+    assert (
+        exit_code("compress", str(folder), "--recipe", "w8", "--data", data, "--out", str(tmp_path / "o"))
+        == 2
+    )
+    assert "is a language model that writes text" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_changed_model_is_not_taken_for_the_one_of_its_config(saved):
+    import torch
+
+    model = save_folder(saved[0] / "changed")
+    model.classifier = torch.nn.Sequential(torch.nn.Linear(32, 2), torch.nn.Identity())
+    with pytest.raises(UserError, match="is not the network that its config describes"):
+        fp.compress(model, "w4", tokenizer=word_tokenizer(), data=reviews())
+
+
+def test_labels_that_the_model_does_not_have_are_refused(saved):
+    model = saved[1]
+    with pytest.raises(UserError, match=r"no output is named so-so"):
+        fp.compress(
+            model, "w4", tokenizer=word_tokenizer(), data=reviews(classes=("against", "for", "so-so"))
+        )
+    assert json.loads((saved[0] / "m" / "config.json").read_text())["id2label"] == {
+        "0": "against",
+        "1": "for",
+    }

@@ -1,0 +1,191 @@
+"""Networks of the user's own that read integers or several inputs, or return more than logits."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import fairpress as fp
+from fairpress.core.errors import UserError
+
+ROWS = 160
+GENERATOR = torch.Generator().manual_seed(0)
+CODES = torch.randint(0, 10, (ROWS, 1), generator=GENERATOR)
+WORDS = torch.randint(0, 20, (ROWS, 6), generator=GENERATOR)
+NUMBERS = torch.randn(ROWS, 3, generator=GENERATOR)
+Y = torch.arange(ROWS) % 2
+
+
+class OfCodes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(20, 8), nn.Linear(8, 2)
+
+    def forward(self, words):
+        return self.last(self.table(words).mean(1))
+
+
+class Mixed(nn.Module):
+    """Reads categories and numbers; `shape` makes its output of its hidden features and its logits."""
+
+    def __init__(self, shape=lambda h, z: z):
+        super().__init__()
+        self.table, self.last, self.shape = nn.Embedding(10, 4), nn.Linear(7, 2), shape
+
+    def forward(self, codes, numbers):
+        hidden = torch.cat([self.table(codes).squeeze(1), numbers], 1)
+        return self.shape(hidden, self.last(hidden))
+
+
+@dataclass
+class Answer:
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+
+def created(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make().eval()
+
+
+def run(artifact, rows):
+    session = onnxruntime.InferenceSession(artifact.onnx, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert given.name == artifact.card.inputs["name"]
+    return session.run(None, {given.name: rows.numpy()})[0]
+
+
+def logits(net, *inputs, **named):
+    with torch.no_grad():
+        return net(*inputs, **named).numpy()
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "int8"])
+@pytest.mark.parametrize("words", [WORDS, WORDS.float()])
+def test_network_of_integers_reads_integers(recipe, words):
+    net = created(OfCodes)
+    artifact = fp.compress(net, recipe, data=[(words, Y)])
+    expected = logits(net, WORDS)
+    tolerance = 1e-5 if recipe == "fp32" else 0.2 * np.abs(expected).max()
+    np.testing.assert_allclose(run(artifact, WORDS), expected, atol=tolerance)
+    assert artifact.card.inputs["dtype"] == "int64"
+
+
+def test_fractions_are_not_made_integers():
+    with pytest.raises(UserError, match="batches have numbers that are not whole"):
+        fp.compress(created(OfCodes), "fp32", data=[(torch.cat([WORDS[:40].float(), WORDS[40:] + 0.5]), Y)])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        ((CODES, NUMBERS), Y),
+        ({"numbers": NUMBERS, "codes": CODES}, Y),
+        {"codes": CODES, "numbers": NUMBERS, "labels": Y, "group": ["a", "b"] * (ROWS // 2)},
+    ],
+    ids=["tuple", "named", "labels"],
+)
+def test_several_inputs_are_columns_of_one(batch):
+    net = created(Mixed)
+    with pytest.warns(UserWarning, match=r"one input, x \[rows, 4\], with the inputs beside one another: "):
+        artifact = fp.compress(net, "fp32", data=[batch])
+    first = [CODES.float(), NUMBERS]
+    if isinstance(batch, tuple) and isinstance(batch[0], dict):
+        first.reverse()
+    np.testing.assert_allclose(run(artifact, torch.cat(first, 1)), logits(net, CODES, NUMBERS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "chosen"),
+    [
+        (lambda h, z: {"hidden": h, "logits": z}, "logits"),
+        (lambda h, z: Answer(h, z), "logits"),
+        (lambda h, z: (z, h.unsqueeze(2)), "0"),
+    ],
+    ids=["dictionary", "data class", "the only matrix of a tuple"],
+)
+def test_logits_are_found_among_outputs(shape, chosen):
+    net = created(lambda: Mixed(shape))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        artifact = fp.compress(net, "fp32", data=[((CODES, NUMBERS), Y)])
+    assert any(f"the file returns {chosen}" in str(w.message) for w in caught)
+    expected = logits(created(Mixed), CODES, NUMBERS)
+    np.testing.assert_allclose(run(artifact, torch.cat([CODES.float(), NUMBERS], 1)), expected, atol=1e-5)
+
+
+def test_one_logit_is_the_second_of_two():
+    net = created(lambda: nn.Linear(3, 1))
+    expected = logits(net, NUMBERS)
+    outputs = run(fp.compress(net, "fp32", data=[(NUMBERS, Y)]), NUMBERS)
+    np.testing.assert_allclose(outputs, np.concatenate([0 * expected, expected], 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "sentence"),
+    [
+        (((CODES,), Y), "batches have 1 inputs, and the network's forward takes codes, numbers"),
+        (({"codes": CODES}, Y), "also needs numbers"),
+        (({"codes": CODES, "numbers": NUMBERS, "more": CODES}, Y), "does not take more"),
+        (((CODES, NUMBERS[:9]), Y), "inputs of different numbers of rows"),
+        (((CODES + 2**30, NUMBERS), Y), "integers above 16,777,216"),
+        (((CODES, NUMBERS * torch.nan), Y), "missing or infinite"),
+        ({"codes": CODES, "numbers": NUMBERS}, "holds its labels under one of these keys"),
+        ((CODES, Y), r"forward takes 2 inputs \(codes, numbers\)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_in_a_sentence(batch, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        fp.compress(created(Mixed), "fp32", data=[batch])
+    assert "\n" not in str(caught.value)
+
+
+class Masked(nn.Module):
+    """Reads token ids and their mask as models of transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(20, 8), nn.Linear(8, 2)
+
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        mask = attention_mask.unsqueeze(2).float()
+        mean = (self.table(input_ids) * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return {"logits": self.last(mean)}
+
+
+def padded_batches(pad: int = 3):
+    """Batches of different lengths, rows filled up on the right."""
+    for start, length in ((0, 5), (64, 9), (128, 7)):
+        ids = WORDS[start : start + 64, :1].repeat(1, length).clamp(min=4)
+        ids[::2, length // 2 :] = pad
+        yield {"input_ids": ids, "attention_mask": (ids != pad).long(), "labels": Y[start : start + 64]}
+
+
+def test_mask_is_computed_in_the_file():
+    net = created(Masked)
+    artifact = fp.compress(net, "fp32", data=list(padded_batches()))
+    for batch in padded_batches():
+        with torch.no_grad():
+            expected = net(batch["input_ids"], batch["attention_mask"])["logits"].numpy()
+        np.testing.assert_allclose(run(artifact, batch["input_ids"]), expected, atol=1e-5)
+    assert artifact.card.inputs["name"] == "input_ids"
+
+
+def test_masks_and_types_that_do_not_follow_from_the_ids_are_refused():
+    batches = list(padded_batches())
+    batches[1]["attention_mask"][3, 0] = 0
+    with pytest.raises(UserError, match="batch 2 has an attention_mask that is not 1 exactly where"):
+        fp.compress(created(Masked), "fp32", data=batches)
+    typed = [{**b, "token_type_ids": torch.ones_like(b["input_ids"])} for b in padded_batches()]
+    with pytest.raises(UserError, match="batch 1 has token types other than 0"):
+        fp.compress(created(Masked), "fp32", data=typed)
+    unmasked = [{k: v for k, v in b.items() if k != "attention_mask"} for b in padded_batches()]
+    with pytest.raises(UserError, match="token ids of different lengths and no padding id"):
+        fp.compress(created(Masked), "fp32", data=unmasked)
