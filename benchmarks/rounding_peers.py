@@ -252,7 +252,8 @@ def torchao_gptq(task: Task) -> Made:
     import torchao.prototype.gptq  # noqa: F401
 
     raise LookupError(
-        "it rounds nn.Linear alone, one of this network's layers, and needs mslk's kernels (CUDA)"
+        "it rounds nn.Linear alone, one of this network's layers; on a CPU it stops with 'GPTQ only supports CUDA "
+        "currently', and at 4 bits it asks for mslk before"
     )
 
 
@@ -261,7 +262,8 @@ def litert_gptq(task: Task) -> Made:
     import ai_edge_quantizer  # noqa: F401
 
     raise LookupError(
-        "its GPTQ supports fully connected layers only (ai_edge_quantizer 0.10), of a .tflite file"
+        "its GPTQ supports fully connected layers only (ai_edge_quantizer 0.10), of a .tflite file: "
+        "rounding_peers_litert.py measures it on a network of such layers"
     )
 
 

@@ -150,7 +150,7 @@ def test_networks_of_one_call_are_those_of_single_calls(texts: Dataset, base: Ar
     messages: list[str] = []
     both = fit(TextEncoder(**SIZES), [texts, texts], [0, 1], config, messages.append)
     assert both[0].weights == base.weights
-    assert sum("reading" in m for m in messages) == 1  # one tokenizer for both
+    assert sum("encoding" in m for m in messages) == 1  # one tokenizer for both
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(

@@ -101,9 +101,9 @@ def train(
     epochs
         Maximum number of epochs (mlp 40, images 16, texts 4); training stops early.
     batch_size
-        Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images and texts 64).
+        Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images and texts 64; a backbone 32).
     learning_rate
-        Peak learning rate (0.001).
+        Peak learning rate (0.001; a backbone 0.0001).
     weights
         A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
     pretrained

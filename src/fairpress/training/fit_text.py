@@ -180,7 +180,7 @@ def fit_text_networks(
     artifacts = []
     for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True)):
         if dataset.fingerprint not in encoded:
-            notify(f"reading {len(dataset):,} texts by tokens")
+            notify(f"encoding {len(dataset):,} texts as token ids")
             tokenizer = tokenizer_for(architecture, dataset)
             encoded[dataset.fingerprint] = tokenizer, encode_dataset(dataset, tokenizer)
         tokenizer, ready = encoded[dataset.fingerprint]

@@ -94,9 +94,9 @@ class PruneHeads(FineTune):
         blocks = text_blocks(module)
         if not blocks:
             raise UserError(
-                "prune-heads knows the heads of the architecture text and of BERT, RoBERTa, ELECTRA and DistilBERT, and "
-                f"not those of {type(module).__name__} ({network.architecture.name}); take prune-50, or prune-channels-50 for "
-                "images."
+                "prune-heads knows the heads of the architecture text, of BERT, RoBERTa, ELECTRA and DistilBERT, and "
+                f"not those of {type(module).__name__} ({network.architecture.name}); take prune-50, or prune-channels-50 "
+                "for images."
             )
         importance, keep = self._importance(
             module.eval(), [n for b in blocks for n in layers_of(b)], network, dataset, seed

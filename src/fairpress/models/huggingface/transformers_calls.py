@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from fairpress.core.errors import MissingExtra
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
 
 def require_transformers(subject: str) -> None:
@@ -22,6 +23,8 @@ def require_transformers(subject: str) -> None:
 def local_and_quiet() -> Iterator[None]:
     """Keep transformers off the network, and its log and progress bars off the terminal, within the context."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    with suppress_exporter_warnings():  # transformers imports torchao
+        import transformers.modeling_utils  # noqa: F401
     from huggingface_hub import constants
     from transformers.utils import logging
 
