@@ -64,13 +64,13 @@ class QuantizeBlocks(OnnxStep):
         )
         from fairpress.compression.onnx.packed_embedding import look_up_integers
         from fairpress.compression.onnx.weight_blocks import packed_products, store_in_blocks
-        from fairpress.compression.quantization.float_layers import float_layers_note
-        from fairpress.compression.quantized_graph.pt2e_quantizer import small_tables
-        from fairpress.compression.rounding.block_scales import (
+        from fairpress.compression.quantization.block_scales import (
             block_scales,
             compensated_blocks,
             rounded_blocks,
         )
+        from fairpress.compression.quantization.float_layers import float_layers_note
+        from fairpress.compression.quantized_graph.pt2e_quantizer import small_tables
         from fairpress.compression.verification.checks import check_zeros
         from fairpress.models.tracing import products, stored_weight
         from fairpress.runtime.onnx.weight_packing import finalize
