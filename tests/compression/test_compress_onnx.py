@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, cli, datasets
 from fairpress.compression.compress_onnx import compress_file
+from fairpress.compression.onnx.external_tables import quantize_tables
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.runtime.external.model import open_external
+from tiny_texts import text_dataset, tokenizer, transformers_export
 
 COLUMNS = ["a", "b", "c", "d"]
 
@@ -39,6 +43,17 @@ def network(path: Path, hidden: int = 64, gemm: bool = False) -> Path:
     graph = helper.make_graph(nodes, "g", shapes[:1], shapes[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+def text_export(folder: Path, data: bytes) -> Path:
+    """A file with what transformers writes beside it."""
+    document = json.loads(tokenizer().data)
+    document["truncation"] = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    names = {"0": "Positive", "1": "Negative", "2": "Neutral"}
+    (folder / "config.json").write_text(json.dumps({"id2label": names, "pad_token_id": 0}), encoding="utf-8")
+    (folder / "m.onnx").write_bytes(data)
+    return folder / "m.onnx"
 
 
 @pytest.fixture
@@ -363,3 +378,49 @@ def test_nothing_of_the_users_is_replaced_without_force(tmp_path, data, capsys, 
     assert command([*say, "small.onnx", "--force"]) == 0
     assert command([*say, "small.onnx", "--force"]) == 0
     assert "small.onnx (replaced): " in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
+def test_a_file_that_reads_texts_gets_a_table_of_integers(tmp_path, recipe):
+    parts = {"calibration": np.arange(80), "validation": np.arange(80, 140), "test": np.arange(140, 200)}
+    dataset = dataclasses.replace(text_dataset(), parts=parts)
+    path = text_export(tmp_path, transformers_export())
+    created = compress_file(path, parse(recipe), dataset)
+    assert created.report["tables"] == {"integer": 1, "float": 0}  # that of two token types is too small
+    (tmp_path / "small.onnx").write_bytes(created.onnx)
+    (tmp_path / "small.model.yaml").write_text(created.model_yaml, encoding="utf-8")
+    index = dataset.parts["test"]
+    before = open_external(path, dataset).scores(dataset, index)
+    after = open_external(tmp_path / "small.onnx", dataset).scores(dataset, index)
+    assert 0 < np.abs(after - before).mean() < (0.1 if recipe == "w4" else 0.02)
+    table = next(
+        t for t in onnx.load_from_string(created.onnx).graph.initializer if t.dims[:1] == [tokenizer().size]
+    )
+    assert table.data_type == TensorProto.INT8
+
+
+def test_tables_have_4_bits_in_blocks_or_stay_in_float_where_another_node_reads_them():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 64)).astype(np.float32)
+
+    def file(*nodes: onnx.NodeProto) -> bytes:
+        ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["n", "length"])
+        outs = [helper.make_tensor_value_info(n.output[0], TensorProto.FLOAT, None) for n in nodes]
+        graph = helper.make_graph(list(nodes), "g", [ids], outs, [numpy_helper.from_array(values, "table")])
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+        ).SerializeToString()
+
+    gather = helper.make_node("Gather", ["table", "ids"], ["y"], name="words")
+    packed, facts = quantize_tables(file(gather), 4, ())
+    assert facts == {"tables": {"integer": 1, "float": 0}}
+    ids = rng.integers(0, 40, (3, 5))
+    got = onnxruntime.InferenceSession(packed).run(None, {"ids": ids})[0]
+    blocks = values.reshape(40, 2, 32)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)
+    expected = np.clip(np.round(blocks / (largest / -8)), -8, 7) * (largest / -8)
+    np.testing.assert_allclose(got, expected.reshape(40, 64)[ids], rtol=1e-5)
+    assert len(packed) < 0.25 * len(file(gather))
+    tied = file(gather, helper.make_node("Transpose", ["table"], ["t"]))
+    assert quantize_tables(tied, 8, ()) == (tied, {"tables": {"integer": 0, "float": 1}})
+    assert quantize_tables(file(gather), 8, ("words",))[1] == {"tables": {"integer": 0, "float": 1}}

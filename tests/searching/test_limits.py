@@ -138,8 +138,10 @@ def test_everything_that_may_be_tried_is_a_recipe():
         *search_space.cheap_recipes(None, ["race"]),
         *search_space.cheap_recipes(8, ["sex*race"]),
         *search_space.mixed_recipes(sizes, 10**6, ["race"]),
-        *search_space.expensive_recipes(None, ["race"], images=True),
-        *search_space.expensive_recipes(None, ["race"], images=False, students=True),
+        *search_space.expensive_recipes(None, ["race"], kind="images"),
+        *search_space.expensive_recipes(None, ["race"], kind="table", students=True),
+        *search_space.cheap_recipes(None, ["language"], "text"),
+        *search_space.expensive_recipes(None, ["language"], "text", students=True),
     ]
     names = [str(parse(p.recipe)) for p in planned]
     assert len(names) > 30
@@ -154,7 +156,7 @@ def test_everything_that_may_be_tried_is_a_recipe():
     ]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        search_space.sampled_recipe(study.ask(), ["sex", "race"], sizes, images=True, train=True)
+        search_space.sampled_recipe(study.ask(), ["sex", "race"], sizes, kind="images", train=True)
         for _ in range(200)
     }
     kinds = {re.match(r"(prune-channels-\d+\(\S+?\)\+)?([a-z]+)", str(parse(text)))[2] for text in sampled}
@@ -167,10 +169,29 @@ def test_everything_that_may_be_tried_is_a_recipe():
         str(
             parse(
                 search_space.sampled_recipe(
-                    study.ask(), ["sex"], sizes, images=False, train=True, students=True
+                    study.ask(), ["sex"], sizes, kind="table", train=True, students=True
                 )
             )
         )
         for _ in range(200)
     }
     assert {"distill", "qat", "mixed"} <= {re.match("[a-z]+", text)[0] for text in sampled}
+
+
+def test_models_of_texts_also_lose_pieces_heads_and_layers_and_no_channels():
+    optuna = pytest.importorskip("optuna")
+    by = ["language"]
+    planned = [p.recipe for p in search_space.cheap_recipes(None, by, "text")]
+    assert "trim-vocabulary-50(by=language)+w4" in planned
+    planned += [p.recipe for p in search_space.expensive_recipes(None, by, "text", students=True)]
+    assert {"prune-heads-50(epochs=1)+int8", "distill(layers=1,epochs=4)+int4"} <= set(planned)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    planned += [
+        search_space.sampled_recipe(
+            study.ask(), by, {8: 40_000, 4: 25_000, 2: 18_000}, "text", train=True, students=True
+        )
+        for _ in range(100)
+    ]
+    assert not any("widths" in text or "channels" in text for text in planned)
+    steps = {type(step).__name__ for text in planned for step in parse(text).steps}
+    assert {"TrimVocabulary", "PruneHeads", "Distill", "TrainQuantized", "Quantize"} <= steps

@@ -157,7 +157,9 @@ def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confid
         return [SimpleNamespace(model="m", seconds=np.arange(count) + 1.0, median=count / 2)]
 
     monkeypatch.setattr(latency, "measure", times)
-    _, upper = latency.measure_latency({"m": b""}, np.zeros((1, 1)), confidence)["m"]
+    _, upper = latency.measure_latency(
+        {"m": SimpleNamespace(onnx=b"", text_tokenizer=None)}, np.zeros((1, 1)), confidence
+    )["m"]
     assert upper == pytest.approx(1e3 * bound)
     assert binom.sf(bound - 1, rounds, 0.5) <= 1 - confidence
     assert bound == rounds or binom.sf(bound - 2, rounds, 0.5) > 1 - confidence

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairpress.compression.onnx.external_tables import quantize_tables
 from fairpress.compression.onnx.prepare import LAYERS, QUANTIZED, prepare_file, weighted_nodes
 from fairpress.compression.quantization.calibration_sampling import sample_rows
 from fairpress.compression.recipes import Recipe
@@ -53,6 +54,7 @@ def compress_file(
     dataset: Dataset,
     config: Path | None = None,
     seed: int = 0,
+    target_folder: Path | None = None,
 ) -> CompressedFile:
     """Return a smaller file with the same inputs and outputs as the given one.
 
@@ -65,6 +67,8 @@ def compress_file(
         The file; weights may be in files next to it.
     config
         What the file does not specify, as `runtime.external.open_external` reads it.
+    target_folder
+        Where the result will be written, by default beside `path`.
 
     Raises
     ------
@@ -80,13 +84,14 @@ def compress_file(
     calibration: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fairpress-onnx-") as folder:
         # ONNX Runtime's quantizer writes into the folder of its input, which must not be the user's.
+        weights_only = isinstance(step, Quantize) and step.activation_bits == 32
         source, target = Path(folder) / "source.onnx", Path(folder) / "made.onnx"
         with _translate_errors(path):
             source.write_bytes(model.SerializeToString(deterministic=True))
             _check_same_predictions(baseline, replace(baseline, path=source), data)
             if isinstance(step, QuantizeDynamic):
                 _dynamic(source, target, step)
-            elif step.activation_bits == 32:
+            elif weights_only:
                 _weights_only(source, target, step)
             else:
                 positions, calibration = sample_rows(
@@ -101,6 +106,9 @@ def compress_file(
                 prepared = replace(baseline, path=source)
                 _static(source, target, Path(folder) / "prepared.onnx", step, prepared, data, rows)
         content = target.read_bytes()
+        tables: dict[str, Any] = {}
+        if data.kind == "text":
+            content, tables = quantize_tables(content, 4 if weights_only else 8, step.keep)
         _check_quantized(content, path, recipe)
         with _translate_errors(path):
             try:
@@ -117,11 +125,12 @@ def compress_file(
             "bytes": len(content),
             "bytes_before": _size(path),
             "layers": {"integer": kernel_counts.integer, "float": kernel_counts.floating},
+            **tables,
             **calibration,
             **({"notes": notes} if notes else {}),
             "validation": comparison,
         }
-    return CompressedFile(content, baseline.as_yaml(), report)
+    return CompressedFile(content, baseline.as_yaml(target_folder or path.parent), report)
 
 
 def check_recipe(recipe: Recipe) -> Quantize | QuantizeDynamic:
@@ -242,7 +251,7 @@ def _check_layers(
     model: onnx.ModelProto, path: Path, step: Quantize | QuantizeDynamic, recipe: Recipe
 ) -> None:
     """Refuse a file that this recipe cannot make smaller, and an unknown name in `keep`."""
-    names = [n.name for n in model.graph.node if n.op_type in LAYERS and n.name]
+    names = [n.name for n in model.graph.node if n.op_type in (*LAYERS, "Gather") and n.name]
     for name in step.keep:
         if name not in names:
             raise UserError(f"{path} has no layer {name!r} to keep in float." + did_you_mean(name, names))

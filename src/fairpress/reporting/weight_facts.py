@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fairpress.reporting.formatting import size
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.onnx.stored_weights import StoredWeights, stored_weights
+from fairpress.runtime.truncation import percent
 
 
 def weight_facts(data: bytes) -> dict[str, str]:
@@ -20,7 +21,7 @@ def weight_facts(data: bytes) -> dict[str, str]:
     if tables:
         count = sum(g.weights for g in tables)
         facts["embedding table"] = (
-            f"{count:,} weights, {100 * count / total:.0f} % of all{_by_width(tables, count, len(data))}"
+            f"{count:,} weights, {percent(count / total)} of all{_by_width(tables, count, len(data))}"
         )
     return facts
 
@@ -33,7 +34,7 @@ def text_facts(artifact: Artifact) -> dict[str, str]:
     length = f"{int(inputs['max_length']):,} token ids; longer texts lose their end"
     cut = inputs.get("truncated")
     if cut is not None:
-        length += f", {100 * float(cut):.2g} % of the training texts did" if cut else ", no training text did"
+        length += f", {percent(float(cut))} of the training texts did" if cut else ", no training text did"
     return {"tokenizer": f"tokenizer.json, sha256 {inputs['tokenizer']}", "maximum length": length}
 
 
@@ -43,8 +44,6 @@ def _by_width(groups: Sequence[StoredWeights], total: int, file_bytes: int) -> s
     for bits in widths:
         same = [g for g in groups if g.bits == bits]
         count, n_bytes = sum(g.weights for g in same), sum(g.bytes for g in same)
-        share = f"{100 * count / total:.0f} % " if len(widths) > 1 else " "
-        parts.append(
-            f"{share}in {bits} bits ({size(n_bytes)}, {100 * n_bytes / file_bytes:.0f} % of the file)"
-        )
+        share = f"{percent(count / total)} " if len(widths) > 1 else " "
+        parts.append(f"{share}in {bits} bits ({size(n_bytes)}, {percent(n_bytes / file_bytes)} of the file)")
     return (": " if len(widths) > 1 else "") + ", ".join(parts)

@@ -58,10 +58,8 @@ class BatchDependence:
         """Return the measurement as a sentence without a full stop."""
         worst = self.worst
         if not worst.answers:
-            return (
-                f"batch size, order and padding change no answer of {self.rows:,} texts, and a score by at most "
-                f"{worst.score:.1g}"
-            )
+            scores = f"a score by at most {worst.score:.1g}" if worst.score else "no score"
+            return f"batch size, order and padding change no answer of {self.rows:,} texts, and {scores}"
         others = ", ".join(f"{percent(c.answers / self.rows)} with {c.batches}" for c in self.changes)
         return (
             f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers change at "

@@ -24,7 +24,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.artifact import CARD_FILE, ONNX_FILE, TOKENIZER_FILE, Artifact
 from fairpress.searching.bounds import BASELINE, CANDIDATE
 from fairpress.searching.row_split import RowSplit
 from fairpress.store.local import Store
@@ -77,8 +77,8 @@ class CandidateStore:
             failure = entry.meta.get("failure")
             artifact = None
             if failure is None:
-                card = ModelCard.from_json(entry.files["card.json"].decode(), "the stored card")
-                artifact = Artifact(card, entry.files["model.onnx"])
+                card = ModelCard.from_json(entry.files[CARD_FILE].decode(), "the stored card")
+                artifact = Artifact(card, entry.files[ONNX_FILE], tokenizer=entry.files.get(TOKENIZER_FILE))
             return Candidate(str(recipe), artifact, failure, float(entry.meta["seconds"]), True)
         began, artifact, failure = time.monotonic(), None, None
         try:
@@ -89,7 +89,9 @@ class CandidateStore:
         files = (
             {}
             if artifact is None
-            else {"model.onnx": artifact.onnx, "card.json": artifact.card.to_json().encode()}
+            else {
+                n: data for n, data in artifact.files().items() if n in (ONNX_FILE, CARD_FILE, TOKENIZER_FILE)
+            }
         )
         self.store.put(key, files, {"recipe": str(recipe), "failure": failure, "seconds": seconds})
         return Candidate(str(recipe), artifact, failure, seconds, False)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
+from fairpress.datasets.dataset import Kind
 from fairpress.searching import search_space
 from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact_bound
 from fairpress.searching.budget import Budget, BudgetExceeded
 from fairpress.searching.candidate_store import Candidate, CandidateStore
-from fairpress.searching.latency import measure_latency
+from fairpress.searching.latency import measure_latency, timed_rows
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.trial import Trial
 
@@ -33,27 +34,27 @@ class Explorer:
 
     def run(self, bits: int | None, *, train: bool, sample: bool) -> None:
         """Try everything the budget allows."""
-        by, images = self.plan.by, self.candidates.dataset.inputs.ndim > 2
+        by, kind = self.plan.by, self.candidates.dataset.kind
         # A model that changes many predictions must be judged in every group.
         students = not self.plan.too_few
-        for planned in search_space.cheap_recipes(bits, by):
+        for planned in search_space.cheap_recipes(bits, by, kind):
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in search_space.mixed_recipes(sizes, self._bytes_to_beat(), by, images):
+            for planned in search_space.mixed_recipes(sizes, self._bytes_to_beat(), by, kind):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
-        for planned in search_space.expensive_recipes(bits, by, images, students) if train else ():
+        for planned in search_space.expensive_recipes(bits, by, kind, students) if train else ():
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         if sample and bits is None:
-            self._sample(sizes, images, train, students)
+            self._sample(sizes, kind, train, students)
 
     def attempt(self, text: str) -> Trial | None:
         """Create and evaluate a candidate unless it was tried before; None if it failed or the time ran out."""
@@ -89,9 +90,9 @@ class Explorer:
             bounds.append(exact_bound("max_bytes", self.limits.max_bytes, candidate.artifact.size))
         latency = None
         if self.limits.max_latency_ms is not None or self.objective == "latency":
-            rows = self.candidates.dataset.inputs[self.candidates.rows.choosing[:200]]
-            files = {name: candidate.artifact.onnx}
-            latency, upper = measure_latency(files, rows, self.plan.confidence)[name]
+            rows = timed_rows(self.candidates.dataset, self.candidates.rows.choosing)
+            models = {name: candidate.artifact}
+            latency, upper = measure_latency(models, rows, self.plan.confidence)[name]
             if self.limits.max_latency_ms is not None:
                 bounds.append(exact_bound("max_latency_ms", self.limits.max_latency_ms, latency, upper))
         correct = evidence.cells.correct(CANDIDATE)
@@ -128,7 +129,7 @@ class Explorer:
             return not any(t.promising and t.fits and t.bytes <= like.bytes for t in self.trials.values())
         return planned.share * like.bytes < self._bytes_to_beat()
 
-    def _sample(self, sizes: dict[int, int], images: bool, train: bool, students: bool) -> None:
+    def _sample(self, sizes: dict[int, int], kind: Kind, train: bool, students: bool) -> None:
         """Try the proposals of optuna. A resumed search reports the same results in order and gets the same proposals."""
         import optuna
 
@@ -137,7 +138,7 @@ class Explorer:
         repeats = 0
         while not self.budget.over and repeats < MAX_REPEATS:
             proposal = study.ask()
-            text = search_space.sampled_recipe(proposal, self.plan.by, sizes, images, train, students)
+            text = search_space.sampled_recipe(proposal, self.plan.by, sizes, kind, train, students)
             try:
                 name = str(parse(text))
             except UserError:

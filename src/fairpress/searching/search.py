@@ -25,7 +25,7 @@ from fairpress.searching.candidate_store import CandidateStore
 from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.explore import Explorer
 from fairpress.searching.fixed_sequence import MAX_TESTS, JudgedCandidate, judge_sequence, sequence
-from fairpress.searching.latency import TIMING_SECONDS, measure_latency, time_candidates
+from fairpress.searching.latency import TIMING_SECONDS, measure_latency, time_candidates, timed_rows
 from fairpress.searching.limits import Limits, Objective, check_rates
 from fairpress.searching.result import ConstraintNotMet, SearchResult, SearchTrace
 from fairpress.searching.row_split import split_rows
@@ -135,7 +135,7 @@ def search(
         lambda t: candidates.evidence(t.artifact, rows.judging, attributes),
         plan,
         lambda t: time_candidates(
-            t, limits.max_latency_ms, candidates.dataset.inputs[rows.choosing[:200]], confidence
+            t, limits.max_latency_ms, timed_rows(candidates.dataset, rows.choosing), confidence
         ),
     )
     searched = SearchTrace(
@@ -227,10 +227,10 @@ def _finish(
     margin = limits.max_group_loss or 0.02
     report = _audit_test_rows(candidates, chosen, searched, margin)
     timed = {
-        "baseline": candidates.base.onnx,
-        **{j.trial.recipe: j.trial.artifact.onnx for j in searched.judged},
+        "baseline": candidates.base,
+        **{j.trial.recipe: j.trial.artifact for j in searched.judged},
     }
-    rows = candidates.dataset.inputs[candidates.rows.choosing[:200]]
+    rows = timed_rows(candidates.dataset, candidates.rows.choosing)
     timings = measure_latency(timed, rows, searched.plan.confidence)
     latency = {name: median for name, (median, _) in timings.items()}
     searched = replace(

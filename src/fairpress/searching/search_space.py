@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
+from fairpress.datasets.dataset import Kind
+
 BIT_WIDTHS = (8, 4, 3, 2)
 ENDS = "bits=first:8|last:8"  # layers that lose most at 2 bits, and hold few weights
-# Hidden layers of smaller networks for tables; distilling a network for images takes too long.
-STUDENT_WIDTHS = ("64|64", "32|32")
+# Smaller networks for tables and for texts; distilling a network for images takes too long.
+STUDENTS: Mapping[Kind, tuple[str, ...]] = {
+    "table": ("widths=64|64", "widths=32|32"),
+    "images": (),
+    "text": ("layers=1,epochs=4",),
+}
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,11 @@ class PlannedCandidate:
     share: float = 1.0
 
 
-def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
+def cheap_recipes(bits: int | None, by: Sequence[str], kind: Kind = "table") -> list[PlannedCandidate]:
     """Return recipes without training: bit widths, rounding, methods to choose ranges, calibration by groups.
 
-    At 8 bits nearest rounding is hardly an error, so only fewer bits are also rounded with error compensation.
+    At 8 bits nearest rounding is hardly an error, so only fewer bits are also rounded with error compensation. Models of
+    texts also lose pieces of their vocabulary, whose embeddings are most of a small one.
 
     Parameters
     ----------
@@ -44,22 +51,28 @@ def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]
         for width in widths
     ]
     for width in widths:
-        for kind in (f"int{width}", f"w{width}") if width < 8 else ():
-            planned.append(PlannedCandidate(f"{kind}(rounding=gptq)", kind))
+        for name in (f"int{width}", f"w{width}") if width < 8 else ():
+            planned.append(PlannedCandidate(f"{name}(rounding=gptq)", name))
             if width == 2:
-                planned.append(PlannedCandidate(f"{kind}(rounding=gptq,{ENDS})", kind, 1.02))
+                planned.append(PlannedCandidate(f"{name}(rounding=gptq,{ENDS})", name, 1.02))
+    if bits is None and kind == "text":
+        planned += [
+            PlannedCandidate(f"trim-vocabulary-{percent}(by={by[0]})+w{width}", f"w{width}")
+            for width in (8, 4)
+            for percent in (25, 50)
+        ]
     return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
 
 def mixed_recipes(
-    sizes: Mapping[int, int], max_bytes: int, by: Sequence[str], images: bool = False
+    sizes: Mapping[int, int], max_bytes: int, by: Sequence[str], kind: Kind = "table"
 ) -> list[PlannedCandidate]:
     """Return recipes between two neighbouring bit widths, below a size: some channels in 8 bits, or mixed precision.
 
     `sizes` is bit width → bytes of the uniform file. The sensitivity of layers is measured on fewer rows for images. Below
     4 bits all are rounded with error compensation.
     """
-    planned, rows = [], ",rows=128" if images else ""
+    planned, rows = [], ",rows=128" if kind == "images" else ""
     for wide, narrow in pairwise(width for width in BIT_WIDTHS if width in sizes):
         rounding = "" if wide == 8 else "rounding=gptq,"
         if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < max_bytes:
@@ -72,14 +85,14 @@ def mixed_recipes(
 
 
 def expensive_recipes(
-    bits: int | None, by: Sequence[str], images: bool, students: bool = False
+    bits: int | None, by: Sequence[str], kind: Kind, students: bool = False
 ) -> list[PlannedCandidate]:
     """Return recipes that train: quantization-aware training (constrained or not), fewer channels, smaller networks.
 
-    Four bits come first: if they are safe, 8 are not needed; if not, 2 hardly are. Networks for images are fine-tuned for
-    one epoch, which takes minutes. Smaller networks (`students`) change many predictions.
+    Four bits come first: if they are safe, 8 are not needed; if not, 2 hardly are. Networks for images and texts are
+    fine-tuned for one epoch, which takes minutes. Smaller networks (`students`) change many predictions.
     """
-    planned, epochs = [], "epochs=1" if images else ""
+    planned, epochs = [], "" if kind == "table" else "epochs=1"
     for width in (4, 2, 8) if bits is None else (bits,):
         reference = f"int{width}"
         bounded = ",".join(filter(None, ("method=ceag", f"by={by[0]}", epochs)))
@@ -87,19 +100,22 @@ def expensive_recipes(
             PlannedCandidate(f"qat-int{width}" + (f"({epochs})" if epochs else ""), reference),
             PlannedCandidate(f"qat-int{width}({bounded})", reference),
         ]
-    if bits is None and images:
-        # A convolution loses both input and output channels.
+    if bits is None and kind != "table":
+        # A convolution loses both input and output channels; how much heads are of a network is unknown here.
+        step = "prune-channels" if kind == "images" else "prune-heads"
         planned += [
             PlannedCandidate(
-                f"prune-channels-{percent}({epochs})+int{width}", f"int{width}", (1 - percent / 100) ** 2
+                f"{step}-{percent}({epochs})+int{width}",
+                f"int{width}" if kind == "images" else None,
+                (1 - percent / 100) ** 2,
             )
             for width in (8, 4)
             for percent in (25, 50)
         ]
-    if bits is None and students and not images:
+    if bits is None and students:
         planned += [
-            PlannedCandidate(f"distill(widths={widths})+int{width}")
-            for widths in STUDENT_WIDTHS
+            PlannedCandidate(f"distill({student})+int{width}")
+            for student in STUDENTS[kind]
             for width in (8, 4)
         ]
     return planned
@@ -119,7 +135,7 @@ def sampled_recipe(
     trial: OptunaTrial,
     by: Sequence[str],
     sizes: Mapping[int, int],
-    images: bool,
+    kind: Kind,
     train: bool,
     students: bool = False,
 ) -> str:
@@ -137,7 +153,7 @@ def sampled_recipe(
         share = trial.suggest_float("share", 0.02, 0.9)
         name = "mixed"
         options.insert(0, f"budget={round(sizes[2] + share * (sizes[8] - sizes[2]))}")
-        if images:
+        if kind == "images":
             options.append("rows=128")
         if trial.suggest_categorical("rounding", [False, True]):
             options.append("rounding=gptq")
@@ -149,7 +165,7 @@ def sampled_recipe(
         name = f"w{width}" if weights_only and training == "none" else f"int{width}"
         if training != "none":
             name = f"qat-int{width}"
-            if images:
+            if kind != "table":
                 options.append("epochs=1")
             if training == "ceag":
                 options.append("method=ceag")
@@ -164,10 +180,15 @@ def sampled_recipe(
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     prefix = ""
-    student = train and students and not images
-    if student and (widths := trial.suggest_categorical("student", ["", *STUDENT_WIDTHS])):
+    smaller = STUDENTS[kind] if train and students else ()
+    if smaller and (student := trial.suggest_categorical("student", ["", *smaller])):
         temperature = trial.suggest_categorical("temperature", [1, 2, 4, 8])
-        prefix = f"distill(widths={widths},temperature={temperature})+"
-    if images and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
+        prefix = f"distill({student},temperature={temperature})+"
+    if kind == "images" and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
         prefix = f"prune-channels-{share}(epochs=1)+"
+    if kind == "text":
+        if train and not prefix and (share := trial.suggest_categorical("heads", [0, 25, 50])):
+            prefix = f"prune-heads-{share}(epochs=1)+"
+        if share := trial.suggest_categorical("vocabulary", [0, 25, 50]):
+            prefix = f"trim-vocabulary-{share}(by={by[0]})+{prefix}"
     return prefix + name + (f"({','.join(options)})" if options else "")

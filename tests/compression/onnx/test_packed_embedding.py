@@ -11,6 +11,7 @@ from fairpress.compression.errors import VerificationError
 from fairpress.compression.onnx.packed_embedding import look_up_integers, packed_nibbles
 from fairpress.runtime.backends.onnxruntime import operators, run
 from fairpress.runtime.backends.registry import Backend, open_session
+from fairpress.runtime.onnx.stored_weights import StoredWeights, stored_weights
 
 ROWS, WIDTH = 50, 24
 
@@ -34,23 +35,25 @@ def lookup(reader: str = "Gather", axis: int = 0) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
 @pytest.mark.parametrize(("bits", "blocks"), [(8, 1), (8, 3), (4, 1), (4, 3)])
-def test_a_lookup_returns_integers_times_the_scales_of_their_blocks(bits, blocks):
+def test_a_lookup_returns_integers_times_the_scales_of_their_blocks(bits, blocks, kind):
     rng = np.random.default_rng(bits + blocks)
     top = 2 ** (bits - 1) - 1
     integers = rng.integers(-top, top + 1, (ROWS, WIDTH))
-    scales = rng.uniform(0.01, 1, (ROWS, blocks)).astype(np.float32)
+    scales = rng.uniform(0.01, 1, (ROWS, blocks)).astype(kind)
     model = lookup()
     look_up_integers(model, "table", integers, scales, bits)
     data = model.SerializeToString()
     ids = rng.integers(0, ROWS, (4, 7))
-    expected = (integers * np.repeat(scales, WIDTH // blocks, 1))[ids]
+    expected = (integers * np.repeat(scales.astype(np.float32), WIDTH // blocks, 1))[ids]
     np.testing.assert_allclose(run(data, ids), expected, rtol=1e-6)
     np.testing.assert_allclose(open_session(data, Backend("openvino")).run(ids), expected, rtol=1e-6)
     (stored,) = [t for t in model.graph.initializer if t.name == "table integers"]
     assert len(stored.raw_data) == ROWS * WIDTH * bits // 8
     # Neither runtime may make floats of the whole table when it loads the file.
     assert operators(data)["Gather"] == 2
+    assert stored_weights(data) == [StoredWeights(bits, True, ROWS * WIDTH, ROWS * WIDTH * bits // 8)]
 
 
 def test_two_integers_of_a_byte_are_those_of_both_halves():

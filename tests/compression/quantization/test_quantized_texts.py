@@ -158,7 +158,7 @@ def test_bit_widths_of_tables_are_chosen_like_those_of_layers():
     assert widths("w4(bits=positions:4|last:8)") == (4, 4, 8)
     assert widths("w4(keep=embedding)") == (32, 8, 4)
     with pytest.raises(
-        UserError, match="there is no layer 'embeddings' to quantize.*Did you mean .embedding.?"
+        UserError, match=r"there is no layer 'embeddings' to quantize.*Did you mean .embedding.?"
     ):
         compressed("w4(keep=embeddings)")
 

@@ -72,6 +72,12 @@ def test_the_official_parts_have_the_published_rows(data):
         assert rows_by_language(data, parts) == {name: rows[column] for name, rows in PUBLISHED.items()}
 
 
+def test_calibration_rows_share_no_text_with_training_rows(data, frame):
+    training = frame.loc[frame["part"] == "train", "tweet"]
+    assert training.duplicated().sum() > 1000
+    assert not set(data.texts[data.parts["calibration"]]) & set(data.texts[data.parts["train"]])
+
+
 def test_texts_labels_and_languages_are_those_of_the_files(data, frame):
     listed = frame.loc[data.row_ids]
     assert len(set(data.row_ids)) == len(frame) == len(data)

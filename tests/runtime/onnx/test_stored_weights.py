@@ -76,6 +76,22 @@ def test_a_quantized_table_is_found_behind_its_lookup():
     assert embedding_rows(linear(), "x") is None
 
 
+def test_scales_of_the_rows_of_a_table_are_not_weights():
+    table = numpy_helper.from_array(np.ones((50, 4), np.int8), "table")
+    scales = numpy_helper.from_array(np.ones((50, 1), np.float32), "scales")
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "length", 4])
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Gather", ["scales", "input_ids"], ["by"]),
+        helper.make_node("Cast", ["rows"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["wide", "by"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [ids], [y], [table, scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    assert stored_weights(model.SerializeToString()) == [StoredWeights(8, True, 200, 200)]
+
+
 def test_the_facts_of_a_card_are_shares_of_weights_and_of_the_file():
     data = mean_of_embeddings(dynamic=True)
     size, total = tokenizer().size, 8 * tokenizer().size + 128 + 48
@@ -83,7 +99,7 @@ def test_the_facts_of_a_card_are_shares_of_weights_and_of_the_file():
     wide = 8 * size + 48
     assert facts["weights"].startswith(f"{total:,}: {100 * wide / total:.0f} % in 32 bits (")
     assert (
-        f"{100 * 4 * wide / len(data):.0f} % of the file), {100 * 128 / total:.0f} % in 8 bits"
+        f"{100 * 4 * wide / len(data):.0f} % of the file), {100 * 128 / total:.2g} % in 8 bits"
         in facts["weights"]
     )
     assert facts["embedding table"].startswith(

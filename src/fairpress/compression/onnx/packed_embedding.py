@@ -1,7 +1,8 @@
 """Embedding tables of an ONNX file as integers of 8 or 4 bits: only the rows of the tokens at hand become floats.
 
-A table that is dequantized before it is looked up would be a table of floats in memory. The operators are those of the
-standard, so that ONNX Runtime and OpenVINO read the file.
+A table that is dequantized before it is looked up would be a table of floats in memory. The operators are those of opset
+13, so that ONNX Runtime and OpenVINO read the file. Nibbles are told apart in float arithmetic, which is exact: OpenVINO
+2026.4 rounds the result of BitShift instead of dropping bits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
 
-OPSET = 18  # of BitwiseAnd
 MIDDLE = 8  # q + 8 of an integer of 4 bits is stored
 
 
@@ -50,8 +50,7 @@ def look_up_integers(
     }
     if bits == 4:
         constants |= {
-            f"{name} low bits": np.array(15, np.uint8),
-            f"{name} high bits": np.array(240, np.uint8),
+            f"{name} sixteen": np.array(16, np.float32),
             f"{name} sixteenth": np.array(1 / 16, np.float32),
             f"{name} middle": np.array(MIDDLE, np.float32),
         }
@@ -59,7 +58,6 @@ def look_up_integers(
         constants[f"{name} width"] = np.array([width])
     graph.initializer.remove(stored)
     graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
-    model.opset_import[0].version = max(model.opset_import[0].version, OPSET)
     for node in readers:
         position = list(graph.node).index(node)
         graph.node.remove(node)
@@ -82,12 +80,11 @@ def _row_nodes(name: str, ids: str, result: str, bits: int, scales: np.ndarray) 
     nodes = [node("Gather", [f"{name} integers", ids], [at("rows")], axis=0)]
     if bits == 4:
         nodes += [
-            node("BitwiseAnd", [at("rows"), f"{name} low bits"], [at("low")]),
-            node("BitwiseAnd", [at("rows"), f"{name} high bits"], [at("high")]),
-            node("Cast", [at("low")], [at("first")], to=TensorProto.FLOAT),
-            node("Cast", [at("high")], [at("sixteen times")], to=TensorProto.FLOAT),
-            # OpenVINO 2026.4 rounds the result of BitShift instead of dropping bits.
-            node("Mul", [at("sixteen times"), f"{name} sixteenth"], [at("second")]),
+            node("Cast", [at("rows")], [at("bytes")], to=TensorProto.FLOAT),
+            node("Mul", [at("bytes"), f"{name} sixteenth"], [at("quotients")]),
+            node("Floor", [at("quotients")], [at("second")]),
+            node("Mul", [at("second"), f"{name} sixteen"], [at("high")]),
+            node("Sub", [at("bytes"), at("high")], [at("first")]),
             node("Concat", [at("first"), at("second")], [at("shifted")], axis=-1),
             node("Sub", [at("shifted"), f"{name} middle"], [at("floats")]),
         ]

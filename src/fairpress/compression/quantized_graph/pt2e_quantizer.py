@@ -20,7 +20,6 @@ from fairpress.models.tracing import (
     is_lookup,
     is_weighted,
     layer_name,
-    weight_of,
     weighted,
 )
 
@@ -36,6 +35,7 @@ CURVES = (
     *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
 )
+CONVERSIONS = (aten.to.dtype, aten._to_copy.default, aten.clone.default)
 # Operators that runtimes fuse with a convolution.
 FUSED = (
     *(batch_norm, aten.batch_norm.default, aten.relu.default, aten.relu_.default, aten.clamp.default),
@@ -114,13 +114,21 @@ def product_layers(graph: torch.fx.GraphModule) -> list[str]:
 
 
 def small_tables(graph: torch.fx.GraphModule) -> list[str]:
-    """Return the embedding tables but the largest: those of positions and token types beside that of the vocabulary."""
-    sizes = {
-        layer_name(node): graph.get_parameter(weight_of(node)).numel()
-        for node in graph.graph.nodes
-        if is_lookup(node)
-    }
-    return [name for name, size in sizes.items() if size < max(sizes.values())]
+    """Return the embedding tables beside that of the vocabulary, such as those of positions and of token types.
+
+    The vocabulary is what the network's input itself is looked up in; where no table is, none counts as small.
+    """
+    lookups = [node for node in graph.graph.nodes if is_lookup(node)]
+    vocabularies = {layer_name(node) for node in lookups if _is_input(node.args[1])}
+    others = [layer_name(node) for node in lookups if layer_name(node) not in vocabularies]
+    return list(dict.fromkeys(others)) if vocabularies else []
+
+
+def _is_input(node: Any) -> bool:
+    """Return whether a value is the network's input, in its own or another type."""
+    while node.op == "call_function" and node.target in CONVERSIONS:
+        node = node.args[0]
+    return bool(node.op == "placeholder")
 
 
 def _weight(low: int, top: int) -> QuantizationSpec:

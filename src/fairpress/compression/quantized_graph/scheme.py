@@ -9,7 +9,7 @@ from fairpress.core.errors import UserError, did_you_mean
 
 PRESERVED_BITS = 8
 SMALL_TABLE_BITS = (
-    8  # of embedding tables besides the largest: they are few bytes, and every token reads them
+    8  # of embedding tables beside the vocabulary's: they are few bytes, and every token reads them
 )
 MAX_FULL_RANGE_BITS = 3  # with more bits, one more integer is worth little
 PRESERVED_TOP = 63  # 7 of the 8 bits: nine times finer than 4 bits, and sums do not saturate on any processor
@@ -73,7 +73,7 @@ class Scheme:
         layers
             Layers and embedding tables in the order they run.
         small_tables
-            Embedding tables besides the largest.
+            Embedding tables beside that of the vocabulary.
 
         Raises
         ------

@@ -61,7 +61,7 @@ def compensated_blocks(
 
     Each layer reads what the rounded layers before it compute from calibration rows.
     """
-    from fairpress.compression.quantization.sensitivity import scales_of_weights
+    from fairpress.compression.quantization.calibrate import scales_of_weights
     from fairpress.compression.quantized_graph.scheme import Scheme
     from fairpress.compression.rounding.compensate import rows_in_memory
     from fairpress.compression.rounding.gptq import error_compensated, factorize

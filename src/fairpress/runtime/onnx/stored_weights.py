@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -60,7 +61,8 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     packed, scales = _packed_bits(graph), _scales(graph)
     inputs = [value.name for value in graph.input if value.name not in stored]
-    tables = set(embedding_tables(graph, inputs[0])) if len(inputs) else set()
+    tables = set(embedding_tables(graph, inputs[0])) if inputs else set()
+    scales |= _scales_of_rows({name: stored[name] for name in tables})
     three_bits = {part.low: part.high for part in three_bit_weights(graph)}
     third = set(three_bits.values())
     totals: dict[tuple[int, bool], tuple[int, int]] = {}
@@ -84,11 +86,26 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     return sorted(groups, key=lambda g: (-g.bytes, g.bits, g.embedding))
 
 
+def _scales_of_rows(tables: Mapping[str, onnx.TensorProto]) -> set[str]:
+    """Return the looked-up tables with one number for each row of a looked-up table of integers: its scales."""
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16)
+    integers = {t.dims[0] for t in tables.values() if t.data_type not in floats}
+    return {
+        name
+        for name, t in tables.items()
+        if t.data_type in floats and math.prod(t.dims[1:]) == 1 and t.dims[0] in integers
+    }
+
+
 def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
     """Return the bit width of weights that operators read from packed bytes."""
     out = {}
     stored = {t.name: t.data_type for t in graph.initializer}
+    cast = {n.input[0] for n in graph.node if n.op_type == "Cast"}
     for node in graph.node:
+        in_bytes = bool(node.input) and stored.get(node.input[0]) == TensorProto.UINT8
+        if node.op_type == "Gather" and in_bytes and node.output[0] in cast:
+            out[node.input[0]] = 4  # two in a byte, told apart after the lookup (`packed_embedding`)
         position = _PACKED.get(node.op_type)
         if position is None or stored.get(node.input[position]) != TensorProto.UINT8:
             continue
@@ -99,9 +116,13 @@ def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
 def _scales(graph: onnx.GraphProto) -> set[str]:
     """Return the stored tensors that are scales, zero points or indices of other weights."""
     names: set[str] = set()
+    columns = {t.name for t in graph.initializer if len(t.dims) >= 2 and t.dims[-1] == 1}
+    source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast"}
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
-            names.update(node.input[1:])
+            names.update(source.get(name, name) for name in node.input[1:])
         elif node.op_type in _PACKED:
             names.update(node.input[_PACKED[node.op_type] + 1 :])
+        elif node.op_type == "Gather" and node.input[0] in columns:
+            names.add(node.input[0])  # one for each row, or block of a row, of a table
     return names
