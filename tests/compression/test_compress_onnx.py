@@ -392,7 +392,7 @@ def test_a_file_that_reads_texts_gets_a_table_of_integers(tmp_path, recipe):
     index = dataset.parts["test"]
     before = open_external(path, dataset).scores(dataset, index)
     after = open_external(tmp_path / "small.onnx", dataset).scores(dataset, index)
-    assert 0 < np.abs(after - before).mean() < 0.05
+    assert 0 < np.abs(after - before).mean() < (0.1 if recipe == "w4" else 0.02)
     table = next(
         t for t in onnx.load_from_string(created.onnx).graph.initializer if t.dims[:1] == [tokenizer().size]
     )
