@@ -56,8 +56,8 @@ def compensated_blocks(
 ) -> dict[str, Tensor]:
     """Return layer → its weight [out, in] on the grids of its blocks, rounded by GPTQ (`gptq.error_compensated`).
 
-    `prepared` is the graph with weights of 8 bits, `state` has their scales. `blocks` has the layers to round, with the number
-    of weights that share a scale in each.
+    `prepared` is the graph with weights of 8 bits, and `state` has their scales. `blocks` has the layers to round, with the
+    number of weights that share a scale in each.
 
     Each layer reads what the rounded layers before it compute from calibration rows.
     """
