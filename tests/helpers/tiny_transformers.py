@@ -1,4 +1,4 @@
-"""Small classifiers of transformers with random weights and their tokenizers, saved as a user would; nothing is downloaded."""
+"""Small classifiers of transformers with random weights, saved with their tokenizer as a user would."""
 
 from __future__ import annotations
 

@@ -173,6 +173,7 @@ def compress_file(
     *,
     model_config: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
 ) -> CompressedFile:
     """Compress an external ONNX file by ONNX Runtime's quantizer: ``"int8"``, ``"int8-dynamic"`` or ``"w4"``.
 
@@ -184,13 +185,17 @@ def compress_file(
         YAML with what the file does not record; by default ``NAME.model.yaml`` or ``model.yaml`` in its folder.
     seed
         Seed of the sample of calibration rows.
+    folder
+        Where the file and its ``model.yaml`` will be written, by default beside `path`: the tokenizer of a model that reads
+        texts is named relative to it.
     """
     from fairpress.compression.compress_onnx import compress_file as compressed
     from fairpress.compression.recipes import parse
 
     dataset = load_dataset(data) if isinstance(data, str) else data
     config = None if model_config is None else Path(model_config)
-    return compressed(Path(path), parse(recipe), dataset, config, seed)
+    written_to = None if folder is None else Path(folder)
+    return compressed(Path(path), parse(recipe), dataset, config, seed, written_to)
 
 
 def mitigate(

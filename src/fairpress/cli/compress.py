@@ -166,7 +166,9 @@ def _compress_file(
             raise UserError(f"{path} already exists; choose another --out, or replace it with --force.")
     replaced = " (replaced)" if out.exists() else ""
     check_files(targets, force=True)
-    compressed = api.compress_file(base, recipe, data, model_config=model_config, seed=seed or 0)
+    compressed = api.compress_file(
+        base, recipe, data, model_config=model_config, seed=seed or 0, folder=out.parent
+    )
     write_together(
         {
             companions[0]: lambda path: path.write_text(compressed.model_yaml, encoding="utf-8"),

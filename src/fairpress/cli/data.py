@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.core.errors import UserError
 
 data = App(name="data", help="List, fetch and check datasets.")
 app.command(data)
@@ -45,7 +47,12 @@ def data_fetch(name: str, /) -> int:
 
 @data.command(name="check")
 def data_check(
-    name: str, /, *, strict: bool = False, json_: Annotated[bool, Parameter("--json")] = False
+    name: str,
+    /,
+    *,
+    tokenizer: Path | None = None,
+    strict: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
     """Check a dataset for problems that mislead an audit: leaks, ids, codes, copies, missing values, small groups.
 
@@ -58,6 +65,8 @@ def data_check(
     ----------
     name
         A dataset's name, or a YAML file that describes a table, images or texts.
+    tokenizer
+        Of texts, show how many tokens each group's have: a tokenizer.json, or a folder that has one, such as a model's.
     strict
         Exit with 1 when there is a warning.
     json_
@@ -70,6 +79,13 @@ def data_check(
     from fairpress.datasets.checks.text_scripts import texts_table
 
     dataset = datasets.load(name)
+    tokens = None
+    if tokenizer is not None:
+        from fairpress.tokenization.token_counts import token_counts
+
+        if dataset.texts is None:
+            raise UserError(f"--tokenizer counts the tokens of texts, and {name} has none; leave it out.")
+        tokens = token_counts(tokenizer, dataset.texts)
     findings = check_dataset(dataset, floor_rows())
     if json_:
         print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
@@ -80,7 +96,10 @@ def data_check(
             f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
             markup=False,
         )
-        for line in [*rates_table(dataset), *(texts_table(dataset) if dataset.kind == "text" else [])]:
+        for line in [
+            *rates_table(dataset),
+            *(texts_table(dataset, tokens) if dataset.kind == "text" else []),
+        ]:
             print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
             print_line(f"note: {note}", markup=False, soft_wrap=True)

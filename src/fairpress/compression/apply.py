@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fairpress.models.registry import Architecture
 
+PACKAGES = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
 # Fields of the baseline's training that later steps read.
 ORIGIN_FIELDS = ("training", "networks_in_batch", "device", "way", "warnings")
 
@@ -157,7 +158,7 @@ def artifact(
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
             "details": {**network.details, "validation": validation},
             **({"warnings": warnings} if warnings else {}),
-            "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
+            "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },
     )
     return Artifact(

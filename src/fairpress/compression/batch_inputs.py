@@ -84,11 +84,11 @@ def split_batch(batch: Any, batch_name: str) -> tuple[Any, Any, Any]:
     if isinstance(batch, Mapping):
         keys = [k for k in LABELS if k in batch]
         if len(keys) != 1:
-            found = (
+            problem = (
                 f"has the keys {listed([str(k) for k in batch])}" if not keys else f"has {' and '.join(keys)}"
             )
             raise UserError(
-                f"{batch_name} {found}; a dictionary holds its labels under one of these keys: {', '.join(LABELS)}."
+                f"{batch_name} {problem}; a dictionary holds its labels under one of these keys: {', '.join(LABELS)}."
             )
         group = next((k for k in GROUPS if k in batch), None)
         inputs = {k: v for k, v in batch.items() if k not in (keys[0], group)}

@@ -54,6 +54,7 @@ def compress_file(
     dataset: Dataset,
     config: Path | None = None,
     seed: int = 0,
+    target_folder: Path | None = None,
 ) -> CompressedFile:
     """Return a smaller file with the same inputs and outputs as the given one.
 
@@ -66,6 +67,8 @@ def compress_file(
         The file; weights may be in files next to it.
     config
         What the file does not specify, as `runtime.external.open_external` reads it.
+    target_folder
+        Where the result will be written, by default beside `path`.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def compress_file(
             **({"notes": notes} if notes else {}),
             "validation": comparison,
         }
-    return CompressedFile(content, baseline.as_yaml(), report)
+    return CompressedFile(content, baseline.as_yaml(target_folder or path.parent), report)
 
 
 def check_recipe(recipe: Recipe) -> Quantize | QuantizeDynamic:

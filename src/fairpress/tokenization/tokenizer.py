@@ -100,8 +100,8 @@ class TextTokenizer:
 
     def id_of(self, token: str) -> int | None:
         """Return the id of a token; None if there is no such token."""
-        found: int | None = self._tokenizer.token_to_id(token)
-        return found
+        token_id: int | None = self._tokenizer.token_to_id(token)
+        return token_id
 
     def token_types(self, text: str) -> list[int]:
         """Return the token type of each token id of a text; models that distinguish two sequences read it."""

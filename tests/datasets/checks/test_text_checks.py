@@ -194,6 +194,37 @@ def test_the_command_prints_them_and_json_lists_them(write, capsys):
     assert "duplicates" in {w["kind"] for w in json.loads(capsys.readouterr().out)}
 
 
+def test_tokens_of_each_group_are_counted_by_a_given_tokenizer(write, tmp_path, capsys):
+    tokenizers = pytest.importorskip("tokenizers", reason="the extra text is not installed")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    words.enable_truncation(3)
+    words.save(str(tmp_path / "tokenizer.json"))
+    path = write(table())
+    with pytest.raises(SystemExit) as left:
+        main(["data", "check", path, "--tokenizer", str(tmp_path)])
+    assert left.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if "tokens: median" in line)
+    everybody = next(line for line in lines if "everybody" in line and "Latin" in line)
+    assert head.split()[-3:] == ["a", "word", "scripts"]
+    assert everybody.split()[-6:-2] == ["12", "12", "12", "1.00"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "there is no file"), ("{}", "is not a tokenizer"), ("\x00", "is not a tokenizer")],
+)
+def test_what_is_not_a_tokenizer_is_refused(write, tmp_path, capsys, content, sentence):
+    pytest.importorskip("tokenizers", reason="the extra text is not installed")
+    if content is not None:
+        (tmp_path / "t.json").write_text(content)
+    with pytest.raises(SystemExit) as left:
+        main(["data", "check", write(table()), "--tokenizer", str(tmp_path / "t.json")])
+    assert left.value.code == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
 def test_afrisenti_is_warned_of_what_its_official_parts_hide(data_folder):
     data = datasets.load("afrisenti", languages=["Amharic", "Hausa", "Twi"])
     found = {w.kind: w for w in check_dataset(data, 115) if w.column == "language"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -110,6 +111,26 @@ def test_the_description_names_inputs_length_tokenizer_and_classes(tmp_path):
         np.testing.assert_allclose(
             scores[row, [1, 2, 0]], expected, atol=1e-6
         )  # CLASSES: negative, neutral, positive
+
+
+def test_a_compressed_export_names_the_tokenizer_from_its_own_folder(tmp_path):
+    from fairpress import api
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    dataset = text_dataset(200)
+    parts = {**dataset.parts, "calibration": dataset.parts["validation"][:20]}
+    dataset = replace(dataset, parts=parts)
+    path = export(tmp_path / "in", transformers_export())
+    small = api.compress_file(path, "int8-dynamic", dataset, folder=tmp_path / "out")
+    (tmp_path / "out" / "small.onnx").write_bytes(small.onnx)
+    (tmp_path / "out" / "small.model.yaml").write_text(small.model_yaml)
+    assert "tokenizer: ../in/tokenizer.json" in small.model_yaml
+    opened = open_external(tmp_path / "out" / "small.onnx", dataset)
+    difference = opened.scores(dataset, np.arange(50)) - open_external(path, dataset).scores(
+        dataset, np.arange(50)
+    )
+    assert 0 < np.abs(difference).max() < 0.1
 
 
 def test_a_file_of_a_fixed_length_is_padded_to_it(tmp_path):

@@ -99,7 +99,7 @@ def test_the_facts_of_a_card_are_shares_of_weights_and_of_the_file():
     wide = 8 * size + 48
     assert facts["weights"].startswith(f"{total:,}: {100 * wide / total:.0f} % in 32 bits (")
     assert (
-        f"{100 * 4 * wide / len(data):.0f} % of the file), {100 * 128 / total:.0f} % in 8 bits"
+        f"{100 * 4 * wide / len(data):.0f} % of the file), {100 * 128 / total:.2g} % in 8 bits"
         in facts["weights"]
     )
     assert facts["embedding table"].startswith(

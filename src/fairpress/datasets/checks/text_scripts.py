@@ -48,13 +48,17 @@ def check_scripts(data: Dataset) -> Iterator[DatasetWarning]:
         )
 
 
-def texts_table(data: Dataset) -> list[str]:
-    """Return lengths and scripts of the texts as lines of text, of the largest groups of each attribute."""
+def texts_table(data: Dataset, tokens: np.ndarray | None = None) -> list[str]:
+    """Return lengths and scripts of the texts as lines of text, of the largest groups of each attribute.
+
+    `tokens` [rows] are numbers of tokens, which are shown too if they are given.
+    """
     assert data.texts is not None
     characters = np.array([len(text) for text in data.texts])
     words = np.array([len(text.split()) for text in data.texts])
     scripts = main_scripts(data.texts)
-    lines = [["", "texts", "words: median", "99 %", "characters: median", "99 %", "longest", "scripts"]]
+    head = ["", "texts", "words: median", "99 %", "characters: median", "99 %", "longest"]
+    lines = [[*head, *([] if tokens is None else ["tokens: median", "99 %", "longest", "a word"]), "scripts"]]
     for name, groups in {"": np.full(len(data), "everybody"), **data.attributes}.items():
         names, counts = np.unique(groups, return_counts=True)
         for group in names[np.argsort(-counts, kind="stable")][:MAX_GROUPS].tolist():
@@ -63,7 +67,11 @@ def texts_table(data: Dataset) -> list[str]:
                 *np.quantile(words[where], [0.5, 0.99], method="higher"),
                 *np.quantile(characters[where], [0.5, 0.99, 1], method="higher"),
             )
-            cells = [f"{where.sum():,}", *(f"{int(n):,}" for n in numbers), _shares(scripts[where])]
+            cells = [f"{where.sum():,}", *(f"{int(n):,}" for n in numbers)]
+            if tokens is not None:
+                cells += [f"{int(n):,}" for n in np.quantile(tokens[where], [0.5, 0.99, 1], method="higher")]
+                cells.append(f"{tokens[where].sum() / max(words[where].sum(), 1):.2f}")
+            cells.append(_shares(scripts[where]))
             lines.append([f"{name}: {group}" if name else group, *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     last = len(widths) - 1

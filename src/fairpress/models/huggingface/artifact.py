@@ -86,11 +86,11 @@ def artifact_of_model(
     architecture = _architecture(config, outputs, text_tokenizer, dataset, "model.config")
     network = registry.build(architecture, text_tokenizer.max_length, len(dataset.task.classes))
     state = {key: value.detach().cpu().float() for key, value in model.state_dict().items()}
-    own = network.state_dict()
+    expected = network.state_dict()
     different = [
         k
-        for k in own.keys() | state.keys()
-        if k not in own or k not in state or own[k].shape != state[k].shape
+        for k in expected.keys() | state.keys()
+        if k not in expected or k not in state or expected[k].shape != state[k].shape
     ]
     if type(network).__bases__[0] is not type(model) or different:
         raise UserError(

@@ -173,10 +173,10 @@ def _completed(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         kind = raw["model_type"]
         known = CONFIG_MAPPING[kind] if kind in set(CONFIG_MAPPING.keys()) else None
         if known is None or known not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-            own = " from code of its own, which fairpress never runs" if raw.get("auto_map") else ""
+            origin = " from code of its own, which fairpress never runs" if raw.get("auto_map") else ""
             raise UserError(
-                f"{path} is a model of type {kind!r}{own}, which transformers {__version__} cannot load as a classifier of "
-                "texts; export it to ONNX, and name the .onnx file."
+                f"{path} is a model of type {kind!r}{origin}, which transformers {__version__} cannot load as a classifier; "
+                "export it to ONNX, and name the .onnx file."
             )
         try:
             config = known.from_dict(dict(raw))

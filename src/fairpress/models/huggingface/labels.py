@@ -42,7 +42,7 @@ def match_outputs(names: Sequence[str], task: Task, source: str) -> tuple[int, .
             f"write the names into id2label in the order of the outputs, such as {_example(classes)}."
         )
     resolved = [_resolved(name, classes) for name in names]
-    unknown = [name for name, found in zip(names, resolved, strict=True) if found is None]
+    unknown = [name for name, match in zip(names, resolved, strict=True) if match is None]
     missing = [name for name in classes if name not in resolved]
     if unknown or missing:
         parts = ([f"{listed(unknown, 6)} is not a class of {task.target!r}"] if unknown else []) + (
@@ -74,9 +74,9 @@ def _one_logit(name: str, task: Task, source: str) -> tuple[int, ...]:
 
 def _resolved(name: str, classes: Sequence[str]) -> str | None:
     """Return the class with this name, in any case; None if there is none, or more than one."""
-    found = resolve(name, classes)
-    if found in classes:
-        return found
+    resolved = resolve(name, classes)
+    if resolved in classes:
+        return resolved
     alike = [c for c in classes if c.strip().casefold() == name.strip().casefold()]
     return alike[0] if len(alike) == 1 else None
 

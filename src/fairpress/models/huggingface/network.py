@@ -24,9 +24,9 @@ def configuration(config: Mapping[str, Any], n_outputs: int) -> Any:
             raise UserError(
                 f"transformers {__version__} does not know models of type {kind!r}; install the version on the model's card."
             )
-        made = CONFIG_MAPPING[kind].from_dict(dict(config))
-    made.num_labels = n_outputs
-    return made
+        result = CONFIG_MAPPING[kind].from_dict(dict(config))
+    result.num_labels = n_outputs
+    return result
 
 
 def build_network(
@@ -40,11 +40,11 @@ def build_network(
     """Return a classifier [rows, length] int64 → logits [rows, n_classes] with weights drawn from torch's generator."""
     if one_logit and n_classes != 2:
         raise UserError(f"a model with one logit decides between two classes, not {n_classes}.")
-    made = configuration(config, 1 if one_logit else n_classes)
+    built = configuration(config, 1 if one_logit else n_classes)
     with local_and_quiet():
         from transformers import AutoModelForSequenceClassification
 
-        model = AutoModelForSequenceClassification.from_config(made)
+        model = AutoModelForSequenceClassification.from_config(built)
     return reads_token_ids(model.float(), pad_id=pad_id, outputs=outputs, one_logit=one_logit)
 
 

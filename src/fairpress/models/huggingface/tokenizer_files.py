@@ -84,9 +84,9 @@ def fitted(
         raise UserError(
             f"the maximum length {max_length} is more than the {limit} positions of {name}; choose at most {limit}."
         )
-    own = settings.get("model_max_length")
-    own_limit = own if isinstance(own, int) and 0 < own < 2**20 else None
-    length = max_length or min(n for n in (limit, own_limit, DEFAULT_MAX_LENGTH) if n)
+    stated = settings.get("model_max_length")
+    stated_limit = stated if isinstance(stated, int) and 0 < stated < 2**20 else None
+    length = max_length or min(n for n in (limit, stated_limit, DEFAULT_MAX_LENGTH) if n)
     tokenizer = TextTokenizer(data, length, pad_id)
     size, rows = tokenizer.max_id + 1, config.get("vocab_size")
     if isinstance(rows, int) and size > rows:

@@ -31,8 +31,8 @@ def load_into(network: nn.Module, folder: Path) -> dict[str, Any]:
             f"{folder} lacks weights of the network in its config.json: {missing[0]!r} is missing or has another shape "
             f"({len(missing)} of {len(state)} tensors); save the model again with model.save_pretrained."
         )
-    own = network.state_dict()
-    network.load_state_dict({name: own[name] if name in absent else value for name, value in state.items()})
+    drawn = network.state_dict()
+    network.load_state_dict({name: drawn[name] if name in absent else value for name, value in state.items()})
     return {"file": folder.name, "sha256": digest(folder), "drawn_anew": sorted(absent)}
 
 

@@ -38,7 +38,7 @@ from fairpress.runtime.external.outputs import (
     score_table,
 )
 from fairpress.runtime.external.run_rows import SAMPLE_ROWS, check_row_independence, feeds_of_rows, run_rows
-from fairpress.runtime.external.texts import class_names, encode_rows, plan_texts
+from fairpress.runtime.external.texts import class_names, encode_rows, locate_tokenizer, plan_texts
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
 from fairpress.runtime.truncation import truncation_note
 from fairpress.tokenization.tokenizer import TokenIds
@@ -154,8 +154,8 @@ class ExternalModel:
                 feed = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in feed.items()}
             yield feed
 
-    def as_yaml(self) -> str:
-        """Return the complete ``model.yaml``; inferred fields are marked."""
+    def as_yaml(self, folder: Path | None = None) -> str:
+        """Return the complete ``model.yaml`` for a folder, by default that of the file; inferred fields are marked."""
         import io
 
         from ruamel.yaml import YAML
@@ -164,6 +164,9 @@ class ExternalModel:
         document = CommentedMap(
             {k: v for k, v in self.config.model_dump(mode="json").items() if v is not None}
         )
+        if self.config.tokenizer is not None:
+            path = locate_tokenizer(self.path, self.config, self.config_path)
+            document["tokenizer"] = Path(os.path.relpath(path, folder or self.path.parent)).as_posix()
         for key in self.guessed:
             document.yaml_add_eol_comment("guessed", key)
         sink = io.StringIO()

@@ -52,7 +52,7 @@ def plan_texts(
             )
         return config
     roles = _roles(file, config, dataset, source_name)
-    path = _locate(file, config, source_name)
+    path = locate_tokenizer(file.path, config, source_name)
     if config.tokenizer is None:
         guessed.append("tokenizer")
     tokenizer = _json(path)
@@ -243,21 +243,21 @@ def _json(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
-def _locate(file: ExternalOnnxFile, config: ExternalModelConfig, source_name: str) -> Path:
+def locate_tokenizer(model: Path, config: ExternalModelConfig, source_name: str) -> Path:
     """Return the path of the tokenizer, which is beside the YAML or beside the ONNX file."""
     name = config.tokenizer or TOKENIZER_FILE
-    places = [Path(source_name).parent / name, file.path.parent / name]
+    places = [Path(source_name).parent / name, model.parent / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise UserError(
-            f"{file.path} reads token ids, and there is no {places[0]}; copy the model's {TOKENIZER_FILE} there, or name it "
+            f"{model} reads token ids, and there is no {places[0]}; copy the model's {TOKENIZER_FILE} there, or name it "
             f"under `tokenizer` in {source_name}."
         )
     return found
 
 
 def _tokenizer(file: ExternalOnnxFile, config: ExternalModelConfig, source_name: str) -> TextTokenizer:
-    path = _locate(file, config, source_name)
+    path = locate_tokenizer(file.path, config, source_name)
     return _read_tokenizer(path, path.stat().st_mtime_ns, config.max_length or 1, config.pad_id or 0)
 
 
