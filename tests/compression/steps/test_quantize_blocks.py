@@ -12,8 +12,8 @@ from onnx import TensorProto
 
 import fairpress as fp
 from fairpress.compression.apply import compress
-from fairpress.compression.rounding.block_scales import block_scales, rounded_blocks, steps_of_weights
 from fairpress.compression.recipes import parse
+from fairpress.compression.rounding.block_scales import block_scales, rounded_blocks, steps_of_weights
 from fairpress.compression.rounding.gptq import error_compensated, factorize
 from fairpress.core.errors import UserError
 from fairpress.runtime.artifact import Artifact
