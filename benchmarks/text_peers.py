@@ -42,9 +42,14 @@ def peers(source: Path, folder: Path) -> dict[str, Path]:
     made = {}
     for name, per_channel in (("quantize_dynamic", False), ("quantize_dynamic per channel", True)):
         made[name] = folder / f"{name}.onnx"
+        if made[name].exists():
+            continue
         quantize_dynamic(source, made[name], per_channel=per_channel, weight_type=QuantType.QInt8)
     for bits, block in ((4, 32), (4, 128), (8, 128)):
         name = f"MatMulNBits {bits} bits, block {block}"
+        made[name] = folder / f"{name}.onnx"
+        if made[name].exists():
+            continue
         quantizer = MatMulNBitsQuantizer(
             onnx.load(source),
             bits=bits,
@@ -55,18 +60,17 @@ def peers(source: Path, folder: Path) -> dict[str, Path]:
             op_types_to_quantize=("MatMul", "Gather") if bits == 4 else ("MatMul",),
         )
         quantizer.process()
-        made[name] = folder / f"{name}.onnx"
         onnx.save(quantizer.model.model, made[name])
-    if find_spec("optimum") and find_spec("optimum.onnxruntime"):
+    try:
         from optimum.onnxruntime import ORTQuantizer
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
-
-        config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-        quantizer = ORTQuantizer(source)
-        quantizer.quantize(save_dir=folder / "optimum", quantization_config=config)
-        (made["optimum avx512_vnni"],) = (folder / "optimum").glob("*.onnx")
+    except ImportError as error:  # also where it does not know this version of transformers
+        print(f"optimum left out: {error}")
     else:
-        print("optimum with onnxruntime is not installed: left out")
+        config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        if not (folder / "optimum").exists():
+            ORTQuantizer(source).quantize(save_dir=folder / "optimum", quantization_config=config)
+        (made["optimum avx512_vnni"],) = (folder / "optimum").glob("*.onnx")
     logging.disable(logging.NOTSET)
     return made
 
@@ -83,8 +87,10 @@ def compressed_by_nncf(source: Path, folder: Path) -> dict[str, Path]:
     modes = {"int8": nncf.CompressWeightsMode.INT8_SYM, "int4, group 32": nncf.CompressWeightsMode.INT4_SYM}
     for name, mode in modes.items():
         options = {} if name == "int8" else {"group_size": 32, "all_layers": True}
-        model = nncf.compress_weights(openvino.Core().read_model(source), mode=mode, **options)
         made[f"NNCF {name}"] = folder / f"nncf-{name[:4]}.xml"
+        if made[f"NNCF {name}"].exists():
+            continue
+        model = nncf.compress_weights(openvino.Core().read_model(source), mode=mode, **options)
         openvino.save_model(model, made[f"NNCF {name}"], compress_to_fp16=False)
     return made
 
@@ -125,6 +131,7 @@ def main() -> None:
     parser.add_argument("--recipes", default=RECIPES, help="separated by semicolons")
     parser.add_argument("--rows", type=int, default=400, help="test rows on which answers are compared")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=20, help="calls of a single text in a round")
     parser.add_argument("--keep", type=Path, help="a folder for the files; files there are used again")
     options = parser.parse_args()
     base, data = Artifact.load(options.model), load(options.data)
@@ -167,7 +174,7 @@ def report(runs: dict[str, Run], sizes: dict[str, int], data, tokenizer, options
     answers = {name: np.concatenate([run(ids) for ids in texts]) for name, run in runs.items()}
     generator = np.random.default_rng(0)
     ids = generator.integers(tokenizer.size // 10, tokenizer.size, (32, LENGTH))
-    single = timed(runs, ids[:1], 20, options.rounds)
+    single = timed(runs, ids[:1], options.repeats, options.rounds)
     many = timed(runs, ids, 1, options.rounds)
     print(f"{processor()}, {platform.system()}, one thread; load {Path('/proc/loadavg').read_text()[:14]}")
     print(

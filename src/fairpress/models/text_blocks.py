@@ -55,7 +55,7 @@ class TextBlock:
 
 def text_blocks(module: nn.Module) -> list[TextBlock]:
     """Return the blocks of a network in their order; none for a network of another kind."""
-    found = []
+    blocks = []
     for name, _ in module.named_modules():
         for attention, feedforward, head_size in NAMES:
             full = [f"{name}.{layer}".lstrip(".") for layer in (*attention, *feedforward)]
@@ -63,8 +63,8 @@ def text_blocks(module: nn.Module) -> list[TextBlock]:
                 query, key, value, output, expand, contract = full
                 owner, _, attribute = f"{name}.{head_size}".lstrip(".").rpartition(".")
                 size = int(getattr(module.get_submodule(owner), attribute))
-                found.append(TextBlock(name, (query, key, value), output, expand, contract, size))
-    return found
+                blocks.append(TextBlock(name, (query, key, value), output, expand, contract, size))
+    return blocks
 
 
 def _part(module: nn.Module, name: str) -> nn.Module | None:

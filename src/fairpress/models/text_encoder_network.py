@@ -31,7 +31,7 @@ class SelfAttention(nn.Module):
         return result
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """Attention and feed-forward layer, each behind a norm and beside a residual connection."""
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
@@ -72,7 +72,7 @@ class EncoderNetwork(nn.Module):
         for table in (self.embedding, self.positions):
             nn.init.normal_(table.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, feedforward, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads, feedforward, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, n_classes)
 

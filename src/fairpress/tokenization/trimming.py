@@ -112,11 +112,11 @@ def uses_with_merges(vocabulary: Vocabulary, counts: np.ndarray) -> np.ndarray:
     if model["type"] != "BPE":
         return uses
     pieces = vocabulary.pieces
-    made: dict[int, tuple[int, int]] = {}
+    parts_of: dict[int, tuple[int, int]] = {}
     for left, right in _merges(model):
-        made.setdefault(pieces[_joined(left, right, model)], (pieces[left], pieces[right]))
-    for piece in sorted(made, key=lambda i: -vocabulary.lengths[i]):
-        for part in made[piece]:
+        parts_of.setdefault(pieces[_joined(left, right, model)], (pieces[left], pieces[right]))
+    for piece in sorted(parts_of, key=lambda i: -vocabulary.lengths[i]):
+        for part in parts_of[piece]:
             uses[:, part] += uses[:, piece]
     return uses
 

@@ -52,9 +52,9 @@ class TextArchitecture(Architecture, Protocol):
 
 def tokenizer_for(architecture: Architecture, dataset: Dataset) -> TextTokenizer:
     """Return the tokenizer that an architecture brings, or one trained on the texts of the training rows."""
-    own: Callable[[], TextTokenizer] | None = getattr(architecture, "tokenizer", None)
-    if own is not None:
-        return own()
+    make: Callable[[], TextTokenizer] | None = getattr(architecture, "tokenizer", None)
+    if make is not None:
+        return make()
     assert dataset.texts is not None
     sizes = architecture.model_dump()
     return train_byte_pair(dataset.texts[dataset.index("train")], sizes["vocabulary"], sizes["max_length"])

@@ -109,7 +109,7 @@ def test_error_compensation_with_a_step_per_weight_has_less_output_error_than_ne
         return float((x @ (values - weight).T).square().sum())
 
     assert error(compensated) < 0.7 * error(nearest)
-    assert float(loss.sum()) == pytest.approx(error(compensated), rel=0.05)  # but for the damping
+    assert float(loss.sum()) == pytest.approx(error(compensated), rel=0.1)  # but for the damping
     # Equal steps in a channel are the step of the channel.
     same = error_compensated(weight[None], factorize((x.T @ x)[None]), torch.full((1, 16, 64), 0.3), -8, 7)[0]
     assert torch.equal(

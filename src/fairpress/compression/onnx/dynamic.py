@@ -33,7 +33,7 @@ def multiply_integers(
         Something other than a Gemm or MatMul reads the weight.
     """
     graph = model.graph
-    found = stored_products(graph, name)
+    weight = stored_products(graph, name)
     stored = np.ascontiguousarray(integers.T.astype(np.int8))
     constants = {
         f"{name} integers": stored,
@@ -45,7 +45,7 @@ def multiply_integers(
             np.float32
         )
     graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
-    for node in found.products:
+    for node in weight.products:
         make = _product_of_call if ranges == "call" else _product_of_rows
         result, bias = node.output[0], node.input[2] if len(node.input) > 2 else None
         product = f"{result} product" if bias else result
@@ -54,7 +54,7 @@ def multiply_integers(
             new.append(helper.make_node("Add", [product, bias], [result]))
         insert_before(graph, node, new)
         graph.node.remove(node)
-    found.drop(graph)
+    weight.drop(graph)
 
 
 def _product_of_call(graph: onnx.GraphProto, name: str, x: str, result: str) -> list[onnx.NodeProto]:

@@ -40,8 +40,8 @@ def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
 
 def chosen_tables(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     """Return the embedding tables to change: all but those in `keep`, and those that other operators read too."""
-    found = {layer_name(node) for node in engine.folded.graph.nodes if is_lookup(node)}
-    return [name for name in layers(engine.folded) if name in found and name not in keep]
+    tables = {layer_name(node) for node in engine.folded.graph.nodes if is_lookup(node)}
+    return [name for name in layers(engine.folded) if name in tables and name not in keep]
 
 
 def agreement(

@@ -38,7 +38,7 @@ def store_in_blocks(
         Something other than a Gemm or MatMul reads the weight.
     """
     graph = model.graph
-    found = stored_products(graph, name)
+    weight = stored_products(graph, name)
     codes = np.ascontiguousarray(integers.T.astype(np.int8))
     stored = (
         numpy_helper.from_array(codes, f"{name} integers")
@@ -54,7 +54,7 @@ def store_in_blocks(
         [stored, numpy_helper.from_array(np.ascontiguousarray(scales.T), f"{name} scales")]
     )
     steps = f"{name} steps" if scales.dtype == np.float16 else f"{name} scales"
-    first = min(found.products, key=list(graph.node).index)
+    first = min(weight.products, key=list(graph.node).index)
     unpack = [
         helper.make_node(
             "DequantizeLinear", [f"{name} integers", steps], [f"{name} weight"], axis=0, block_size=block
@@ -63,7 +63,7 @@ def store_in_blocks(
     if scales.dtype == np.float16:
         unpack.insert(0, helper.make_node("Cast", [f"{name} scales"], [steps], to=TensorProto.FLOAT))
     insert_before(graph, first, unpack)
-    for node in found.products:
+    for node in weight.products:
         result, bias = node.output[0], node.input[2] if len(node.input) > 2 else None
         product = f"{result} product" if bias else result
         new = [helper.make_node("MatMul", [node.input[0], f"{name} weight"], [product])]
@@ -71,7 +71,7 @@ def store_in_blocks(
             new.append(helper.make_node("Add", [product, bias], [result]))
         insert_before(graph, node, new)
         graph.node.remove(node)
-    found.drop(graph)
+    weight.drop(graph)
     model.opset_import[0].version = max(model.opset_import[0].version, OPSET)
     model.ir_version = max(model.ir_version, IR_VERSION)
 

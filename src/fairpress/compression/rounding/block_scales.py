@@ -13,8 +13,7 @@ from fairpress.compression.quantized_graph.range_estimators import weight_scales
 if TYPE_CHECKING:
     from torch.fx import Node
 
-    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
-    from fairpress.compression.quantized_graph.prepare import Layer
+    from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
     from fairpress.compression.quantized_graph.row_chunks import Rows
 
 LIMITS = {8: (-127, 127), 4: (-8, 7)}
@@ -49,7 +48,7 @@ def steps_of_weights(scales: Tensor, columns: int, block: int) -> Tensor:
 
 
 def compensated_blocks(
-    engine: BatchQuantizer,
+    prepared: PreparedGraph,
     state: Mapping[str, Tensor],
     rows: Rows,
     blocks: Mapping[str, int],
@@ -57,18 +56,16 @@ def compensated_blocks(
 ) -> dict[str, Tensor]:
     """Return layer → its weight [out, in] on the grids of its blocks, rounded by GPTQ (`gptq.error_compensated`).
 
-    `blocks` has the layers to round, and the number of weights that share a scale in each.
+    `prepared` is the graph with weights of 8 bits, and `state` has their scales. `blocks` has the layers to round, with the
+    number of weights that share a scale in each.
 
     Each layer reads what the rounded layers before it compute from calibration rows.
     """
-    from fairpress.compression.quantization.calibrate import scales_of_weights
-    from fairpress.compression.quantized_graph.scheme import Scheme
     from fairpress.compression.rounding.compensate import rows_in_memory
     from fairpress.compression.rounding.gptq import error_compensated, factorize
     from fairpress.compression.rounding.input_moments import input_moments
     from fairpress.compression.rounding.layer_sweep import sweep
 
-    prepared = engine.prepare(Scheme(8, activations=False))
     out: dict[str, Tensor] = {}
     low, top = LIMITS[bits]
 
@@ -83,8 +80,7 @@ def compensated_blocks(
         out[layer.name] = integers[0] * steps
         return out[layer.name]
 
-    scaled = {**state, **scales_of_weights(prepared, state, "mse")}
-    sweep(prepared, scaled, rows_in_memory(prepared, scaled, rows)[1], visit)
+    sweep(prepared, state, rows_in_memory(prepared, state, rows)[1], visit)
     return out
 
 

@@ -64,8 +64,10 @@ class QuantizeBlocks(OnnxStep):
         )
         from fairpress.compression.onnx.packed_embedding import look_up_integers
         from fairpress.compression.onnx.weight_blocks import packed_products, store_in_blocks
+        from fairpress.compression.quantization.calibrate import scales_of_weights
         from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.compression.quantized_graph.pt2e_quantizer import small_tables
+        from fairpress.compression.quantized_graph.scheme import Scheme
         from fairpress.compression.rounding.block_scales import (
             block_scales,
             compensated_blocks,
@@ -98,9 +100,10 @@ class QuantizeBlocks(OnnxStep):
         bits, blocks = self._grids(columns, tables, small)
         compensated: Mapping[str, Tensor] = {}
         if self.rounding == "gptq":
-            compensated = compensated_blocks(
-                engine, state, rows, {n: blocks[n] for n in chosen}, self.weight_bits
-            )
+            prepared = engine.prepare(Scheme(8, activations=False))
+            scaled = {**state, **scales_of_weights(prepared, state, "mse")}
+            of_products = {n: blocks[n] for n in chosen}
+            compensated = compensated_blocks(prepared, scaled, rows, of_products, self.weight_bits)
         for layer, width in bits.items():
             name = stored_weight(layer, state)
             weight, block = state[name], blocks[layer]
