@@ -14,13 +14,14 @@ from fairpress import api
 from fairpress.core.errors import ModelWarning, UserError
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import choose, open_session
-from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts, text_lengths
+from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts
 from fairpress.runtime.onnx.per_call_ranges import computes_ranges_per_call
 from fairpress.runtime.predict import notes_of, predictions
 from fairpress.runtime.probabilities import score
 from fairpress.runtime.text_predictions import measure_batch_dependence
 from fairpress.runtime.truncation import percent, truncation_note
 from fairpress.tokenization.encoded_dataset import encode_dataset
+from fairpress.tokenization.padding import text_lengths
 from tiny_networks import artifact as table_artifact
 from tiny_networks import images, linear
 from tiny_texts import (

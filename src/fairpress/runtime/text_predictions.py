@@ -12,7 +12,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import open_session
-from fairpress.runtime.backends.text_batches import outputs_of_batches, text_lengths
+from fairpress.runtime.backends.text_batches import outputs_of_batches
 from fairpress.runtime.batch_dependence import (
     MAX_ROWS,
     PREDICTED_ALONE,
@@ -24,6 +24,7 @@ from fairpress.runtime.batch_dependence import (
 from fairpress.runtime.decision_rule import decide
 from fairpress.runtime.probabilities import probabilities, score
 from fairpress.runtime.truncation import truncation_note
+from fairpress.tokenization.padding import text_lengths
 from fairpress.tokenization.tokenizer import TokenIds
 
 EncodedTexts = dict[tuple[str, int, int], TokenIds]
