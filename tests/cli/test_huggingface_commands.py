@@ -50,6 +50,7 @@ def test_folder_is_compressed_predicted_and_audited(saved, capsys):
     assert (
         exit_code("predict", f"fp32={folder / 'm'}", f"w8={folder / 'w8'}", *data, "--out", str(table)) == 0
     )
+    assert "'fp32', 'w8': which rows the model was trained on is not recorded" in capsys.readouterr().err
     predicted = pq.read_table(table).to_pandas()
     dataset = fp.load_dataset(str(folder / "reviews.yaml"))
     texts = dataset.texts[dataset.parts["test"]]
@@ -89,7 +90,8 @@ def test_model_with_its_tokenizer_in_memory(saved):
     assert framed.onnx == fp32.onnx
     assert fp32.card.positive == w4.card.positive == "for"
     assert w4.size < 0.45 * fp32.size
-    predictions = fp.predict({"fp32": fp32, "w4": w4}, data)
+    with pytest.warns(ModelWarning, match="rows of the test part may be among them"):
+        predictions = fp.predict({"fp32": fp32, "w4": w4}, data)
     report = fp.audit(predictions, baseline="fp32", compressed="w4", by=["group"])
     assert report.comparisons
 

@@ -39,11 +39,17 @@ def compress(
     int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
     w8, w4, w3, w2: weights only.
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
-    int8-dynamic: linear layers only, with activation ranges computed at each call.
+    'w4(block=32)', 'w8(block=128)': weights only, so many weights with a scale of their own.
+    int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
+    'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
     qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.
-    prune-channels-50: remove whole channels and attention heads, with fine-tuning.
+    prune-channels-50: for images, remove whole channels and attention heads, with fine-tuning.
+    prune-heads-50: for texts, remove attention heads and feed-forward units, with fine-tuning.
+    trim-vocabulary-50: for texts, remove the rarest pieces of the tokenizer and their embeddings; without training.
+    'distill(layers=1)' for texts, 'distill(widths=32|32)' for mlp, 'distill(into=ARCHITECTURE)': train a smaller network to
+    answer as the baseline does.
     placebo: the same fine-tuning, no compression (control).
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
 
