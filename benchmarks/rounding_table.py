@@ -93,7 +93,7 @@ def nearest(recipe: str) -> str | None:
 
 def lines(table: pa.Table, size: dict[str, float], by: list[str]) -> list[str]:
     """Return the rows of one table."""
-    names = [n for n in table.column_names if f"{n}.score" in table.column_names]
+    names = [n for n in table.column_names if n in size]
     worst = [f"flips, worst by {a}" for a in by]
     heads = ["recipe", "accuracy %", "points lost", "flips", *worst, "taken back, %", "KB", "smaller"]
     found = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -132,7 +132,7 @@ def main(runs: list[Path]) -> None:
     for part, several in tables.items():
         table = stacked(several).sort_by([("seed", "ascending"), ("row_id", "ascending")])
         seeds = len(set(table["seed"].to_pylist()))
-        print(f"\n**{part or 'mlp'}**: {seeds} seeds × {table.num_rows // seeds:,} rows\n")
+        print(f"\n**{part or 'All networks'}**: {seeds} seeds × {table.num_rows // seeds:,} rows\n")
         print("\n".join(lines(table, {r: statistics.mean(b) for r, b in sizes[part].items()}, by)))
 
 

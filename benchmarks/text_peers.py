@@ -1,9 +1,10 @@
-"""Files of a text model by several tools: bytes, processor time at 64 tokens, and agreement with the float file, in one run.
+"""Files of a text model by several tools: bytes, time at 64 tokens, and agreement with the float file, in one run.
 
-python benchmarks/text_peers.py MODEL_FOLDER DATASET [--recipes int8-dynamic,w4(block=32)] [--rows 400] [--rounds 7]
+python benchmarks/text_peers.py MODEL_FOLDER DATASET [--recipes 'int8-dynamic;w4(block=32)'] [--keep FOLDER]
 
-Peers that are not installed (optimum, NNCF) are named and left out. Every round runs all files in turns on one thread, so
-that what else runs disturbs all of them; processor time leaves out what the machine gives to others.
+Peers that are not installed (optimum, NNCF) are named and left out. Every round calls all files on one thread, in a new
+random order, so that what else runs disturbs all of them; processor time leaves out what the machine gives to others. Files
+in the folder of --keep are used again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,8 +29,8 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.backends.registry import open_session
 
-RECIPES = "int8-dynamic;int8-dynamic(ranges=row);int8;w8(block=128);w4(block=32);w4(block=128);w4"
-LENGTH = 64
+RECIPES = "int8-dynamic;int8-dynamic(ranges=row);int8;w8(block=128);w4(block=32)"
+LENGTH, MANY = 64, 32
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -77,10 +78,11 @@ def peers(source: Path, folder: Path) -> dict[str, Path]:
 
 def compressed_by_nncf(source: Path, folder: Path) -> dict[str, Path]:
     """Return OpenVINO's files with weights compressed by NNCF."""
-    if not find_spec("nncf"):
-        print("NNCF is not installed: left out")
+    try:
+        import nncf
+    except ImportError as error:  # of NNCF, or of what it needs
+        print(f"NNCF left out: {error}")
         return {}
-    import nncf
     import openvino
 
     made = {}
@@ -108,19 +110,20 @@ def size(path: Path) -> int:
     return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
 
 
-def timed(runs: dict[str, Run], ids: np.ndarray, repeats: int, rounds: int) -> dict[str, np.ndarray]:
-    """Return processor and wall milliseconds of a call [rounds, 2] for each file, all in turns."""
+def timed(runs: Mapping[str, Run], ids: np.ndarray, repeats: int, rounds: int) -> dict[str, np.ndarray]:
+    """Return processor and wall milliseconds of a call [rounds, 2] for each file; a round times all in random order."""
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    generator = np.random.default_rng(0)
     for run in runs.values():
         run(ids)
     for _ in range(rounds):
-        for name, run in runs.items():
+        for name in generator.permutation(list(runs)).tolist():
+            run = runs[name]
             wall, own = time.perf_counter(), time.process_time()
             for _ in range(repeats):
                 run(ids)
-            measured[name].append(
-                (1e3 * (time.process_time() - own) / repeats, 1e3 * (time.perf_counter() - wall) / repeats)
-            )
+            own, wall = time.process_time() - own, time.perf_counter() - wall
+            measured[name].append((1e3 * own / repeats, 1e3 * wall / repeats))
     return {name: np.array(values) for name, values in measured.items()}
 
 
@@ -129,9 +132,10 @@ def main() -> None:
     parser.add_argument("model", help="a model folder that reads texts, with its weights")
     parser.add_argument("data", help="the dataset it was trained on")
     parser.add_argument("--recipes", default=RECIPES, help="separated by semicolons")
-    parser.add_argument("--rows", type=int, default=400, help="test rows on which answers are compared")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--repeats", type=int, default=20, help="calls of a single text in a round")
+    parser.add_argument("--rows", type=int, default=200, help="test rows on which answers are compared")
+    parser.add_argument("--rounds", type=int, default=7, help="of calls with a single text; a third with 32")
+    parser.add_argument("--repeats", type=int, default=5, help="calls with a single text in a round")
+    parser.add_argument("--without-openvino", action="store_true")
     parser.add_argument("--keep", type=Path, help="a folder for the files; files there are used again")
     options = parser.parse_args()
     base, data = Artifact.load(options.model), load(options.data)
@@ -154,7 +158,7 @@ def main() -> None:
         runs: dict[str, Run] = {
             name: open_session(path.read_bytes(), Backend()).run for name, path in paths.items()
         }
-        if find_spec("openvino"):
+        if find_spec("openvino") and not options.without_openvino:
             paths |= {
                 f"{name} @openvino": path
                 for name, path in paths.items()
@@ -166,35 +170,48 @@ def main() -> None:
 
 
 def report(runs: dict[str, Run], sizes: dict[str, int], data, tokenizer, options) -> None:  # type: ignore[no-untyped-def]
+    began = load_average()
+    generator = np.random.default_rng(0)
+    ids = generator.integers(tokenizer.size // 10, tokenizer.size, (MANY, LENGTH))
+    single = timed(runs, ids[:1], options.repeats, options.rounds)
+    many = timed(runs, ids, 1, max(1, options.rounds // 3))
     rows = data.index("test")[: options.rows]
     encoded = tokenizer.encode(data.texts[rows])
-    texts = [
-        ids[None, :length].astype(np.int64) for ids, length in zip(encoded.ids, encoded.lengths, strict=True)
-    ]
-    answers = {name: np.concatenate([run(ids) for ids in texts]) for name, run in runs.items()}
-    generator = np.random.default_rng(0)
-    ids = generator.integers(tokenizer.size // 10, tokenizer.size, (32, LENGTH))
-    single = timed(runs, ids[:1], options.repeats, options.rounds)
-    many = timed(runs, ids, 1, options.rounds)
-    print(f"{processor()}, {platform.system()}, one thread; load {Path('/proc/loadavg').read_text()[:14]}")
-    print(
-        f"processor ms, median of {options.rounds} (least … most); wall ms in parentheses; agreement on {len(rows)} rows"
-    )
-    print("| file | MB | smaller | 1 x 64 ms | faster | 32 x 64 ms | agreement | error |")
-    print("|---|---|---|---|---|---|---|---|")
+    texts = [i[None, :n].astype(np.int64) for i, n in zip(encoded.ids, encoded.lengths, strict=True)]
+    answers = {name: np.concatenate([run(text) for text in texts]) for name, run in runs.items()}
     spread = (answers["fp32"] - answers["fp32"].mean(1, keepdims=True)).std(0).mean()
+    print(
+        f"{processor()}, {platform.system()}, one thread; load {began} at the start, {load_average()} at the end"
+    )
+    print(f"milliseconds of a call, median of {options.rounds} (least … most); agreement on {len(rows)} rows")
+    print(
+        f"| file | MB | smaller | 1 x {LENGTH}: processor | wall | faster (processor) "
+        f"| {MANY} x {LENGTH}: processor | faster | agreement | error |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name, values in answers.items():
         base = "fp32 @openvino" if "@openvino" in name else "fp32"
-        own, wall = np.median(single[name], 0)
+        own, wall = (spelled(single[name][:, i]) for i in (0, 1))
         faster = np.median(single[base][:, 0] / single[name][:, 0])
+        faster_many = np.median(many[base][:, 0] / many[name][:, 0])
         same = (values.argmax(1) == answers["fp32"].argmax(1)).mean()
         error = np.sqrt(np.square(values - answers["fp32"]).mean()) / spread
         print(
-            f"| {name} | {sizes[name] / 1e6:.1f} | {sizes['fp32'] / sizes[name]:.2f} x | {own:.2f} "
-            f"({single[name][:, 0].min():.2f} … {single[name][:, 0].max():.2f}; {wall:.1f}) | {faster:.2f} x | "
-            f"{np.median(many[name][:, 0]):.0f} | {same:.2%} | {error:.3f} |",
+            f"| {name} | {sizes[name] / 1e6:.1f} | {sizes['fp32'] / sizes[name]:.2f} x | {own} | {wall} "
+            f"| {faster:.2f} x | {np.median(many[name][:, 0]):.0f} | {faster_many:.2f} x "
+            f"| {same:.1%} | {error:.3f} |",
             flush=True,
         )
+
+
+def load_average() -> str:
+    """Return how many processes wanted a processor in the last minute, if the system says it."""
+    path = Path("/proc/loadavg")
+    return path.read_text().split()[0] if path.exists() else "unknown"
+
+
+def spelled(values: np.ndarray) -> str:
+    return f"{np.median(values):.2f} ({values.min():.2f} … {values.max():.2f})"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 import fairpress as fp
 from fairpress.cli import main
-from fairpress.core.errors import UserError
+from fairpress.core.errors import ModelWarning, UserError
 from tiny_transformers import logits_of, reviews, save_folder, word_tokenizer
 
 
@@ -62,6 +62,25 @@ def test_folder_is_compressed_predicted_and_audited(saved, capsys):
         0,
         1,
     )
+
+
+def test_a_folder_becomes_a_model_folder_without_compression(saved, capsys):
+    folder, _, _ = saved
+    data = ["--data", str(folder / "reviews.yaml")]
+    assert (
+        exit_code("compress", str(folder / "m"), "--recipe", "fp32", *data, "--out", str(folder / "fp32"))
+        == 0
+    )
+    assert "bytes, 1.00 times smaller" in capsys.readouterr().out
+    assert exit_code("show", str(folder / "fp32")) == 0
+
+
+def test_a_file_within_a_folder_is_refused_by_its_cause(saved, capsys):
+    folder, _, _ = saved
+    file = str(folder / "m" / "model.safetensors")
+    data = ["--data", str(folder / "reviews.yaml")]
+    assert exit_code("compress", file, "--recipe", "w8", *data, "--out", str(folder / "no")) == 2
+    assert "name the folder that contains it" in capsys.readouterr().err
 
 
 @pytest.mark.slow

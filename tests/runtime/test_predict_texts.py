@@ -14,13 +14,14 @@ from fairpress import api
 from fairpress.core.errors import ModelWarning, UserError
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import choose, open_session
-from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts, text_lengths
+from fairpress.runtime.backends.text_batches import length_batches, outputs_of_texts
 from fairpress.runtime.onnx.per_call_ranges import computes_ranges_per_call
 from fairpress.runtime.predict import notes_of, predictions
 from fairpress.runtime.probabilities import score
 from fairpress.runtime.text_predictions import measure_batch_dependence
 from fairpress.runtime.truncation import percent, truncation_note
 from fairpress.tokenization.encoded_dataset import encode_dataset
+from fairpress.tokenization.padding import text_lengths
 from tiny_networks import artifact as table_artifact
 from tiny_networks import images, linear
 from tiny_texts import (
@@ -166,6 +167,15 @@ def test_batches_and_padding_change_no_answer_of_a_file_in_floats():
     table = predictions({"m": text_artifact()}, text_dataset(), batch_dependence=True)
     assert any("change no answer of 100 texts" in n for n in notes_of(table)["m"])
     assert "batch_dependence" not in facts_of(predictions({"m": text_artifact()}, text_dataset()), "m")
+
+
+def test_padding_is_measured_with_128_token_ids_where_texts_are_short():
+    ids = tokenizer(max_length=512).encode(text_dataset(20).texts).ids
+    measured = measure_batch_dependence(text_artifact(), ids, Backend())
+    assert measured.changes[-1].batches == "1 row padded to 128"
+    ids[0] = ids.max()  # a text of 512 token ids
+    measured = measure_batch_dependence(text_artifact(), ids, Backend())
+    assert measured.changes[-1].batches == "1 row padded to 512"
 
 
 def test_the_share_of_each_group_that_is_cut_is_said():

@@ -97,6 +97,8 @@ def compress(
     from fairpress.runtime.artifact import check_target
 
     imported = is_huggingface(base)
+    if not imported and base.is_file():
+        raise UserError(f"{base} is a file of a model; name the folder that contains it.")
     if model_config is not None or (data is not None and not imported):
         raise UserError(
             f"--data and --model-config are for ONNX files and Hugging Face folders; the card of {base} records its data."
@@ -116,7 +118,7 @@ def compress(
     ratio = original.size / artifact.size
     size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
     print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
-    details = artifact.card.provenance["details"]
+    details = artifact.card.provenance.get("details", {})  # fp32 of a Hugging Face folder has none
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
         print_line(
@@ -127,7 +129,7 @@ def compress(
     if left := weights_in_float(details):
         print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
-    accuracy = details["validation"]["accuracy"]
+    accuracy = details.get("validation", {}).get("accuracy")
     if accuracy is not None:
         compared = "" if before is None else f" ({base}: {before:.3f})"
         print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)

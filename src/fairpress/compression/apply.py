@@ -17,6 +17,7 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset
+from fairpress.tokenization.model_inputs import model_inputs
 from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
 from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
@@ -119,8 +120,12 @@ def apply_steps(
 
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
-        results = step.apply(results, data, seeds, on_message)
-        data = [_encoded(d, n) for d, n in zip(data, results, strict=True)]
+        before = results
+        results = step.apply(before, data, seeds, on_message)
+        data = [
+            d if n.tokenizer == old.tokenizer else _encoded(d, n)
+            for d, n, old in zip(data, results, before, strict=True)
+        ]
     if all(n.onnx is not None for n in results):
         return results
     architecture = results[0].architecture
@@ -187,8 +192,10 @@ def _inputs(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
     """Return the inputs for the card: the baseline's, with the tokenizer that a trimmed vocabulary left."""
     if network.tokenizer is None or "vocabulary" not in network.details:
         return dict(card.inputs)
-    truncated = network.details["vocabulary"]["truncated"]["after"]
-    return {**card.inputs, **network.tokenizer.facts(), "truncated": truncated}
+    return {
+        **card.inputs,
+        **model_inputs(network.tokenizer, network.details["vocabulary"]["truncated"]["after"]),
+    }
 
 
 def _validation(
@@ -205,7 +212,8 @@ def _validation(
     if not len(index):
         return {"rows": 0, "accuracy": None}, []
     assert network.onnx is not None
-    scores, _ = score(Artifact(card, network.onnx), _encoded(dataset, network).inputs, index)
+    finished = Artifact(replace(card, inputs=_inputs(card, network)), network.onnx)
+    scores, _ = score(finished, _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     labels, weights = dataset.labels[index], network.class_weights
     symptom = constant_symptom(

@@ -31,8 +31,9 @@ from fairpress.models.tracing import (
     trace,
 )
 from fairpress.runtime.onnx.weight_packing import finalize
+from fairpress.tokenization.model_inputs import TOKEN_INPUT
 
-INPUT, TOKEN_INPUT, OUTPUT = "x", "input_ids", "y"
+INPUT, OUTPUT = "x", "y"
 LENGTH = "length"  # name of the second dimension of token ids
 _templates: dict[Hashable, ExportTemplate] = {}
 

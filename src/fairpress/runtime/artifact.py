@@ -13,15 +13,13 @@ from fairpress.core.json_file import read_regular
 from fairpress.core.output import check_folder, write_folder
 from fairpress.core.places import nearest_existing
 from fairpress.mitigation.artifact import Mitigation
-from fairpress.tokenization.tokenizer import TextTokenizer
+from fairpress.tokenization.tokenizer import MAX_TOKENIZER_BYTES, TOKENIZER_FILE, TextTokenizer
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
 MAX_BYTES = 4 << 30  # protobuf holds 2 GiB
 MITIGATION_FILE = "mitigation.json"
-TOKENIZER_FILE = "tokenizer.json"
-MAX_TOKENIZER_BYTES = 256 << 20
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 

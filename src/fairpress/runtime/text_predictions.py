@@ -12,9 +12,10 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import open_session
-from fairpress.runtime.backends.text_batches import outputs_of_batches, text_lengths
+from fairpress.runtime.backends.text_batches import outputs_of_batches
 from fairpress.runtime.batch_dependence import (
     MAX_ROWS,
+    PADDED_LENGTH,
     PREDICTED_ALONE,
     SIZES,
     BatchDependence,
@@ -24,6 +25,7 @@ from fairpress.runtime.batch_dependence import (
 from fairpress.runtime.decision_rule import decide
 from fairpress.runtime.probabilities import probabilities, score
 from fairpress.runtime.truncation import truncation_note
+from fairpress.tokenization.padding import text_lengths
 from fairpress.tokenization.tokenizer import TokenIds
 
 UNKNOWN_TRAINING_ROWS = (
@@ -93,6 +95,8 @@ def measure_batch_dependence(
 ) -> BatchDependence:
     """Run the same texts alone, in batches, in other orders and with more padding, and compare the answers.
 
+    Every text is also padded to 128 token ids, or to the longest text if that is longer, but not beyond the maximum length.
+
     Parameters
     ----------
     ids
@@ -119,4 +123,5 @@ def measure_batch_dependence(
     def decided(probability: np.ndarray) -> np.ndarray:
         return decide(probability, card.classes, card.positive, card.threshold)
 
-    return compare_batches(run, decided, len(ids), ids.shape[1], sizes=sizes, seed=seed)
+    padded = min(ids.shape[1], max(PADDED_LENGTH, int(lengths.max())))
+    return compare_batches(run, decided, len(ids), padded, sizes=sizes, seed=seed)

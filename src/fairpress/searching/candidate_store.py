@@ -24,10 +24,11 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.artifact import CARD_FILE, ONNX_FILE, TOKENIZER_FILE, Artifact
+from fairpress.runtime.artifact import CARD_FILE, ONNX_FILE, Artifact
 from fairpress.searching.bounds import BASELINE, CANDIDATE
 from fairpress.searching.row_split import RowSplit
 from fairpress.store.local import Store
+from fairpress.tokenization.tokenizer import TOKENIZER_FILE
 
 CACHE_VERSION = 2  # increment when the way candidates are made changes
 OPENING_KIND = "search/opening"

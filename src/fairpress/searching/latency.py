@@ -15,7 +15,7 @@ from fairpress.runtime.benchmark.measure import MIN_ROUNDS, BenchmarkRun, measur
 from fairpress.runtime.benchmark.statistics import order_statistic_rank
 from fairpress.searching.bounds import exact_bound
 from fairpress.searching.trial import Trial
-from fairpress.tokenization.tokenizer import trim_padding
+from fairpress.tokenization.padding import trim_padding
 
 TIMING_SECONDS = 1.5
 ROWS = 200

@@ -25,9 +25,21 @@ def encode_dataset(dataset: Dataset, tokenizer: TextTokenizer) -> Dataset:
         raise UserError(
             f"the model reads texts and {dataset.name!r} is {kind}; use the data the model was trained on."
         )
-    for texts, same, ids in _recent:
+    for texts, same, ids in tuple(_recent):
         if texts is dataset.texts and same == tokenizer:
             return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)
     ids = tokenizer.encode(dataset.texts).ids
     _recent.appendleft((dataset.texts, tokenizer, ids))
     return replace(dataset, inputs=ids, pad_id=tokenizer.pad_id)
+
+
+def truncated_rows(encoded: Dataset, index: np.ndarray, tokenizer: TextTokenizer) -> np.ndarray:
+    """Return whether texts of an encoded dataset are longer than the maximum length: ``bool`` [len(index)].
+
+    Only texts that reach the maximum length are encoded again.
+    """
+    assert encoded.texts is not None
+    cut = np.zeros(len(index), dtype=bool)
+    full = np.flatnonzero(encoded.inputs[index, -1] != tokenizer.pad_id)
+    cut[full] = tokenizer.encode(encoded.texts[index[full]]).truncated
+    return cut

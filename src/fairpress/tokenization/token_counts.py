@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fairpress.core.errors import UserError
-from fairpress.tokenization.tokenizer import require_tokenizers
-
-TOKENIZER = "tokenizer.json"
+from fairpress.core.errors import MissingExtra, UserError
+from fairpress.core.json_file import read_regular
+from fairpress.tokenization.tokenizer import MAX_TOKENIZER_BYTES, TOKENIZER_FILE, TextTokenizer
 
 
 def token_counts(path: Path, texts: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -30,17 +29,13 @@ def token_counts(path: Path, texts: Sequence[str] | np.ndarray) -> np.ndarray:
     MissingExtra
         The package tokenizers is not installed.
     """
-    require_tokenizers("Counting tokens")
-    from tokenizers import Tokenizer
-
-    file = path / TOKENIZER if path.is_dir() else path
+    file = path / TOKENIZER_FILE if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"there is no file {file}; name a {TOKENIZER}, or a folder that has one.")
+        raise UserError(f"there is no file {file}; name a {TOKENIZER_FILE}, or a folder that has one.")
+    tokenizer = TextTokenizer(read_regular(file, "a tokenizer", MAX_TOKENIZER_BYTES), max_length=1, pad_id=0)
     try:
-        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises plain Exception
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{file} is not a tokenizer ({reason}); name a {TOKENIZER}.") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return np.array([len(encoding) for encoding in tokenizer.encode_batch_fast(list(texts))], dtype=np.int64)
+        return tokenizer.counts(texts)
+    except MissingExtra:
+        raise
+    except UserError as error:
+        raise UserError(f"{file} is not a tokenizer: {error}") from None

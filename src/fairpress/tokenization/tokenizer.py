@@ -17,6 +17,9 @@ from fairpress.core.errors import MissingExtra, UserError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENIZER_BYTES = 256 << 20
+
 
 def require_tokenizers(subject: str) -> None:
     """Raise MissingExtra unless the package tokenizers is installed."""
@@ -78,13 +81,18 @@ class TextTokenizer:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
+        tokenizer = self._untruncated()
+        tokenizer.enable_truncation(self.max_length)
+        return tokenizer
+
+    def _untruncated(self) -> Tokenizer:
         require_tokenizers("Reading texts")
         from tokenizers import Tokenizer
 
         with _one_sentence("cannot be read"):
             tokenizer = Tokenizer.from_str(self.data.decode("utf-8"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(self.max_length)
+        tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
         return tokenizer
 
@@ -119,6 +127,16 @@ class TextTokenizer:
         truncated = np.array([bool(e.overflowing) for e in encoded], dtype=bool)
         return TokenIds(ids, lengths, truncated)
 
+    def counts(self, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Return how many token ids texts [rows] have, special tokens included, if none is cut: ``int64`` [rows].
+
+        Raises UserError as `encode`.
+        """
+        tokenizer = self._untruncated()
+        with _one_sentence("cannot encode these texts"):
+            encoded = tokenizer.encode_batch_fast(list(texts))
+        return np.array([len(e) for e in encoded], dtype=np.int64)
+
     def facts(self) -> dict[str, Any]:
         """Return the entries of a card's `inputs` from which, with tokenizer.json, `from_facts` makes it again."""
         return {
@@ -135,9 +153,3 @@ class TextTokenizer:
                 "tokenizer.json is not the one on the card; put the model's own back, or create the model again."
             )
         return cls(data, int(inputs["max_length"]), int(inputs["pad_id"]))
-
-
-def trim_padding(ids: np.ndarray, pad_id: int) -> np.ndarray:
-    """Return rows of token ids [rows, length] without the columns at the end in which all rows are padding; at least one."""
-    used = np.flatnonzero((ids != pad_id).any(axis=0))
-    return ids[:, : int(used[-1]) + 1 if len(used) else 1]

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 
 from fairpress.core.card import ModelCard
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import dataset_facts
-from fairpress.models.export import TOKEN_INPUT, export_many
+from fairpress.models.export import export_many
 from fairpress.models.registry import Architecture, build
 from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.tokenization.byte_pair import train_byte_pair
-from fairpress.tokenization.encoded_dataset import encode_dataset
+from fairpress.tokenization.encoded_dataset import encode_dataset, truncated_rows
+from fairpress.tokenization.model_inputs import model_inputs
 from fairpress.tokenization.tokenizer import TextTokenizer
 from fairpress.training.batches import padding_share, training_batches
 from fairpress.training.config import TextFitConfig
@@ -138,17 +138,9 @@ def fit_text_network(
         classes=classes,
         positive=dataset.task.positive,
         architecture=described,
-        inputs={
-            "name": TOKEN_INPUT,
-            "kind": "text",
-            "shape": [tokenizer.max_length],
-            "dtype": str(dataset.inputs.dtype),
-            "columns": [],
-            **tokenizer.facts(),
-            "truncated": truncated_share(dataset, tokenizer),
-            "preparation": f"token ids of tokenizer.json, at most {tokenizer.max_length}; a longer text loses its end, and "
-            f"in a batch shorter ones are filled up with {tokenizer.pad_id} on the right",
-        },
+        inputs=model_inputs(
+            tokenizer, float(truncated_rows(dataset, dataset.index("train"), tokenizer).mean())
+        ),
         data=dataset_facts(dataset),
         seed=seed,
         provenance={
@@ -189,15 +181,6 @@ def fit_text_networks(
             fit_text_network(architecture, ready, tokenizer, seed, config, device, on_message, folder)
         )
     return artifacts
-
-
-def truncated_share(dataset: Dataset, tokenizer: TextTokenizer) -> float:
-    """Return the share of training texts of an encoded dataset that are longer than the maximum length."""
-    index = dataset.index("train")
-    assert dataset.texts is not None
-    full = index[dataset.inputs[index, -1] != tokenizer.pad_id]
-    truncated = tokenizer.encode(dataset.texts[full]).truncated
-    return float(np.count_nonzero(truncated) / len(index))
 
 
 def _format(config: TextFitConfig, device: torch.device) -> TrainingFormat:

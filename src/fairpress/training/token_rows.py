@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairpress.tokenization.padding import text_lengths
+
 MIN_LENGTH = 2  # torch.export takes a length of one for a constant
 
 
@@ -24,9 +26,8 @@ class TokenRows:
 
     @cached_property
     def lengths(self) -> Tensor:
-        """Number of token ids of each row without padding at the end [rows] int64."""
-        places = torch.arange(1, self.ids.shape[1] + 1)
-        return ((self.ids != self.pad_id) * places).amax(1)
+        """Number of token ids of each row without padding at the end [rows] int64, at least 1."""
+        return torch.from_numpy(text_lengths(self.ids.numpy(), self.pad_id))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,13 +1,18 @@
 """Hugging Face folders as artifacts: the exported file against transformers itself, and folders that are refused."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Task
 from fairpress.models import registry
@@ -15,7 +20,9 @@ from fairpress.models.huggingface.architecture import HuggingFace
 from fairpress.models.huggingface.artifact import artifact_of_folder, artifact_of_model
 from fairpress.models.huggingface.folder import open_classifier, open_folder
 from fairpress.models.huggingface.labels import match_outputs
-from fairpress.models.weights_io import from_bytes
+from fairpress.models.weights_io import from_bytes, to_bytes
+from fairpress.runtime.predict import notes_of, predictions
+from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from tiny_transformers import SIZES, logits_of, reviews, save_folder, tiny_model, word_tokenizer
 
 DATA = reviews()

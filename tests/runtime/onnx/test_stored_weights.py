@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fairpress.compression.onnx.packed_embedding import look_up_integers
 from fairpress.reporting.weight_facts import text_facts, weight_facts
 from fairpress.runtime.onnx.embedding_table import embedding_rows
 from fairpress.runtime.onnx.stored_weights import StoredWeights, stored_weights
@@ -90,6 +91,29 @@ def test_scales_of_the_rows_of_a_table_are_not_weights():
     graph = helper.make_graph(nodes, "g", [ids], [y], [table, scales])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     assert stored_weights(model.SerializeToString()) == [StoredWeights(8, True, 200, 200)]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_scales_of_blocks_of_a_table_are_not_weights(bits):
+    data = lookup(np.ones((50, 32), np.float32))
+    model = onnx.load_from_string(data)
+    look_up_integers(model, "table", np.ones((50, 32), np.int8), np.ones((50, 2), np.float16), bits)
+    table = StoredWeights(bits, True, 50 * 32, 50 * 32 * bits // 8)
+    assert stored_weights(model.SerializeToString()) == [table]
+
+
+def test_a_table_of_width_one_is_not_taken_for_scales():
+    assert stored_weights(lookup(np.ones((50, 1), np.float32))) == [StoredWeights(32, True, 50, 200)]
+
+
+def lookup(table: np.ndarray) -> bytes:
+    """Return an ONNX file that returns the rows of a table [rows, width] for `input_ids`."""
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "length", table.shape[1]])
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [ids], [y], [numpy_helper.from_array(table, "table")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return bytes(model.SerializeToString())
 
 
 def test_the_facts_of_a_card_are_shares_of_weights_and_of_the_file():

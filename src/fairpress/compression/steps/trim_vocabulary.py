@@ -195,17 +195,11 @@ def _lengths_and_cuts(
     dataset: Dataset, index: np.ndarray, tokenizer: TextTokenizer
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of token ids of some rows, and whether their texts were cut at the maximum length."""
-    import numpy as np
-
-    from fairpress.tokenization.encoded_dataset import encode_dataset
+    from fairpress.tokenization.encoded_dataset import encode_dataset, truncated_rows
+    from fairpress.tokenization.padding import text_lengths
 
     encoded = encode_dataset(dataset, tokenizer)
-    assert encoded.texts is not None
-    lengths = (encoded.inputs[index] != tokenizer.pad_id).sum(axis=1)
-    cut = np.zeros(len(index), dtype=bool)
-    full = np.flatnonzero(lengths == tokenizer.max_length)
-    cut[full] = tokenizer.encode(encoded.texts[index[full]]).truncated
-    return lengths, cut
+    return text_lengths(encoded.inputs[index], tokenizer.pad_id), truncated_rows(encoded, index, tokenizer)
 
 
 def _sized(architecture: Architecture, tokenizer: TextTokenizer) -> Architecture:

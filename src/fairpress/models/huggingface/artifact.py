@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
@@ -27,10 +27,13 @@ from fairpress.models.huggingface.weights import load_classifier
 from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
-from fairpress.tokenization.encoded_dataset import encode_dataset
-from fairpress.tokenization.tokenizer import TextTokenizer, trim_padding
+from fairpress.tokenization.encoded_dataset import encode_dataset, truncated_rows
+from fairpress.tokenization.model_inputs import model_inputs
+from fairpress.tokenization.padding import trim_padding
+from fairpress.tokenization.tokenizer import TextTokenizer
 
 MAX_CHECKED = 512
+SHORTEST = 2  # torch.export takes a length of one for a constant
 
 
 def artifact_of_folder(
@@ -142,25 +145,17 @@ def _artifact(
     task = dataset.task
     encoded = encode_dataset(dataset, tokenizer)
     index = dataset.index("calibration" if len(dataset.parts.get("calibration", ())) else "train")
-    ids = check_rows(_rows(encoded.inputs[index[:MAX_CHECKED]], tokenizer.pad_id))
+    rows = trim_padding(encoded.inputs[index[:MAX_CHECKED]], tokenizer.pad_id, SHORTEST)
+    ids = check_rows(torch.from_numpy(rows.astype(np.int64)))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     (file,) = export_many(network.eval(), [state], ids[:2], None, [ids])
-    assert dataset.texts is not None
-    truncated = tokenizer.encode(dataset.texts[dataset.index("train")]).truncated
+    truncated = truncated_rows(encoded, dataset.index("train"), tokenizer)
     card = ModelCard(
         target=task.target,
         classes=task.classes,
         positive=task.positive,
         architecture={"name": architecture.name, **architecture.model_dump(mode="json")},
-        inputs={
-            "name": "input_ids",
-            "kind": "text",
-            "shape": [tokenizer.max_length],
-            "dtype": "int32",
-            "columns": [],
-            **tokenizer.facts(),
-            "truncated": float(truncated.mean()) if len(truncated) else 0.0,
-        },
+        inputs=model_inputs(tokenizer, float(truncated.mean()) if len(truncated) else 0.0),
         data=dataset_facts(dataset),
         provenance={
             "imported": {
@@ -176,9 +171,3 @@ def _artifact(
         },
     )
     return Artifact(card, file, to_bytes(state), tokenizer=tokenizer.data)
-
-
-def _rows(ids: np.ndarray, pad_id: int) -> Tensor:
-    """Return token ids as a network reads them, int64 without shared padding, two columns at least."""
-    trimmed = trim_padding(ids, pad_id)
-    return torch.from_numpy((ids[:, :2] if trimmed.shape[1] < 2 else trimmed).astype(np.int64))

@@ -10,10 +10,9 @@ from typing import Any
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import parse_json, read_regular
 from fairpress.models.huggingface.transformers_calls import local_and_quiet
-from fairpress.tokenization.tokenizer import TextTokenizer
+from fairpress.tokenization.tokenizer import MAX_TOKENIZER_BYTES, TOKENIZER_FILE, TextTokenizer
 
-TOKENIZER_FILE, SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
-MAX_TOKENIZER_BYTES = 256 << 20
+SETTINGS_FILE = "tokenizer_config.json"
 SLOW_FILES = ("vocab*", "*.model", "merges.txt", "*.tiktoken")
 DEFAULT_MAX_LENGTH = 512
 # Position embeddings of these models begin after the padding id (`create_position_ids_from_input_ids`).

@@ -9,18 +9,10 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import Session
 from fairpress.runtime.backends.batching import DEFAULT_BATCH, require_batch
+from fairpress.tokenization.padding import text_lengths
 
 # Constants, as in `batching`: equal commands give equal tables on every machine.
 MAX_ROWS, MAX_IDS = DEFAULT_BATCH, 4096
-
-
-def text_lengths(ids: np.ndarray, pad_id: int) -> np.ndarray:
-    """Return the number of ids of each row [rows] int64 of token ids [rows, length] without the padding at its end."""
-    if not ids.size:
-        return np.ones(len(ids), dtype=np.int64)
-    used = ids != pad_id
-    last = ids.shape[1] - np.argmax(used[:, ::-1], axis=1)
-    return np.where(used.any(axis=1), last, 1).astype(np.int64)
 
 
 def length_batches(

@@ -12,13 +12,17 @@ import numpy as np
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json, read_regular
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.artifact import MAX_TOKENIZER_BYTES, TOKENIZER_FILE
 from fairpress.runtime.backends.cast import NUMPY
 from fairpress.runtime.backends.text_batches import MAX_IDS, MAX_ROWS, length_batches
 from fairpress.runtime.external.config import ExternalModelConfig
 from fairpress.runtime.external.onnx_model import ExternalOnnxFile, FileInput
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
-from fairpress.tokenization.tokenizer import TextTokenizer, TokenIds
+from fairpress.tokenization.tokenizer import (
+    MAX_TOKENIZER_BYTES,
+    TOKENIZER_FILE,
+    TextTokenizer,
+    TokenIds,
+)
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 SETTINGS_FILE, MODEL_FILE = "tokenizer_config.json", "config.json"

@@ -59,10 +59,9 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     """
     graph = parse_model(data).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    packed, scales = _packed_bits(graph), _scales(graph)
+    packed, scales = _packed_bits(graph), _scales(graph) | _scales_of_rows(graph, stored)
     inputs = [value.name for value in graph.input if value.name not in stored]
     tables = set(embedding_tables(graph, inputs[0])) if inputs else set()
-    scales |= _scales_of_rows({name: stored[name] for name in tables})
     three_bits = {part.low: part.high for part in three_bit_weights(graph)}
     third = set(three_bits.values())
     totals: dict[tuple[int, bool], tuple[int, int]] = {}
@@ -86,15 +85,12 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     return sorted(groups, key=lambda g: (-g.bytes, g.bits, g.embedding))
 
 
-def _scales_of_rows(tables: Mapping[str, onnx.TensorProto]) -> set[str]:
-    """Return the looked-up tables with one number for each row of a looked-up table of integers: its scales."""
-    floats = (TensorProto.FLOAT, TensorProto.FLOAT16)
-    integers = {t.dims[0] for t in tables.values() if t.data_type not in floats}
-    return {
-        name
-        for name, t in tables.items()
-        if t.data_type in floats and math.prod(t.dims[1:]) == 1 and t.dims[0] in integers
-    }
+def _scales_of_rows(graph: onnx.GraphProto, stored: Mapping[str, onnx.TensorProto]) -> set[str]:
+    """Return the tables of floats [rows, …, 1] that are looked up at the ids of a table of integers: its scales."""
+    lookups = [(n.input[0], n.input[1]) for n in graph.node if n.op_type == "Gather"]
+    floats = {name for name, t in stored.items() if t.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)}
+    ids_of_integers = {ids for table, ids in lookups if table not in floats}
+    return {t for t, ids in lookups if t in floats and stored[t].dims[-1:] == [1] and ids in ids_of_integers}
 
 
 def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
@@ -114,15 +110,12 @@ def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _scales(graph: onnx.GraphProto) -> set[str]:
-    """Return the stored tensors that are scales, zero points or indices of other weights."""
+    """Return the stored tensors that operators read as scales, zero points or indices of other weights."""
     names: set[str] = set()
-    columns = {t.name for t in graph.initializer if len(t.dims) >= 2 and t.dims[-1] == 1}
     source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast"}
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
             names.update(source.get(name, name) for name in node.input[1:])
         elif node.op_type in _PACKED:
             names.update(node.input[_PACKED[node.op_type] + 1 :])
-        elif node.op_type == "Gather" and node.input[0] in columns:
-            names.add(node.input[0])  # one for each row, or block of a row, of a table
     return names
