@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from helpers.learnable_texts import learnable_texts
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from fairpress.compression.apply import apply_steps, artifact
@@ -15,6 +14,7 @@ from fairpress.models.text_encoder import TextEncoder
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.model_inputs import model_inputs
 from fairpress.tokenization.tokenizer import TextTokenizer
+from helpers.learnable_texts import learnable_texts
 
 
 def padding_last(texts: np.ndarray) -> TextTokenizer:
