@@ -78,10 +78,11 @@ def peers(source: Path, folder: Path) -> dict[str, Path]:
 
 def compressed_by_nncf(source: Path, folder: Path) -> dict[str, Path]:
     """Return OpenVINO's files with weights compressed by NNCF."""
-    if not find_spec("nncf"):
-        print("NNCF is not installed: left out")
+    try:
+        import nncf
+    except ImportError as error:  # of NNCF, or of what it needs
+        print(f"NNCF left out: {error}")
         return {}
-    import nncf
     import openvino
 
     made = {}

@@ -169,6 +169,15 @@ def test_batches_and_padding_change_no_answer_of_a_file_in_floats():
     assert "batch_dependence" not in facts_of(predictions({"m": text_artifact()}, text_dataset()), "m")
 
 
+def test_padding_is_measured_with_128_token_ids_where_texts_are_short():
+    ids = tokenizer(max_length=512).encode(text_dataset(20).texts).ids
+    measured = measure_batch_dependence(text_artifact(), ids, Backend())
+    assert measured.changes[-1].batches == "1 row padded to 128"
+    ids[0] = ids.max()  # a text of 512 token ids
+    measured = measure_batch_dependence(text_artifact(), ids, Backend())
+    assert measured.changes[-1].batches == "1 row padded to 512"
+
+
 def test_the_share_of_each_group_that_is_cut_is_said():
     dataset = text_dataset()
     index = dataset.parts["test"]

@@ -21,6 +21,7 @@ PREDICTED_ALONE = (
 
 MAX_ROWS = 1000
 SIZES = (8, 32, 128)
+PADDED_LENGTH = 128  # at 512 token ids, padding would take most of the time of `predict`
 
 
 @dataclass(frozen=True)

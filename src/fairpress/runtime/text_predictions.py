@@ -15,6 +15,7 @@ from fairpress.runtime.backends.registry import open_session
 from fairpress.runtime.backends.text_batches import outputs_of_batches
 from fairpress.runtime.batch_dependence import (
     MAX_ROWS,
+    PADDED_LENGTH,
     PREDICTED_ALONE,
     SIZES,
     BatchDependence,
@@ -83,6 +84,8 @@ def measure_batch_dependence(
 ) -> BatchDependence:
     """Run the same texts alone, in batches, in other orders and with more padding, and compare the answers.
 
+    Every text is also padded to 128 token ids, or to the longest text if that is longer, but not beyond the maximum length.
+
     Parameters
     ----------
     ids
@@ -109,4 +112,5 @@ def measure_batch_dependence(
     def decided(probability: np.ndarray) -> np.ndarray:
         return decide(probability, card.classes, card.positive, card.threshold)
 
-    return compare_batches(run, decided, len(ids), ids.shape[1], sizes=sizes, seed=seed)
+    padded = min(ids.shape[1], max(PADDED_LENGTH, int(lengths.max())))
+    return compare_batches(run, decided, len(ids), padded, sizes=sizes, seed=seed)
