@@ -98,8 +98,9 @@ def compress(
         The fast tokenizer of a transformers classifier. The outputs are matched with the classes of the data by the names
         in ``model.config.id2label``.
     text, label, positive, by
-        With `tokenizer` or a Hugging Face folder, for tables: the columns of the texts (several are joined), the labels and the sensitive attributes,
-        and the positive class of two; with `tokenizer` by default that of the model's second output.
+        With `tokenizer` or a Hugging Face folder, for tables: the columns of the texts (several are joined), the labels and
+        the sensitive attributes, and the positive class of two; with `tokenizer` by default that of the model's second
+        output.
     max_length
         With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
     seed
