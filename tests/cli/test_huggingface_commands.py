@@ -115,6 +115,17 @@ def test_model_with_its_tokenizer_in_memory(saved):
     assert report.comparisons
 
 
+@pytest.mark.slow
+def test_folder_with_the_columns_of_a_table(saved):
+    folder, model, table = saved
+    columns = {"text": "comment", "label": "opinion", "positive": "for", "by": "group"}
+    artifact = fp.compress(folder / "m", "fp32", data=folder / "reviews.csv", **columns)
+    predicted = fp.predict({"fp32": artifact}, fp.load_dataset(str(folder / "reviews.yaml")), part="all")
+    logits = logits_of(model, word_tokenizer(), table["comment"].to_numpy())
+    expected = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
+    np.testing.assert_allclose(predicted.to_pandas()["fp32.score"], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -137,6 +148,8 @@ def test_columns_without_a_tokenizer_are_refused(saved):
         UserError, match="`text=` names a column for a transformers model; give its tokenizer too"
     ):
         fp.compress(saved[1], "w4", data="reviews.csv", text="comment")
+    with pytest.raises(UserError, match="there is no model folder"):
+        fp.compress(saved[0] / "other", "w4", data="reviews.csv", text="comment")
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairpress.api.opening import open_base, texts_of
+from fairpress.api.opening import open_base, open_huggingface, texts_of
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.model_reference import Model
+from fairpress.runtime.model_reference import Model, is_huggingface, open_model
 from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ def compress(
         The fast tokenizer of a transformers classifier. The outputs are matched with the classes of the data by the names
         in ``model.config.id2label``.
     text, label, positive, by
-        With `tokenizer`, for tables: the columns of the texts (several are joined), the labels and the sensitive attributes,
-        and the positive class of two; by default that of the model's second output.
+        With `tokenizer` or a Hugging Face folder, for tables: the columns of the texts (several are joined), the labels and
+        the sensitive attributes, and the positive class of two; with `tokenizer` by default that of the model's second
+        output.
     max_length
         With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
     seed
@@ -115,9 +116,17 @@ def compress(
         checked_seed(seed)
     if tokenizer is not None:
         artifact, dataset = _with_tokenizer(base, tokenizer, data, text, label, positive, by, max_length)
+    elif (text or label) and isinstance(base, str | os.PathLike) and is_huggingface(base):
+        dataset = texts_of(data, text=text, label=label, positive=positive, by=by, likely_positive=None)
+        artifact = open_huggingface(base, dataset, max_length)
     else:
         given = {"text": text, "label": label, "positive": positive, "by": by}
         if named := [name for name, value in given.items() if value]:
+            if isinstance(base, Artifact | str | os.PathLike):
+                open_model(base)
+                raise UserError(
+                    f"`{named[0]}=` names a column of a table, and this model has its data on its card; leave it out."
+                )
             raise UserError(
                 f"`{named[0]}=` names a column for a transformers model; give its tokenizer too (`tokenizer=`)."
             )

@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from fairpress.datasets.dataset import Kind
 
 BIT_WIDTHS = (8, 4, 3, 2)
-ENDS = "bits=first:8|last:8"  # layers that lose most at 2 bits, and hold few weights
+# Layers that lose most at 2 bits, and hold few weights. Of texts the first is the embedding table, which holds most of them:
+# more than 4 bits for it gain nothing.
+ENDS: Mapping[Kind, str] = {
+    "table": "bits=first:8|last:8",
+    "images": "bits=first:8|last:8",
+    "text": "bits=first:4|last:8",
+}
 # Smaller networks for tables and for texts; distilling a network for images takes too long.
 STUDENTS: Mapping[Kind, tuple[str, ...]] = {
     "table": ("widths=64|64", "widths=32|32"),
@@ -54,7 +60,8 @@ def cheap_recipes(bits: int | None, by: Sequence[str], kind: Kind = "table") -> 
         for name in (f"int{width}", f"w{width}") if width < 8 else ():
             planned.append(PlannedCandidate(f"{name}(rounding=gptq)", name))
             if width == 2:
-                planned.append(PlannedCandidate(f"{name}(rounding=gptq,{ENDS})", name, 1.02))
+                like = None if kind == "text" else name
+                planned.append(PlannedCandidate(f"{name}(rounding=gptq,{ENDS[kind]})", like, 1.02))
     if bits is None and kind == "text":
         planned += [
             PlannedCandidate(f"trim-vocabulary-{percent}(by={by[0]})+w{width}", f"w{width}")
@@ -176,7 +183,7 @@ def sampled_recipe(
         if width != "8" and training == "none" and trial.suggest_categorical("rounding", [False, True]):
             options.append("rounding=gptq")
         if width == "2" and trial.suggest_categorical("ends", [False, True]):
-            options.append(ENDS)
+            options.append(ENDS[kind])
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     prefix = ""

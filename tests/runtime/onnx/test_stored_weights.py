@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fairpress.compression.onnx.codebook import look_up_weights
 from fairpress.compression.onnx.packed_embedding import look_up_integers
 from fairpress.reporting.weight_facts import text_facts, weight_facts
 from fairpress.runtime.onnx.embedding_table import embedding_rows
@@ -136,3 +137,14 @@ def test_the_facts_of_a_card_are_shares_of_weights_and_of_the_file():
         "16 token ids; longer texts lose their end, 25 % of the training texts did"
     )
     assert artifact.card.inputs["tokenizer"] in facts["tokenizer"]
+
+
+@pytest.mark.parametrize(("clusters", "bits"), [(16, 4), (100, 8)])
+def test_a_table_of_indices_is_known_as_an_embedding(clusters, bits):
+    size = tokenizer().size
+    model = onnx.load_from_string(mean_of_embeddings())
+    index = np.random.default_rng(0).integers(0, clusters, (size, 8))
+    look_up_weights(model, "embedding", np.linspace(-1, 1, clusters), index)
+    data = model.SerializeToString()
+    assert embedding_rows(data, "input_ids") == size
+    assert StoredWeights(bits, True, size * 8, size * bits) in stored_weights(data)

@@ -39,6 +39,9 @@ def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
             ids.update(node.output)
         if node.op_type in _TABLE_OPERATORS and first in table:
             table.update(dict.fromkeys(node.output, table[first]))
+        if node.op_type == "Gather" and first not in table and node.input[1] in table:
+            # The values of a table of indices (`kmeans`), before any token is looked up.
+            table.update(dict.fromkeys(node.output, table[node.input[1]]))
         looked_up = len(node.input) > 1 and node.op_type in LOOKUPS and node.input[1] in ids
         if looked_up and first in table and _axis(node) == 0:
             tables[table[first]] = rows[table[first]]
