@@ -72,8 +72,14 @@ def test_answers_may_never_be_right_or_never_be_chosen():
 
 
 def test_notes_of_predict_are_sentences_with_their_models():
-    table = pa.table({"label": ["a", "b"] * 20, "x": ["a", "b"] * 20, "y": ["a", "a"] * 20})
+    columns = {
+        "label": ["a", "b"] * 20,
+        "x": ["a", "b"] * 20,
+        "y": ["a", "a"] * 20,
+        "group": ["s"] * 20 + ["t"] * 20,
+    }
+    table = pa.table(columns)
     notes = {"x": ["9 % are cut", "rows are unknown"], "y": ["rows are unknown"]}
     table = table.replace_schema_metadata({"fairpress.notes": json.dumps(notes)})
-    audit = fp.audit(table, baseline="x", compressed="y")
+    audit = fp.audit(table, baseline="x", compressed="y", by="group", positive="b")
     assert audit.notes[:2] == ("'x': 9 % are cut.", "'x', 'y': rows are unknown.")

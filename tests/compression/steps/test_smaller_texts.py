@@ -10,6 +10,7 @@ from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.models import registry
 from fairpress.models.registry import build
+from fairpress.models.smaller_texts import smaller
 from fairpress.models.text_encoder import TextEncoder
 from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
@@ -104,6 +105,13 @@ def test_steps_go_on_from_a_trimmed_artifact_as_from_its_recipe(base, texts):
     assert after.onnx == at_once.onnx
     assert after.tokenizer == at_once.tokenizer
     assert after.card.recipe == at_once.card.recipe == "trim-vocabulary-10+w4"
+
+
+def test_a_teacher_of_one_layer_is_told_a_smaller_width():
+    one = SMALL.model_copy(update={"layers": 1})
+    with pytest.raises(UserError, match=r"of 3 layers and width 16 .* \(1 layer, width 16\); .* width=8\."):
+        smaller(one, layers=3)
+    assert smaller(one, width=8).width == 8
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,10 @@ def test_people_stay_together_and_a_column_can_say_the_part(load, table):
         ),
         (lambda t: t.assign(smiles=[None, *t.smiles[1:]]), "'smiles' has 1 missing.*`missing: skip`"),
         (lambda t: t.assign(smiles=t.sex), "is not a class|not among|positive"),
-        (lambda t: t.assign(file="x" + t.file), "120 of 120 images cannot be read.*and 110 more"),
+        (
+            lambda t: t.assign(file="x" + t.file),
+            "120 of 120 images cannot be read.*and 110 more; .* check that the column holds the paths",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_table_is_one_sentence(load, table, change, sentence):
