@@ -107,11 +107,11 @@ def test_steps_go_on_from_a_trimmed_artifact_as_from_its_recipe(base, texts):
     assert after.card.recipe == at_once.card.recipe == "trim-vocabulary-10+w4"
 
 
-def test_a_teacher_of_one_layer_is_told_a_smaller_width():
+def test_a_teacher_of_one_layer_is_told_a_smaller_width(base):
     one = SMALL.model_copy(update={"layers": 1})
     with pytest.raises(UserError, match=r"of 3 layers and width 16 .* \(1 layer, width 16\); .* width=8\."):
-        smaller(one, layers=3)
-    assert smaller(one, width=8).width == 8
+        smaller(one, base.text_tokenizer, layers=3)
+    assert smaller(one, base.text_tokenizer, width=8).width == 8
 
 
 @pytest.mark.parametrize(
