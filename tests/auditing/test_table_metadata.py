@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -67,3 +69,11 @@ def test_answers_may_never_be_right_or_never_be_chosen():
     report = fp.audit(table, by="g")
     assert report.classes == ("A", "B", "D")
     assert report.models[1].overall.rates["accuracy"].value == 0.5
+
+
+def test_notes_of_predict_are_sentences_with_their_models():
+    table = pa.table({"label": ["a", "b"] * 20, "x": ["a", "b"] * 20, "y": ["a", "a"] * 20})
+    notes = {"x": ["9 % are cut", "rows are unknown"], "y": ["rows are unknown"]}
+    table = table.replace_schema_metadata({"fairpress.notes": json.dumps(notes)})
+    audit = fp.audit(table, baseline="x", compressed="y")
+    assert audit.notes[:2] == ("'x': 9 % are cut.", "'x', 'y': rows are unknown.")

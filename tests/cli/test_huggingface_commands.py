@@ -11,7 +11,7 @@ import pytest
 
 import fairpress as fp
 from fairpress.cli import main
-from fairpress.core.errors import UserError
+from fairpress.core.errors import ModelWarning, UserError
 from tiny_transformers import logits_of, reviews, save_folder, word_tokenizer
 
 
@@ -50,6 +50,7 @@ def test_folder_is_compressed_predicted_and_audited(saved, capsys):
     assert (
         exit_code("predict", f"fp32={folder / 'm'}", f"w8={folder / 'w8'}", *data, "--out", str(table)) == 0
     )
+    assert "'fp32', 'w8': which rows the model was trained on is not recorded" in capsys.readouterr().err
     predicted = pq.read_table(table).to_pandas()
     dataset = fp.load_dataset(str(folder / "reviews.yaml"))
     texts = dataset.texts[dataset.parts["test"]]
@@ -61,6 +62,25 @@ def test_folder_is_compressed_predicted_and_audited(saved, capsys):
         0,
         1,
     )
+
+
+def test_a_folder_becomes_a_model_folder_without_compression(saved, capsys):
+    folder, _, _ = saved
+    data = ["--data", str(folder / "reviews.yaml")]
+    assert (
+        exit_code("compress", str(folder / "m"), "--recipe", "fp32", *data, "--out", str(folder / "fp32"))
+        == 0
+    )
+    assert "bytes, 1.00 times smaller" in capsys.readouterr().out
+    assert exit_code("show", str(folder / "fp32")) == 0
+
+
+def test_a_file_within_a_folder_is_refused_by_its_cause(saved, capsys):
+    folder, _, _ = saved
+    file = str(folder / "m" / "model.safetensors")
+    data = ["--data", str(folder / "reviews.yaml")]
+    assert exit_code("compress", file, "--recipe", "w8", *data, "--out", str(folder / "no")) == 2
+    assert "name the folder that contains it" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -89,7 +109,8 @@ def test_model_with_its_tokenizer_in_memory(saved):
     assert framed.onnx == fp32.onnx
     assert fp32.card.positive == w4.card.positive == "for"
     assert w4.size < 0.45 * fp32.size
-    predictions = fp.predict({"fp32": fp32, "w4": w4}, data)
+    with pytest.warns(ModelWarning, match="rows of the test part may be among them"):
+        predictions = fp.predict({"fp32": fp32, "w4": w4}, data)
     report = fp.audit(predictions, baseline="fp32", compressed="w4", by=["group"])
     assert report.comparisons
 

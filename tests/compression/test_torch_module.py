@@ -174,9 +174,9 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
             TABLE,
             r"returns a tensor \(2, 2, 2\) for 2 rows; it must return a logit per class",
         ),
-        (nn.LSTM(4, 2), "int8", TABLE, "returns tuple for 2 rows"),
+        (nn.LSTM(4, 2), "int8", TABLE, "can be exported for some batch sizes only"),
         (nn.Linear(4, 2), "int8", None, "calibration data"),
-        (nn.Linear(4, 2), "int8", [{"x": 1, "y": 2}], "yields dict with the keys 'x', 'y'"),
+        (nn.Linear(4, 2), "int8", [{"x": 1, "y": 2}], "batch 1 has one label, so it is a single row"),
         (nn.Linear(4, 2), "int8", [(torch.randn(64, 4), torch.randn(64))], "labels must be class indices"),
         (nn.Linear(4, 2), "int8", [(torch.randn(9, 4), torch.arange(9) % 2)], "has 9 rows"),
         (

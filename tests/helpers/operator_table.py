@@ -12,17 +12,23 @@ MODULE = "torch.onnx._internal.exporter._registration"
 def share_operator_table() -> None:
     """Let `ONNXRegistry.from_torchlib` build its table once, and give each export a copy that it may add to.
 
-    Half of the time of a small network's export. Does nothing before torch's exporter is imported, and nothing with a torch
-    that has no such class.
+    Half of the time of a small network's export. The table leaves out operators that torch does not know yet, such as
+    torchao's before its import, so it is built again once torch knows others. Does nothing before torch's exporter is
+    imported, and nothing with a torch that has no such class.
     """
     registry: Any = getattr(sys.modules.get(MODULE), "ONNXRegistry", None)
     build = getattr(registry, "from_torchlib", None)
     if build is None or hasattr(build, "table"):
         return
-    table = cache(build)
+
+    @cache
+    def table(known_operators: int, *arguments: Any, **options: Any) -> Any:
+        return build(*arguments, **options)
 
     def from_torchlib(*arguments: Any, **options: Any) -> Any:
-        whole = table(*arguments, **options)
+        import torch
+
+        whole = table(len(torch._C._dispatch_get_all_op_names()), *arguments, **options)
         result = registry()
         result.__dict__.update(whole.__dict__)
         result.functions = {target: list(entries) for target, entries in whole.functions.items()}

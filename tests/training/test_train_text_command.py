@@ -81,7 +81,7 @@ def test_predictions_of_the_folder_are_right(base: Path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--width", "33"], "not a multiple of 4 heads"),
+        (["--width", "33"], "not a multiple of 4 heads; take width=32"),
         (["--max-length", "2"], "max_length"),
         (["--by", "langage"], "Did you mean 'language'"),
         (["--backbone", "absent", "--layers", "2"], "--layers does not apply with --backbone"),
@@ -107,6 +107,14 @@ def test_a_backbone_is_for_text_models(folder: Path, monkeypatch, capsys) -> Non
     assert "fairpress train text --backbone my-bert" in capsys.readouterr().err
 
 
+def test_a_network_of_another_kind_is_refused_with_one_that_can_be_trained(
+    folder: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(folder)
+    run("train", "mlp", "--data", "posts.yaml", "--out", "other", code=2)
+    assert capsys.readouterr().err.strip().endswith("is text; take text.")
+
+
 @pytest.mark.slow
 def test_a_pretrained_encoder_is_fine_tuned_with_its_own_tokenizer(folder: Path, monkeypatch, capsys) -> None:
     pytest.importorskip("transformers")
@@ -121,6 +129,6 @@ def test_a_pretrained_encoder_is_fine_tuned_with_its_own_tokenizer(folder: Path,
     saved = json.loads((folder / "my-bert" / "tokenizer.json").read_text())
     assert json.loads((folder / "tuned" / "tokenizer.json").read_text())["model"] == saved["model"]
     assert card["provenance"]["started_from"]
-    assert card["provenance"]["training"]["learning_rate"] == 1e-4
+    assert card["provenance"]["training"]["learning_rate"] == 5e-5
     run("predict", "fp32=tuned", "--out", "tuned.parquet")
     assert pq.read_table("tuned.parquet").num_rows > 0

@@ -35,7 +35,7 @@ def open_base(
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:
         raise UserError(
-            f"{base} is a Hugging Face folder, which does not record its data; name the dataset (--data, or `data=`), or "
+            f"{base} is a Hugging Face folder, which does not record its data; name the dataset with `data=`, or "
             f"make a model folder of it: fairpress compress {base} --recipe fp32 --data … --out …."
         )
     return open_huggingface(base, dataset, max_length), dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,8 @@ OUTCOME = b"fairpress.outcome"
 SOURCES = b"fairpress.sources"
 """The logs that were read, one a line, as ``model=path``; they belong to the provenance of an audit."""
 WARNINGS, NOTES = b"fairpress.warnings", b"fairpress.notes"
-"""What a reader of logs left out, and what it assumed: sentences, one a line."""
+"""What a reader of logs left out, and what it assumed: sentences, one a line. Notes of `predict` are a JSON object of
+model → sentences."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,23 @@ def _described(table: Any) -> TableSource | None:
 def _sentences(source: TableSource, key: bytes) -> tuple[str, ...]:
     """Return the recorded lines of one or several tables."""
     texts = (value.decode("utf-8", "replace") for _, value in source.metadata(key))
-    return tuple(dict.fromkeys(line for text in texts for line in text.splitlines() if line.strip()))
+    lines = (line for text in texts for line in _sentences_of_models(text) or text.splitlines())
+    return tuple(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def _sentences_of_models(text: str) -> list[str]:
+    """Return the sentences of a JSON object of model → sentences, each once after its models; none of other text."""
+    try:
+        notes = json.loads(text)
+    except ValueError:
+        return []
+    if not isinstance(notes, dict) or not all(isinstance(sentences, list) for sentences in notes.values()):
+        return []
+    models_of: dict[str, list[str]] = {}
+    for name, sentences in notes.items():
+        for sentence in sentences:
+            models_of.setdefault(str(sentence), []).append(repr(name))
+    return [f"{', '.join(names)}: {sentence}." for sentence, names in models_of.items()]
 
 
 def _lines(sentences: Sequence[str]) -> str:

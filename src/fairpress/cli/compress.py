@@ -39,11 +39,17 @@ def compress(
     int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
     w8, w4, w3, w2: weights only.
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
-    int8-dynamic: linear layers only, with activation ranges computed at each call.
+    'w4(block=32)', 'w8(block=128)': weights only, so many weights with a scale of their own.
+    int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
+    'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
     qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.
-    prune-channels-50: remove whole channels and attention heads, with fine-tuning.
+    prune-channels-50: for images, remove whole channels and attention heads, with fine-tuning.
+    prune-heads-50: for texts, remove attention heads and feed-forward units, with fine-tuning.
+    trim-vocabulary-50: for texts, remove the rarest pieces of the tokenizer and their embeddings; without training.
+    'distill(layers=1)' for texts, 'distill(widths=32|32)' for mlp, 'distill(into=ARCHITECTURE)': train a smaller network to
+    answer as the baseline does.
     placebo: the same fine-tuning, no compression (control).
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
 
@@ -91,6 +97,8 @@ def compress(
     from fairpress.runtime.artifact import check_target
 
     imported = is_huggingface(base)
+    if not imported and base.is_file():
+        raise UserError(f"{base} is a file of a model; name the folder that contains it.")
     if model_config is not None or (data is not None and not imported):
         raise UserError(
             f"--data and --model-config are for ONNX files and Hugging Face folders; the card of {base} records its data."
@@ -110,7 +118,7 @@ def compress(
     ratio = original.size / artifact.size
     size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
     print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
-    details = artifact.card.provenance["details"]
+    details = artifact.card.provenance.get("details", {})  # fp32 of a Hugging Face folder has none
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
         print_line(
@@ -121,7 +129,7 @@ def compress(
     if left := weights_in_float(details):
         print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
-    accuracy = details["validation"]["accuracy"]
+    accuracy = details.get("validation", {}).get("accuracy")
     if accuracy is not None:
         compared = "" if before is None else f" ({base}: {before:.3f})"
         print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)

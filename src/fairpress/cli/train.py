@@ -99,11 +99,11 @@ def train(
     test_share
         Share of the rows in the test part; small groups need many.
     epochs
-        Maximum number of epochs (mlp 40, images 16, texts 4); training stops early.
+        Maximum number of epochs (mlp 40, images 16, texts 4, a backbone 6); training stops early.
     batch_size
         Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images and texts 64; a backbone 32).
     learning_rate
-        Peak learning rate (0.001; a backbone 0.0001).
+        Peak learning rate (0.001; a backbone 0.00005).
     weights
         A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
     pretrained

@@ -15,6 +15,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.model_inputs import model_inputs
 from fairpress.training.constant_baseline import collapse_warnings, constant_symptom
@@ -226,7 +227,7 @@ def _validation(
     warnings = collapse_warnings(
         symptom,
         trained=any(step.trains for step in recipe.steps),
-        baseline_warned=bool(network.origin.get("warnings")),
+        baseline_warned=bool(set(network.origin.get("warnings", ())) - {UNKNOWN_TRAINING_ROWS}),
     )
     return {"rows": len(index), "accuracy": float((predicted == labels).mean())}, warnings
 

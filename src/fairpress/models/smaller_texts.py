@@ -76,15 +76,20 @@ def smaller(
     if base is teacher and (
         sizes[0] > n_layers or width > old_width or sizes == (n_layers, old_width, heads, feedforward)
     ):
+        smaller = f"layers={n_layers // 2}" if n_layers > 1 else f"width={max(1, heads // 2) * head_size}"
         raise UserError(
-            f"distill: a student of {sizes[0]} layers and width {width} is not smaller than its teacher ({n_layers} layers, "
-            f"width {old_width}); take fewer layers, such as layers={max(1, n_layers // 2)}."
+            f"distill: a student of {_layers(sizes[0])} and width {width} is not smaller than its teacher "
+            f"({_layers(n_layers)}, width {old_width}); take a smaller one, such as {smaller}."
         )
     changed = {**config, **dict(zip(names, sizes, strict=True))}
     if not hasattr(base, "config"):
         return cast("Architecture", type(base).model_validate({**changed, "channels": ()}))
     update = {"config": json.dumps(changed, sort_keys=True), "folder": None, "channels": ()}
     return cast("Architecture", base.model_copy(update=update))
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def fits(student: nn.Module, teacher: Mapping[str, Tensor]) -> bool:

@@ -49,7 +49,10 @@ class TextEncoder(BaseModel):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
         if self.width % self.heads:
-            raise ValueError(f"the width {self.width} is not a multiple of {self.heads} heads")
+            nearest = self.heads * max(1, round(self.width / self.heads))
+            raise ValueError(
+                f"the width {self.width} is not a multiple of {self.heads} heads; take width={nearest}"
+            )
         return self
 
     def sized(self, tokenizer: TextTokenizer) -> TextEncoder:

@@ -28,6 +28,11 @@ from fairpress.runtime.truncation import truncation_note
 from fairpress.tokenization.padding import text_lengths
 from fairpress.tokenization.tokenizer import TokenIds
 
+UNKNOWN_TRAINING_ROWS = (
+    "which rows the model was trained on is not recorded, so rows of the test part may be among them"
+)
+"""What the cards of models from other tools warn of, and so do those of the models compressed from them."""
+
 EncodedTexts = dict[tuple[str, int, int], TokenIds]
 """(sha256 of tokenizer.json, maximum length, padding id) → the token ids of the predicted rows."""
 
@@ -65,6 +70,12 @@ def score_texts(
     probability, facts = score(model, texts.ids, np.arange(len(index)), runtime, progress)
     attributes = {name: values[index] for name, values in dataset.attributes.items()}
     notes = [truncation_note(texts.truncated, attributes, tokenizer.max_length)]
+    provenance = model.card.provenance
+    if UNKNOWN_TRAINING_ROWS in [
+        *provenance.get("warnings", ()),
+        *provenance.get("origin", {}).get("warnings", ()),
+    ]:
+        notes.append(UNKNOWN_TRAINING_ROWS)
     alone = facts["rows_per_call"] == 1
     if batch_dependence or (batch_dependence is None and alone):
         measured = measure_batch_dependence(model, texts.ids, runtime)

@@ -118,5 +118,6 @@ def check_readable(architecture: Architecture, dataset: Dataset) -> None:
     if dataset.kind != architecture.reads:
         read = {"table": "tables", "images": "images", "text": "texts"}[architecture.reads]
         given = {"table": "a table", "images": "images", "text": "text"}[dataset.kind]
-        fitting = ", ".join(architectures_for(dataset.kind))
+        # A network of Hugging Face is named by its folder, as a backbone of `text`.
+        fitting = ", ".join(name for name in architectures_for(dataset.kind) if name != "huggingface")
         raise UserError(f"{architecture.name} reads {read} and {dataset.name!r} is {given}; take {fitting}.")

@@ -1,13 +1,18 @@
 """Hugging Face folders as artifacts: the exported file against transformers itself, and folders that are refused."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Task
 from fairpress.models import registry
@@ -15,7 +20,9 @@ from fairpress.models.huggingface.architecture import HuggingFace
 from fairpress.models.huggingface.artifact import artifact_of_folder, artifact_of_model
 from fairpress.models.huggingface.folder import open_classifier, open_folder
 from fairpress.models.huggingface.labels import match_outputs
-from fairpress.models.weights_io import from_bytes
+from fairpress.models.weights_io import from_bytes, to_bytes
+from fairpress.runtime.predict import notes_of, predictions
+from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from tiny_transformers import SIZES, logits_of, reviews, save_folder, tiny_model, word_tokenizer
 
 DATA = reviews()
@@ -156,7 +163,27 @@ def refused(folder, match, data=DATA):
 def test_pickled_weights_are_refused_with_a_command_that_converts_them(copied, bert):
     torch.save(bert[1].state_dict(), copied / "pytorch_model.bin")
     (copied / "model.safetensors").unlink()
-    refused(copied, r"pickle only \(pytorch_model.bin\).*python -c")
+    with pytest.raises(UserError, match=r"pickle only \(pytorch_model.bin\)") as caught:
+        artifact_of_folder(copied, DATA)
+    command = shlex.split(str(caught.value).split("safetensors: ")[1])
+    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True)
+    assert artifact_of_folder(copied, DATA).text_tokenizer is not None
+
+
+def test_predictions_say_that_training_rows_are_unknown_also_of_compressed_files(bert):
+    fp32 = artifact_of_folder(bert[0], DATA)
+    w8 = fp.compress(fp32, "w8", data=DATA)
+    notes = notes_of(predictions({"fp32": fp32, "w8": w8}, DATA))
+    assert notes == {name: [UNKNOWN_TRAINING_ROWS] for name in ("fp32", "w8")}
+
+
+def test_a_file_that_lost_what_an_imported_model_knew_is_not_blamed_on_the_model(bert):
+    fp32 = artifact_of_folder(bert[0], DATA)
+    weights = from_bytes(fp32.weights)
+    weights["classifier.bias"] = torch.tensor([9.0, -9.0])
+    constant = fp.compress(replace(fp32, weights=to_bytes(weights)), "w8", data=DATA)
+    (warning,) = constant.card.provenance["warnings"]
+    assert "it has lost what its baseline had learned" in warning
 
 
 def test_folder_without_weights_is_refused(copied):
@@ -210,8 +237,10 @@ def test_unnamed_outputs_are_refused_unless_labels_are_numbers(copied):
 
 
 def test_outputs_that_are_no_classes_of_the_data_are_refused(copied):
+    set_config(copied, id2label={"0": "against", "1": "neither"})
+    refused(copied, "neither is not a class of 'opinion'; no output is named for")
     set_config(copied, id2label={"0": "against", "1": "neither", "2": "for"})
-    refused(copied, "neither is not a class of 'opinion'")
+    refused(copied, "has 3 outputs .against, neither, for; id2label., and 'opinion' has 2 classes")
     set_config(copied, id2label={"0": "against", "1": "for"})
     refused(copied, "no output is named neither", reviews(classes=("against", "neither", "for")))
 

@@ -23,6 +23,8 @@ def left_out_note(files: Mapping[str, str | None], total: int, reason: str) -> s
 def refuse_unreadable(source_name: str, files: Mapping[str, str], total: int, remedy: str) -> None:
     """Raise UserError where there are files that cannot be read, naming them and the remedy."""
     if files:
+        if len(files) == total:
+            remedy = "and check that the column holds the paths of images"
         raise UserError(
             f"{source_name}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; "
             f"repair or remove them, {remedy}."

@@ -26,6 +26,7 @@ from fairpress.models.huggingface.transformers_calls import require_transformers
 from fairpress.models.huggingface.weights import load_classifier
 from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset, truncated_rows
 from fairpress.tokenization.model_inputs import model_inputs
 from fairpress.tokenization.padding import trim_padding
@@ -33,7 +34,6 @@ from fairpress.tokenization.tokenizer import TextTokenizer
 
 MAX_CHECKED = 512
 SHORTEST = 2  # torch.export takes a length of one for a constant
-SEEN_ROWS = "which rows the model was trained on is not recorded, so rows of the test part may be among them"
 
 
 def artifact_of_folder(
@@ -163,7 +163,7 @@ def _artifact(
                 "attention": getattr(network.config, "_attn_implementation", None),
             },
             **provenance,
-            "warnings": [SEEN_ROWS],
+            "warnings": [UNKNOWN_TRAINING_ROWS],
             "parameters": int(sum(p.numel() for p in network.parameters())),
             "versions": {
                 name: version(name) for name in ("torch", "transformers", "tokenizers", "onnx", "onnxscript")

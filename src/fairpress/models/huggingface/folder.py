@@ -138,12 +138,12 @@ def _require_weights(path: Path) -> None:
     pickled = [name for name in PICKLED if (path / name).is_file()]
     if pickled:
         command = (
-            "from transformers import AutoModelForSequenceClassification as M; "
-            f"M.from_pretrained({str(path)!r}).save_pretrained({str(path)!r})"
+            "from sys import argv; from transformers import AutoModelForSequenceClassification as M; "
+            "M.from_pretrained(argv[1]).save_pretrained(argv[1])"
         )
         raise UserError(
             f"{path} has its weights as a pickle only ({pickled[0]}), which can run any code when it is opened; if you "
-            f"trust its author, convert it to safetensors: python -c {shlex.quote(command)}"
+            f"trust its author, convert it to safetensors: python -c {shlex.quote(command)} {shlex.quote(str(path))}"
         )
     raise UserError(
         f"{path} has no weights (model.safetensors); save the model with model.save_pretrained, or copy the whole folder."

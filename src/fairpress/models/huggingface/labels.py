@@ -44,12 +44,17 @@ def match_outputs(names: Sequence[str], task: Task, source: str) -> tuple[int, .
     resolved = [_resolved(name, classes) for name in names]
     unknown = [name for name, match in zip(names, resolved, strict=True) if match is None]
     missing = [name for name in classes if name not in resolved]
+    if len(names) > len(classes):
+        raise UserError(
+            f"{source} has {len(names)} outputs ({listed(names, 6)}; id2label), and {task.target!r} has {len(classes)} "
+            f"classes ({listed(classes, 6)}); give data whose labels are those that the model was trained on."
+        )
     if unknown or missing:
         parts = ([f"{listed(unknown, 6)} is not a class of {task.target!r}"] if unknown else []) + (
             [f"no output is named {listed(missing, 6)}"] if missing else []
         )
         raise UserError(
-            f"the outputs of {source} are {listed(names, 6)} (id2label), and the classes of {task.target!r} "
+            f"the outputs of {source} are named {listed(names, 6)} (id2label), and the classes of {task.target!r} are "
             f"{listed(classes, 6)}: {'; '.join(parts)}. Write the classes into id2label in the order of the outputs, "
             f"such as {_example(classes)}, or spell the labels of the data as the model does."
         )
