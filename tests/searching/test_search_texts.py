@@ -1,5 +1,7 @@
 """Search over models of texts: candidates keep their own tokenizers, also from the store, and are timed on one text."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -11,6 +13,7 @@ from fairpress.searching.candidate_store import CandidateStore
 from fairpress.searching.latency import measure_latency, timed_rows
 from fairpress.searching.row_split import split_rows
 from fairpress.store.local import Store
+from fairpress.tokenization.tokenizer import TextTokenizer
 from fairpress.training.config import TextFitConfig
 from fairpress.training.fit import fit
 from learnable_texts import learnable_texts
@@ -40,6 +43,22 @@ def test_a_stored_candidate_reads_texts_by_its_own_tokenizer(base, texts, tmp_pa
     ids = again.artifact.text_tokenizer.encode(texts.texts[index]).ids.astype(np.int64)
     expected = session.run(None, {"input_ids": ids})[0].argmax(1)
     assert np.array_equal(candidates.predicted_classes(again.artifact, index), expected)
+
+
+def test_predictions_of_the_same_file_with_a_shorter_maximum_length_are_others(base, texts, tmp_path):
+    candidates = CandidateStore(base, texts, split_rows(texts), Store(tmp_path / "store"), 0)
+    whole = base.text_tokenizer
+    cut = TextTokenizer(whole.data, 2, whole.pad_id)
+    shorter = replace(base, card=replace(base.card, inputs={**base.card.inputs, **cut.facts()}))
+    index = candidates.rows.choosing
+    session = onnxruntime.InferenceSession(base.onnx, providers=["CPUExecutionProvider"])
+    expected = []
+    for artifact, tokenizer in ((base, whole), (shorter, cut)):
+        ids = tokenizer.encode(texts.texts[index]).ids.astype(np.int64)
+        expected.append(session.run(None, {"input_ids": ids})[0].argmax(1))
+        assert np.array_equal(candidates.predicted_classes(artifact, index), expected[-1])
+    assert not np.array_equal(*expected)
+    assert replace(candidates, base=shorter).origin != candidates.origin
 
 
 def test_models_are_timed_on_the_text_of_median_length(base, texts):

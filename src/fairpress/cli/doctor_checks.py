@@ -41,6 +41,7 @@ def diagnose() -> list[CheckResult]:
         _packages(
             "train and compress", ("torch", "torchvision", "torchao", "onnxscript", "safetensors"), "torch"
         ),
+        _packages("texts", ("tokenizers", "transformers"), "text"),
         _packages("search", ("optuna",), "search"),
         _packages("read pandas frames", ("pandas",), "", install="pandas"),
         _packages("read polars frames", ("polars",), "", install="polars"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,13 +19,7 @@ from fairpress.compression.batch_inputs import (
     TokenInputs,
 )
 from fairpress.core.errors import UserError, listed
-
-
-def with_forward(module: nn.Module, forward: Callable[[nn.Module, Tensor], Any]) -> nn.Module:
-    """Give a network another forward, in place; its layers keep their names."""
-    kind = type(module)
-    module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-    return module
+from fairpress.models.with_forward import with_forward
 
 
 def reads_one_tensor(module: nn.Module, form: InputForm) -> nn.Module:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Kind
+from fairpress.models.channels import Channels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Statistics of ImageNet's training images, in units of 0 … 1, with which most published weights were trained.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def _pairs(value: Any) -> Any:
-    """Convert a mapping, as in a card, to hashable pairs."""
-    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 class ImageNetwork(BaseModel):
@@ -52,9 +48,7 @@ class ImageNetwork(BaseModel):
     packages: ClassVar[tuple[str, ...]] = ("torchvision",)
 
     weights: str | None = Field(default=None, exclude=True)
-    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
-        default=(), exclude=True
-    )
+    channels: Channels = Field(default=(), exclude=True)
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
         """Return the network after the scaling: float pixels [rows, 3, height, width] in, logits out."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fairpress.datasets.dataset import Kind
+from fairpress.models.channels import Channels
 
 if TYPE_CHECKING:
     from torch import nn
 
     from fairpress.tokenization.tokenizer import TextTokenizer
-
-
-def _pairs(value: Any) -> Any:
-    """Convert a mapping, as in a card, to hashable pairs."""
-    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 class TextEncoder(BaseModel):
@@ -48,9 +44,7 @@ class TextEncoder(BaseModel):
     vocabulary: int = Field(default=16_000, ge=4, le=1_000_000)
     max_length: int = Field(default=128, ge=4, le=4096)
     pad_id: int = Field(default=0, ge=0)
-    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
-        default=(), exclude=True
-    )
+    channels: Channels = Field(default=(), exclude=True)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -62,7 +62,18 @@ class CandidateStore:
         versions = {n: version(n) for n in ("torch", "torchao", "onnxruntime")}
         rows = _rows_digest(self.dataset, self.rows.choosing)
         return digest(
-            [CACHE_VERSION, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions]
+            [
+                *(
+                    CACHE_VERSION,
+                    self.base.digest,
+                    weights,
+                    self.dataset.fingerprint,
+                    rows,
+                    self.seed,
+                    versions,
+                ),
+                *_tokenization(self.base),
+            ]
         )
 
     def make(self, recipe: Recipe, on_message: OnMessage) -> Candidate:
@@ -110,6 +121,7 @@ class CandidateStore:
                 self.dataset.fingerprint,
                 _rows_digest(self.dataset, index),
                 version("onnxruntime"),
+                *_tokenization(artifact),
             ]
         )
         entry = self.store.get(key)
@@ -188,6 +200,12 @@ class CandidateStore:
 
     def _baseline_key(self) -> list[str]:
         return [self.base.digest, self.dataset.fingerprint]
+
+
+def _tokenization(artifact: Artifact) -> list[object]:
+    """Return what a model's answers depend on besides its ONNX file: tokenizer, maximum length and padding id of texts."""
+    tokenizer = artifact.text_tokenizer
+    return [] if tokenizer is None else [tokenizer.facts()]
 
 
 def _rows_digest(dataset: Dataset, index: np.ndarray) -> str:

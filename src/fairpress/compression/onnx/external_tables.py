@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from fairpress.compression.onnx.packed_embedding import look_up_integers
+from fairpress.runtime.onnx.embedding_table import lookup_axis
 
 MIN_ROWS = 16  # smaller tables, such as those of token types, would gain nothing
 BLOCK = 32  # weights of a row that share a scale, at 4 bits
@@ -48,7 +49,9 @@ def _tables(graph: onnx.GraphProto, keep: Collection[str]) -> tuple[list[onnx.Te
         floats = (
             tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2 and tensor.dims[0] >= MIN_ROWS
         )
-        lookups = [n for n in nodes if n.op_type == "Gather" and n.input[0] == tensor.name and not _axis(n)]
+        lookups = [
+            n for n in nodes if n.op_type == "Gather" and n.input[0] == tensor.name and not lookup_axis(n)
+        ]
         if not floats or not lookups:
             continue
         if len(lookups) < len(nodes) or any(n.name in keep for n in lookups):
@@ -66,7 +69,3 @@ def _rounded(values: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.
     low, top = (-127, 127) if bits == 8 else (-8, 7)
     integers = np.clip(np.round(blocks / scales), low, top).astype(np.int8)
     return integers.reshape(values.shape), scales[..., 0].astype(np.float32)
-
-
-def _axis(node: onnx.NodeProto) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
+from fairpress.runtime.onnx.embedding_table import lookup_axis
 
 MIDDLE = 8  # q + 8 of an integer of 4 bits is stored
 
@@ -106,5 +107,5 @@ def _row_nodes(name: str, ids: str, result: str, bits: int, scales: np.ndarray) 
 
 
 def _looks_up_rows(node: onnx.NodeProto, name: str) -> bool:
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-    return node.op_type == "Gather" and node.input[0] == name and name not in node.input[1:] and axis == 0
+    table_alone = node.input[0] == name and name not in node.input[1:]
+    return node.op_type == "Gather" and table_alone and lookup_axis(node) == 0

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
+from fairpress.runtime.onnx.embedding_table import lookup_axis
 
 if TYPE_CHECKING:
     import onnx
@@ -50,8 +51,7 @@ def gather_integers(model: onnx.ModelProto, tables: Collection[str]) -> None:
         table = next((name for name in node.input if name in columns), None)
         if table is None:
             continue
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        if node.op_type != "Gather" or axis != 0 or node.input[0] != table:
+        if node.op_type != "Gather" or lookup_axis(node) != 0 or node.input[0] != table:
             raise VerificationError(f"{node.op_type} reads the embedding table {table!r} as a whole")
         _replace(
             graph, node, *_row_nodes(columns[table][0], columns[table][1], node.input[1], node.output[0])

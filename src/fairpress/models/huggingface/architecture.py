@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Kind
+from fairpress.models.channels import Channels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,11 +40,6 @@ NOT_OF_THE_NETWORK = (
     "transformers_version",
     "use_cache",
 )
-
-
-def _pairs(value: Any) -> Any:
-    """Convert a mapping, as in a card, to hashable pairs."""
-    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 def network_config(config: Mapping[str, Any]) -> str:
@@ -99,9 +95,7 @@ class HuggingFace(BaseModel):
     outputs: tuple[int, ...] | None = None
     one_logit: bool = False
     folder: str | None = Field(default=None, exclude=True)
-    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
-        default=(), exclude=True
-    )
+    channels: Channels = Field(default=(), exclude=True)
 
     @model_validator(mode="before")
     @classmethod

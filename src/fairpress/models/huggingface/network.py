@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fairpress.core.errors import UserError
 from fairpress.models.huggingface.transformers_calls import local_and_quiet, require_transformers
+from fairpress.models.with_forward import with_forward
 
 
 def configuration(config: Mapping[str, Any], n_outputs: int) -> Any:
@@ -68,5 +69,4 @@ def reads_token_ids(
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits if order is None else logits[:, order]
 
-    model.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-    return model
+    return with_forward(model, forward)

@@ -43,11 +43,12 @@ def embedding_tables(graph: onnx.GraphProto, input_name: str) -> dict[str, int]:
             # The values of a table of indices (`kmeans`), before any token is looked up.
             table.update(dict.fromkeys(node.output, table[node.input[1]]))
         looked_up = len(node.input) > 1 and node.op_type in LOOKUPS and node.input[1] in ids
-        if looked_up and first in table and _axis(node) == 0:
+        if looked_up and first in table and lookup_axis(node) == 0:
             tables[table[first]] = rows[table[first]]
     return tables
 
 
-def _axis(node: onnx.NodeProto) -> int:
+def lookup_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of a table that a node of `LOOKUPS` looks up; 0 are rows."""
     name = "axis" if node.op_type == "Gather" else "gather_axis"
     return next((a.i for a in node.attribute if a.name == name), 0)
