@@ -40,7 +40,7 @@ def matched(run: Path, by: str, recipes: list[str]) -> None:
     for seed in sorted(set(table["seed"].to_pylist())):
         rows = table.filter(pc.equal(table["seed"], seed)).drop_columns(["seed", "fold"])
         audit = fp.audit(rows, baseline="fp32", compressed=recipes, by=[by])
-        for recipe, comparison in json.loads(audit.to_json())["comparisons"].items():
+        for recipe, comparison in audit.to_dict()["comparisons"].items():
             (found,) = comparison["matched_flips"]
             differing = [
                 f"{group['values'][by]} {100 * group['matched']['value']:+.1f}"
