@@ -14,8 +14,8 @@ import numpy as np
 from fairpress.runtime.truncation import percent
 
 PREDICTED_ALONE = (
-    "it computes ranges of activations in each call, so that an answer can depend on the other texts of its batch; every "
-    "text is predicted alone here"
+    "it computes ranges of activations in each call, so an answer can depend on the other texts of its batch; every text "
+    "is predicted alone here"
 )
 """The note on such a file; the sentence of the measurement may follow."""
 
