@@ -16,6 +16,7 @@ from fairpress.studies.config.json_schema import schema
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.execution.tasks import _pack, read_artifacts
 from fairpress.studies.load import load as load_study
+from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.report.export_models import export
 from fairpress.studies.run import run_study
 from learnable_texts import CLASSES, learnable_texts
@@ -39,6 +40,16 @@ def test_training_options_of_texts_are_checked(tmp_path) -> None:
         file.write_text(text % options)
         with pytest.raises(UserError, match=sentence):
             load_study(str(file))
+
+
+def test_networks_with_initial_weights_are_refused_before_any_work(tmp_path) -> None:
+    file = tmp_path / "faces.yaml"
+    file.write_text(
+        "dataset: fairface\nmodel: {name: resnet18, weights: mine.safetensors}\nrecipes: [w8]\naudit: {by: [race]}\n"
+    )
+    _, config = load_study(str(file))
+    with pytest.raises(UserError, match="trains networks from random weights, and this resnet18 begins with"):
+        plan_study(config, lambda dataset, fold: "made")
 
 
 def test_the_schema_has_the_options_of_every_kind_of_training() -> None:

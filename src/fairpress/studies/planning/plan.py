@@ -202,6 +202,7 @@ def _cell(
     from fairpress.training.config import training_config
 
     architecture = registry.get(cell.model.name, **cell.model.options)
+    _refuse_initial_weights(architecture)
     training = training_config(
         architecture, {**config.training, **cell.dataset.training, **cell.model.training}
     )
@@ -256,6 +257,17 @@ def _cell(
                 yield make_task("predict", name, params, (keys[str(recipe)],), batch, label)
         for name in config.naive:
             yield make_task("naive", name, {**data, "predictor": name}, (), batch, label)
+
+
+def _refuse_initial_weights(architecture: Architecture) -> None:
+    """Raise UserError for a network that begins with weights from a file, which tasks and their keys do not contain."""
+    for option in ("folder", "weights"):
+        if getattr(architecture, option, None) is not None:
+            raise UserError(
+                f"a study trains networks from random weights, and this {architecture.name} begins with those of "
+                f"{getattr(architecture, option)}; leave out `{option}` (of texts, take the model `text`), or train and "
+                "compress single networks with fairpress train and fairpress compress."
+            )
 
 
 def _readers(architecture: Architecture) -> dict[str, Any]:
