@@ -116,8 +116,7 @@ def compress(
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
-    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
-    print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
+    print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {_size(ratio)} {base}", markup=False)
     details = artifact.card.provenance.get("details", {})  # fp32 of a Hugging Face folder has none
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
@@ -187,8 +186,7 @@ def _compress_file(
     report = compressed.report
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
-    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
-    print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {size} than {base}", markup=False)
+    print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
     print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
@@ -211,3 +209,10 @@ def _config_files(model: Path, config: Path | None) -> list[Path]:
     from fairpress.runtime.external.model import config_locations
 
     return [p for p in config_locations(model, config) if p.is_file()]
+
+
+def _size(ratio: float) -> str:
+    """Return how a file compares in size with one that has `ratio` times its bytes."""
+    if f"{ratio:.2f}" == "1.00":
+        return "the size of"
+    return f"{ratio:.2f} times smaller than" if ratio > 1 else f"{1 / ratio:.2f} times larger than"

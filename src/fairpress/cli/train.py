@@ -208,7 +208,11 @@ def train(
     clear(unfinished)
     provenance = artifact.card.provenance
     constant = provenance["constant_answer"]
-    print_line(f"{folder}: {artifact.size:,} bytes, {provenance['epochs']} epochs, ", end="", markup=False)
+    print_line(
+        f"{folder}: {artifact.size:,} bytes, {provenance['epochs']} epoch{'s' * (provenance['epochs'] != 1)}, ",
+        end="",
+        markup=False,
+    )
     print_line(f"accuracy on validation rows {provenance['validation_accuracy']:.3f} ", end="", markup=False)
     print_line(f"(always {constant['class']}: {constant['accuracy']:.3f})", markup=False)
     if provenance["best_epoch"] == 0:
