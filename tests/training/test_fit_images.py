@@ -206,7 +206,7 @@ def test_what_a_user_types(places, tmp_path, capsys):
     assert stop.value.code == 0
     shown = capsys.readouterr()
     assert "tried, images/s: fp32" in shown.err
-    assert "1 epochs, accuracy on validation rows" in shown.out
+    assert "1 epoch, accuracy on validation rows" in shown.out
     for group in ("everybody", "race = White", "age_group = 0-17"):
         assert group in shown.out
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
