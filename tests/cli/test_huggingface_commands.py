@@ -116,6 +116,7 @@ def test_model_with_its_tokenizer_in_memory(saved):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*not recorded:fairpress.core.errors.ModelWarning")
 def test_folder_with_the_columns_of_a_table(saved):
     folder, model, table = saved
     columns = {"text": "comment", "label": "opinion", "positive": "for", "by": "group"}

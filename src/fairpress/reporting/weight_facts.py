@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fairpress.reporting.formatting import size
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.onnx.stored_weights import StoredWeights, stored_weights
 from fairpress.runtime.truncation import percent
+
+if TYPE_CHECKING:
+    from fairpress.runtime.onnx.stored_weights import StoredWeights
 
 
 def weight_facts(data: bytes) -> dict[str, str]:
     """Return the shares of weights and of the file's bytes at each bit width; embedding tables apart, if there are any."""
+    from fairpress.runtime.onnx.stored_weights import stored_weights
+
     groups = stored_weights(data)
     if not groups:
         return {}

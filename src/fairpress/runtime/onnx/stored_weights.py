@@ -13,18 +13,20 @@ from fairpress.runtime.onnx.embedding_table import embedding_tables
 from fairpress.runtime.onnx.load import parse_model
 from fairpress.runtime.onnx.three_bits import three_bit_weights
 
-BITS = {
-    TensorProto.DOUBLE: 64,
-    TensorProto.FLOAT: 32,
-    TensorProto.FLOAT16: 16,
-    TensorProto.BFLOAT16: 16,
-    TensorProto.INT8: 8,
-    TensorProto.UINT8: 8,
-    TensorProto.INT4: 4,
-    TensorProto.UINT4: 4,
-    TensorProto.INT2: 2,
-    TensorProto.UINT2: 2,
+_BITS_BY_NAME = {
+    "DOUBLE": 64,
+    "FLOAT": 32,
+    "FLOAT16": 16,
+    "BFLOAT16": 16,
+    "INT8": 8,
+    "UINT8": 8,
+    "INT4": 4,
+    "UINT4": 4,
+    "INT2": 2,  # the two of 2 bits since onnx 1.20
+    "UINT2": 2,
 }
+_NUMBERS = dict(TensorProto.DataType.items())
+BITS = {_NUMBERS[name]: bits for name, bits in _BITS_BY_NAME.items() if name in _NUMBERS}
 # Operators whose weights may be packed into bytes, with the position of the weights; scales and zero points follow.
 _PACKED = {"MatMulNBits": 1, "GatherBlockQuantized": 0}
 

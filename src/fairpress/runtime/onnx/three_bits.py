@@ -92,12 +92,13 @@ def three_bit_weights(graph: onnx.GraphProto) -> list[ThreeBitWeight]:
     producer = {o: n for n in graph.node for o in n.output}
     readers = {i: n for n in graph.node for i in n.input}
     kinds = {t.name: t.data_type for t in graph.initializer}
+    two_bits = getattr(TensorProto, "INT2", None)  # since onnx 1.20
     out = []
     for node in graph.node:
         if node.op_type != "Add":
             continue
         low, high = (_constant(producer, i, kinds) for i in node.input)
-        if kinds.get(low) == TensorProto.INT2 and kinds.get(high) == TensorProto.INT4:
+        if kinds.get(low, 0) == two_bits and kinds.get(high) == TensorProto.INT4:
             out.append(ThreeBitWeight(low, high, readers[node.output[0]].output[0]))
     return out
 
