@@ -28,6 +28,10 @@ INTEGER_OPERATORS = (
     *("QGemm", "QLinearConv", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger"),
     *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM"),
 )
+FLOAT_PRODUCTS = (
+    *("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
+    *("LSTM", "GRU", "RNN", "Einsum"),
+)
 
 
 @dataclass
@@ -87,10 +91,7 @@ def measure(
     generator = torch.Generator().manual_seed(1)
     module = build().eval()
     with torch.no_grad():
-        for (
-            key,
-            p,
-        ) in module.named_parameters():  # zeros of new networks would make whole branches say nothing
+        for p in module.parameters():  # zeros of new networks would make whole branches say nothing
             if p.dim() == 1 and not p.any():
                 p.normal_(0, 0.1, generator=generator)
     rows, check = inputs(COMPRESS_ROWS, generator), inputs(ROWS, generator)
@@ -237,24 +238,7 @@ def operators(data: bytes) -> dict[str, int]:
         graph = onnx.load(options.optimized_model_filepath).graph
     counted = Counter(n.op_type for n in graph.node)
     constants = {t.name for t in graph.initializer}
-    floats = Counter(
-        n.op_type
-        for n in graph.node
-        if n.op_type
-        in (
-            "Conv",
-            "FusedConv",
-            "ConvTranspose",
-            "Gemm",
-            "FusedGemm",
-            "MatMul",
-            "FusedMatMul",
-            "LSTM",
-            "GRU",
-            "RNN",
-        )
-        and n.input[1] in constants
-    )
+    floats = Counter(n.op_type for n in graph.node if n.op_type in FLOAT_PRODUCTS and n.input[1] in constants)
     return {
         **{op: counted[op] for op in INTEGER_OPERATORS if counted[op]},
         **{f"float {op}": c for op, c in floats.items()},

@@ -31,9 +31,9 @@ class QuantizeDynamic(OnnxStep):
 
     Embedding tables are stored as 8-bit integers too, a scale per row, and only the rows that a text needs become floats.
     The inputs of a layer become unsigned 8-bit integers, over a range that is computed when the file runs. Networks with
-    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float. LSTM layers
-    run on ONNX Runtime's DynamicQuantizeLSTM. Weights without an integer kernel (GRU, einsum, …) are stored as integers and
-    become floats when the file is loaded.
+    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float. LSTM
+    layers run on ONNX Runtime's DynamicQuantizeLSTM, with the range of the call. Weights without an integer kernel (GRU,
+    einsum, …) are stored as integers and become floats when the file is loaded.
 
     Attributes
     ----------
@@ -113,7 +113,11 @@ class QuantizeDynamic(OnnxStep):
             "bits": {**dict.fromkeys([*tables, *chosen, *stored], 8), **float_bits},
             "activation_ranges": RANGES[self.ranges],
             "integer_kernels": integer_layers(data, uses + recurrent),
-            **computed_in_float(n for n in stored if stored_weight(n, state) not in in_kernels),
+            **computed_in_float(
+                engine.folded,
+                [n for n in stored if stored_weight(n, state) not in in_kernels],
+                dynamic=self.ranges == "call",
+            ),
             **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}

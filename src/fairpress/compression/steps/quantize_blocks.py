@@ -142,7 +142,7 @@ class QuantizeBlocks(OnnxStep):
             **({"other_blocks": others} if others else {}),
             "packed_products": packed_products(data, uses),
             **({"rounding": self.rounding} if self.rounding != "nearest" else {}),
-            **computed_in_float(stored),
+            **computed_in_float(engine.folded, stored),
             **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
