@@ -42,6 +42,21 @@ def storable_weights(graph: GraphModule) -> dict[str, list[Node]]:
     }
 
 
+def tied_weights(graph: GraphModule) -> dict[str, list[Node]]:
+    """Return the names of layers' weights that other operators read too, such as an embedding → those operators."""
+    readers: dict[str, list[Node]] = {}
+    layers: set[str] = set()
+    for node in graph.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        for user in node.users:
+            if is_weighted(user) and user.args[1] is node:
+                layers.add(str(node.target))
+            else:
+                readers.setdefault(str(node.target), []).append(user)
+    return {name: nodes for name, nodes in readers.items() if name in layers}
+
+
 def _is_matrix(value: torch.Tensor) -> bool:
     return value.is_floating_point() and value.dim() >= 2
 

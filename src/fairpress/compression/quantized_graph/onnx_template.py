@@ -20,6 +20,7 @@ from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.weight_readers import (
     compute_constants_at_load,
+    separate_other_readers,
     transpose_shared_weights,
     unpack_at_load,
 )
@@ -141,6 +142,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     gather_integers(model, {integers_of(layer.name) for layer in prepared.layers if layer.table})
     in_float = [layer for layer in prepared.layers if layer.stored or not prepared.activations]
     unpack_at_load(model, {integers_of(layer.name) for layer in in_float})
+    separate_other_readers(model)
     compute_constants_at_load(model)
     transpose_shared_weights(model)
     pass_grids_on(model)

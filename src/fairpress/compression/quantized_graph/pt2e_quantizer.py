@@ -14,7 +14,7 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.models.storable_weights import storable_weights
+from fairpress.models.storable_weights import storable_weights, tied_weights
 from fairpress.models.tracing import (
     CONVOLUTIONS,
     batch_norm,
@@ -54,7 +54,8 @@ class LayerQuantizer(Quantizer):
     output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
     then marked.
 
-    Weights without an integer kernel (`storable_weights`) are marked wherever they are read.
+    Weights without an integer kernel (`storable_weights`) are marked wherever they are read, and so are weights of layers
+    that other operators read too (`tied_weights`).
 
     `limits` maps every layer to the smallest and largest integer of its weight; None leaves it in float. Every zero point of
     a weight is 0; activations are unsigned 8 bits.
@@ -94,7 +95,7 @@ class LayerQuantizer(Quantizer):
                 read = [node.args[0]]
             if read and self.activations:
                 _annotate(node, self._read(read))
-        for name, readers in storable_weights(model).items():
+        for name, readers in {**storable_weights(model), **tied_weights(model)}.items():
             stored_limits = self.limits[layer_of_weight(name)]
             if stored_limits is None:
                 continue

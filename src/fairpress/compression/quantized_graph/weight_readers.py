@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from fairpress.compression.quantized_graph.embedding_tables import row_nodes
+from fairpress.runtime.onnx.embedding_table import lookup_axis
+from fairpress.runtime.onnx.unread import drop_unread
 
 PRODUCTS = ("MatMul", "Gemm", "Conv", "Gather")
 
@@ -62,6 +66,50 @@ def transpose_shared_weights(model: onnx.ModelProto) -> None:
             graph.node.remove(node)
 
 
+def separate_other_readers(model: onnx.ModelProto) -> None:
+    """Let lookups and other operators that read the weight of a layer have its integers for themselves, in place.
+
+    A lookup of rows gathers integers (`embedding_tables.row_nodes`); for others, the weight becomes floats when the file is
+    loaded. The layer's own products go on reading DequantizeLinear, which ONNX Runtime makes integer kernels of.
+    """
+    graph = model.graph
+    ranks = {t.name: len(t.dims) for t in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and ranks.get(n.input[0], 0) >= 2]:
+        readers = [n for n in graph.node if node.output[0] in n.input]
+        others = [n for n in readers if not _is_product(graph, n)]
+        if not others or len(others) == len(readers):
+            continue
+        value, columns = f"{node.output[0]} at load", f"{node.output[0]} columns"
+        for reader in others:
+            if reader.op_type == "Gather" and ranks[node.input[0]] == 2 and not lookup_axis(reader):
+                axis = f"{columns} axis"
+                if axis not in ranks:
+                    ranks[axis] = 1
+                    graph.initializer.append(numpy_helper.from_array(np.array([-1]), axis))
+                    insert_before(
+                        graph, node, [helper.make_node("Unsqueeze", [node.input[1], axis], [columns])]
+                    )
+                insert_before(
+                    graph, reader, row_nodes(node.input[0], columns, reader.input[1], reader.output[0])
+                )
+                graph.node.remove(reader)
+                continue
+            if value not in ranks:
+                ranks[value] = ranks[node.input[0]]
+                insert_before(graph, node, _unpacked(graph, node, value))
+            for place, name in enumerate(reader.input):
+                if name == node.output[0]:
+                    reader.input[place] = value
+
+
+def _is_product(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Return whether a node multiplies by a weight, or transposes it for nodes that do."""
+    if node.op_type == "Transpose":
+        readers = [n for n in graph.node if node.output[0] in n.input]
+        return bool(readers) and all(n.op_type == "MatMul" for n in readers)
+    return node.op_type in ("MatMul", "Gemm", "Conv")
+
+
 def compute_constants_at_load(model: onnx.ModelProto) -> None:
     """Let products of weights with constants, such as relative positions, be computed when the file is loaded, in place.
 
@@ -85,16 +133,16 @@ def compute_constants_at_load(model: onnx.ModelProto) -> None:
             if source is None or source.op_type != "DequantizeLinear":
                 continue
             value = unpacked.setdefault(source.output[0], f"{source.output[0]} at load")
-            position = list(graph.node).index(node)
-            if transposed:
-                graph.node.insert(
-                    position, helper.make_node("Transpose", [value], [f"{value} for {node.output[0]}"])
-                )
             if f"{value} floats" not in made:
                 made[f"{value} floats"] = source
-                for new in reversed(_unpacked(graph, source, value)):
-                    graph.node.insert(position, new)
+                # Where the weight was read first: files are checked layer by layer in this order.
+                insert_before(graph, source, _unpacked(graph, source, value))
+            if transposed:
+                transpose = helper.make_node("Transpose", [value], [f"{value} for {node.output[0]}"])
+                insert_before(graph, node, [transpose])
             node.input[place] = f"{value} for {node.output[0]}" if transposed else value
+    if unpacked:
+        drop_unread(graph)
 
 
 def _unpacked(graph: onnx.GraphProto, source: onnx.NodeProto, result: str) -> list[onnx.NodeProto]:
@@ -108,3 +156,10 @@ def _unpacked(graph: onnx.GraphProto, source: onnx.NodeProto, result: str) -> li
         helper.make_node("Unsqueeze", [source.input[1], axes], [f"{result} columns"]),
         helper.make_node("Mul", [f"{result} floats", f"{result} columns"], [result]),
     ]
+
+
+def insert_before(graph: onnx.GraphProto, node: onnx.NodeProto, others: Sequence[onnx.NodeProto]) -> None:
+    """Insert nodes, in their order, before a node of the graph."""
+    position = list(graph.node).index(node)
+    for other in reversed(others):
+        graph.node.insert(position, other)

