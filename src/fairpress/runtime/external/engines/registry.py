@@ -77,12 +77,17 @@ def load_to_time(path: Path, runtime: Backend) -> Engine:
     return load(path, runtime)
 
 
-def start(runtime: Backend) -> None:
-    """Start a runtime on a network of one node, so that its start-up cost is not attributed to a model."""
-    if runtime.engine == "litert":
-        from fairpress.runtime.external.engines.litert import negates
+def start(runtime: Backend) -> bool:
+    """Start a runtime that runs no ONNX files on a network of one node, and return whether it was such a runtime.
 
-        negates(runtime)
+    The start-up cost of a runtime is not attributed to a model.
+    """
+    if runtime.engine != "litert":
+        return False
+    from fairpress.runtime.external.engines.litert import negates
+
+    negates(runtime)
+    return True
 
 
 def files_of(path: Path) -> list[Path]:
