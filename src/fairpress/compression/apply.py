@@ -130,7 +130,7 @@ def apply_steps(
         return results
     architecture = results[0].architecture
     # The export template of a user's own module is not cached.
-    key = None if getattr(architecture, "trains_alone", False) else (architecture, len(data[0].task.classes))
+    key = None if getattr(architecture, "trains_alone", False) else (architecture, data[0].task.width)
     example = tensors(data[0], "train").inputs[:2]
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
