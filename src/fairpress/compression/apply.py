@@ -146,6 +146,8 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
+    import torch
+
     from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
@@ -163,6 +165,7 @@ def artifact(
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
             "details": {**network.details, "validation": validation},
+            "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },
