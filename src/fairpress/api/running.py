@@ -15,6 +15,7 @@ from fairpress.datasets.dataset import Dataset, Part
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import (
     Model,
+    default_runtime_of,
     is_external,
     is_huggingface,
     name_models,
@@ -36,20 +37,21 @@ def predict(
     *,
     part: Part | Literal["all"] = "test",
     model_config: str | os.PathLike[str] | None = None,
-    runtime: str | Mapping[str, str] = "onnxruntime",
+    runtime: str | Mapping[str, str] | None = None,
     threads: int = 1,
     batch_dependence: bool | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
 
-    A model is an artifact, a model folder, a Hugging Face folder, or an external ``.onnx`` file; the latter two need `data`,
-    and `model_config` may name YAML with what an ONNX file does not record (`runtime.external.config`).
+    A model is an artifact, a model folder, a Hugging Face folder, or an external file such as ``.onnx``; the latter two need
+    `data`, and `model_config` may name YAML with what the file does not record (`runtime.external.config`).
 
     Parameters
     ----------
     runtime
-        The runtime (`runtime.backends.registry.RUNTIMES`): one for all models, or model → runtime. A path may name it, too:
+        The runtime (`runtime.backends.registry.RUNTIMES`): one for all models, or model → runtime; by default ONNX Runtime,
+        or the one that loads files of this format. A path may name it, too:
         ``{"ov": "int8/@openvino"}``. The metadata of the table records it.
     threads
         Threads within an operator (intra-op).
@@ -68,12 +70,12 @@ def predict(
     import warnings
 
     from fairpress.core.errors import ModelWarning
-    from fairpress.runtime.backends.registry import DEFAULT, choose
+    from fairpress.runtime.backends.registry import choose
     from fairpress.runtime.predict import notes_of, predictions
 
     if not models:
         raise UserError("name at least one model, such as `models={'fp32': 'base/'}`.")
-    if not isinstance(runtime, str) and (unknown := set(runtime) - set(models)):
+    if isinstance(runtime, Mapping) and (unknown := set(runtime) - set(models)):
         raise UserError(
             f"`runtime=` names {min(unknown)!r}, which is not one of the models."
             + did_you_mean(min(unknown), models)
@@ -81,8 +83,8 @@ def predict(
     references, runtimes = {}, {}
     for name, model in models.items():
         references[name], named_runtime = split_model(model)
-        default_runtime = runtime if isinstance(runtime, str) else runtime.get(name, DEFAULT)
-        runtimes[name] = choose(named_runtime or default_runtime, threads=threads)
+        given = runtime.get(name) if isinstance(runtime, Mapping) else runtime
+        runtimes[name] = choose(named_runtime or given or default_runtime_of(model), threads=threads)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:
         first = next(iter(references.values()))
@@ -95,7 +97,10 @@ def predict(
         name: open_huggingface(model, dataset) if is_huggingface(model) else model
         for name, model in references.items()
     }
-    opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
+    opened = {
+        name: open_reference(model, dataset, model_config, runtimes[name])
+        for name, model in references.items()
+    }
     table = predictions(
         opened, dataset, part, runtimes=runtimes, progress=progress, batch_dependence=batch_dependence
     )

@@ -1,0 +1,58 @@
+"""Formats of external model files, and the runtimes that load them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fairpress.core.errors import UserError, listed
+from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.external.engines.base import Engine
+
+# Suffix → what the file is called, and the runtimes that load it, the default one first.
+FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact")),
+}
+
+
+def runtimes_of(path: Path) -> tuple[str, ...]:
+    """Return the names of the runtimes that load a file, by its suffix, the default one first. Raises UserError."""
+    _, runtimes = FORMATS.get(path.suffix.lower(), ("", ()))
+    if not runtimes:
+        raise UserError(
+            f"{path} is no model file that fairpress runs; give a file that ends in {listed(list(FORMATS))}."
+        )
+    return runtimes
+
+
+def default_runtime(path: Path, threads: int = 1) -> Backend:
+    """Return the runtime that loads a file if none is named. Raises UserError if no runtime does."""
+    from fairpress.runtime.backends.registry import choose
+
+    return choose(runtimes_of(path)[0], threads=threads)
+
+
+def check_runtime(path: Path, runtime: Backend) -> None:
+    """Raise UserError if a runtime cannot load files of this format."""
+    runtimes = runtimes_of(path)
+    if runtime.name not in runtimes:
+        title, _ = FORMATS[path.suffix.lower()]
+        raise UserError(
+            f"{path} is {title}, which runs on {listed(['@' + name for name in runtimes])}, not on @{runtime.name}."
+        )
+
+
+def load(path: Path, runtime: Backend) -> Engine:
+    """Load a model file.
+
+    Raises
+    ------
+    UserError
+        The runtime cannot load the file, or files of this format.
+    MissingExtra
+        The runtime is not installed.
+    """
+    check_runtime(path, runtime)
+    from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
+
+    return load_onnx_runtime(path, runtime)
