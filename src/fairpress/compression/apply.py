@@ -147,6 +147,8 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
+    import torch
+
     from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
@@ -168,6 +170,7 @@ def artifact(
                 "shares_at_bits": shares(stored_widths(network.onnx)),
                 "validation": validation,
             },
+            "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },

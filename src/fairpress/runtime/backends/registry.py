@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.threads import checked_threads
 from fairpress.runtime.backends.base import Backend, Kernels, Session
 
 # One line each, for the help and doctor; users type the key after the @.
@@ -17,7 +18,6 @@ RUNTIMES: Mapping[str, str] = {
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
 }
 DEFAULT = "onnxruntime"
-MAX_THREADS = 1_024
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Backend:
@@ -32,13 +32,7 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
     """
     if name not in RUNTIMES:
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
-    if threads < 1:
-        raise UserError(f"`threads={threads}` is too small; use at least 1.")
-    if threads > MAX_THREADS:
-        raise UserError(
-            f"`threads={threads}` is too large; use at most {MAX_THREADS:,}, and no more than this machine has "
-            "cores."
-        )
+    checked_threads(threads)
     provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
     if engine == "openvino":
