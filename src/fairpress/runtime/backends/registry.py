@@ -8,6 +8,7 @@ from importlib import util
 from pathlib import Path
 
 from fairpress.core.errors import MissingExtra, UserError, did_you_mean
+from fairpress.core.threads import checked_threads
 from fairpress.runtime.backends.base import Backend, Kernels, Session
 
 # One line each, for the help and doctor; users type the key after the @.
@@ -20,7 +21,6 @@ RUNTIMES: Mapping[str, str] = {
     "litert-reference": "LiteRT, its reference kernels, without XNNPACK (slow)",
 }
 DEFAULT = "onnxruntime"
-MAX_THREADS = 1_024
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Backend:
@@ -35,13 +35,7 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
     """
     if name not in RUNTIMES:
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
-    if threads < 1:
-        raise UserError(f"`threads={threads}` is too small; use at least 1.")
-    if threads > MAX_THREADS:
-        raise UserError(
-            f"`threads={threads}` is too large; use at most {MAX_THREADS:,}, and no more than this machine has "
-            "cores."
-        )
+    checked_threads(threads)
     provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
     if engine == "openvino":
