@@ -93,8 +93,6 @@ def test_integers_are_those_of_numpy_up_to_one_step_of_the_output(
     bias = np.round(BIAS / (scales[0] * scales[1])).astype(np.int64)
     content = linear_int8(weights, bias, scales=scales, zero_points=zero_points, dtype=dtype)
     path = write(tmp_path / "m.tflite", content)
-    if dtype == np.uint8:
-        pytest.skip("LiteRT has no layer with uint8 inputs and int8 weights")
     limits = np.iinfo(dtype)
     wide = np.rint(data.inputs.astype(float) / scales[0]) + zero_points[0]
     inputs = np.clip(wide, limits.min, limits.max) - zero_points[0]
@@ -106,9 +104,9 @@ def test_integers_are_those_of_numpy_up_to_one_step_of_the_output(
     (tmp_path / "m.model.yaml").write_text("activation: softmax\n", encoding="utf-8")
     scores, notes = predicted(path, data, runtime)
     distance = np.log(scores[:, 1] / scores[:, 0]) - (logits[:, 1] - logits[:, 0])
-    # Runtimes round a tie of the output either way.
+    # Runtimes round a tie of the output either way; with 16 bits, LiteRT's factor has 15 bits itself.
     assert np.abs(distance).max() < 2.01 * scales[2]
-    assert (np.abs(distance) < 1e-4).mean() > 0.95
+    assert (np.abs(distance) < 1e-4).mean() > (0.7 if dtype == np.int16 else 0.95)
     n_outside = int(((wide < limits.min) | (wide > limits.max)).sum())
     assert n_outside > 0 or dtype == np.int16
     assert any(
@@ -355,7 +353,7 @@ def test_bench_times_the_file_as_it_is_with_its_integers(tmp_path, monkeypatch):
     assert any(note.startswith("one requires exactly 1 row per call") for note in result.notes)
     assert [s.bytes for s in result.sizes] == [one.stat().st_size, free.stat().st_size]
     assert all(m.median > 0 and m.memory_peak > 0 for m in result.measurements)
-    with pytest.raises(UserError, match="which @litert does not load|runs on"):
+    with pytest.raises(UserError, match="is a LiteRT file, which runs on @litert"):
         api.bench({"m": f"{free}@onnxruntime"}, batch=1, rounds=1)
 
 
