@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Engine = Literal["onnxruntime", "openvino"]
+Engine = Literal["onnxruntime", "openvino", "executorch"]
 Variant = Literal["default", "exact", "bf16"]
 
 

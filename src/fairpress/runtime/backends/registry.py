@@ -15,6 +15,7 @@ RUNTIMES: Mapping[str, str] = {
     "onnxruntime-exact": "ONNX Runtime, 8-bit sums that never saturate (slower on processors without VNNI)",
     "openvino": "OpenVINO, floats in 32 bits",
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
+    "executorch": "ExecuTorch, for .pte files, as on a phone's processor",
 }
 DEFAULT = "onnxruntime"
 MAX_THREADS = 1_024
@@ -50,6 +51,15 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
                 f"`provider={provider!r}` belongs to ONNX Runtime, and OpenVINO runs on the CPU; omit one of the two."
             )
         return Backend("openvino", "bf16" if variant else "default", threads)
+    if engine == "executorch":
+        from fairpress.runtime.backends.executorch import require as require_executorch
+
+        require_executorch()
+        if provider != "CPU":
+            raise UserError(
+                f"`provider={provider!r}` belongs to ONNX Runtime, and ExecuTorch runs on the CPU; omit one of the two."
+            )
+        return Backend("executorch", threads=threads)
     from fairpress.runtime.backends.onnxruntime import providers
 
     available = providers()

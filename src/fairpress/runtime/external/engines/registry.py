@@ -12,6 +12,7 @@ from fairpress.runtime.external.engines.base import Engine
 # Suffix → what the file is called, and the runtimes that load it, the default one first.
 FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact")),
+    ".pte": ("a program of ExecuTorch", ("executorch",)),
 }
 
 
@@ -53,6 +54,10 @@ def load(path: Path, runtime: Backend) -> Engine:
         The runtime is not installed.
     """
     check_runtime(path, runtime)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import load_executorch
+
+        return load_executorch(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
     return load_onnx_runtime(path, runtime)
