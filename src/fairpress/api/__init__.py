@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fairpress.api.audits import audit
 from fairpress.api.comparison import compare
+from fairpress.api.exporting import export
 from fairpress.api.models import compress, compress_file, mitigate, train
 from fairpress.api.running import bench, predict
 from fairpress.api.searching import search
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "compress",
     "compress_file",
+    "export",
     "export_cells",
     "load_dataset",
     "mitigate",
