@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.api.opening import open_base, open_huggingface
 from fairpress.core.errors import UserError, did_you_mean
@@ -25,6 +25,7 @@ from fairpress.runtime.model_reference import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from fairpress.runtime.benchmark.result import BenchmarkResult
@@ -105,6 +106,31 @@ def predict(
     return table.replace_schema_metadata(
         {**(table.schema.metadata or {}), "fairpress.models": "\n".join(opened)}
     )
+
+
+def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int = 1) -> np.ndarray:
+    """Return the embeddings [rows, length] float32 of a model that was compressed with ``outputs="embedding"``.
+
+    Parameters
+    ----------
+    model
+        An artifact or a model folder, which may name the runtime, as in ``"int8/@openvino"``.
+    rows
+        Inputs [rows, …] as the model reads them, an array or a tensor; texts, for a model that reads texts; or a dataset, of
+        which all rows are taken in order.
+    runtime, threads
+        As for `predict`.
+
+    Raises
+    ------
+    UserError
+        The model predicts something else, or cannot read the rows.
+    """
+    from fairpress.runtime.backends.registry import choose
+    from fairpress.runtime.embeddings import embeddings
+
+    reference, named_runtime = split_model(model)
+    return embeddings(open_model(reference), rows, choose(named_runtime or runtime, threads=threads))
 
 
 def bench(
