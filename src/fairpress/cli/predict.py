@@ -158,17 +158,19 @@ def _print_models(table: Any, models: list[str], out: Path) -> None:
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
+    from fairpress.runtime.backends.registry import choose
     from fairpress.runtime.external.model import open_external
-    from fairpress.runtime.model_reference import is_external, split_model
+    from fairpress.runtime.model_reference import default_runtime_of, is_external, split_model
 
-    external = {n: str(split_model(m)[0]) for n, m in models.items() if is_external(m)}
+    external = {n: split_model(m) for n, m in models.items() if is_external(m)}
     if not external or data is None:
         raise UserError(
-            "--dry-run shows the settings of ONNX files for a dataset; name a .onnx file and --data."
+            "--dry-run shows the settings of external files for a dataset; name a file such as model.onnx and --data."
         )
     dataset = api.load_dataset(data)
-    for name, path in external.items():
-        opened = open_external(path, dataset, config)
+    for name, (reference, named_runtime) in external.items():
+        path = str(reference)
+        opened = open_external(path, dataset, config, choose(named_runtime or default_runtime_of(path)))
         guessed = opened.as_yaml()
         for sentence in opened.notes:
             sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")

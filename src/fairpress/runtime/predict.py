@@ -14,7 +14,7 @@ from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.backends.base import Backend, processor
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
 from fairpress.runtime.fit import check_fit
@@ -152,20 +152,8 @@ def _predict(
     batch_dependence: bool | None,
 ) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
     if isinstance(model, ExternalModel):
-        if runtime.name != "onnxruntime":
-            raise UserError(
-                f"model {name!r} is an external ONNX file, which runs only on @onnxruntime, not on @{runtime.name}."
-            )
-        from onnxruntime import __version__
-
-        facts: Mapping[str, Any] = {
-            "runtime": f"onnxruntime {__version__}",
-            "provider": "CPU",
-            "threads": runtime.threads,
-            "precision": "f32",
-            "processor": processor(),
-        }
-        return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
+        predicted = model.answers(dataset, index, runtime)
+        return predicted, model.config.threshold, predicted.facts
 
     def report_rows(done: int) -> None:
         if progress is not None:

@@ -27,8 +27,8 @@ from fairpress.compression.quantization.calibrate import (
 )
 from fairpress.compression.quantization.float_layers import (
     check_quantizable,
+    computed_in_float,
     float_layers_note,
-    shares_at_bits,
 )
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
@@ -160,12 +160,12 @@ class BatchQuantizer:
         )
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.float_layers, 32)},
-            "shares_at_bits": shares_at_bits(prepared, calibrated.state),
             "weight_ranges": calibrated.weights,
             **({"activation_ranges": calibrated.activations} if integer else {}),
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
+            **computed_in_float(layer.name for layer in prepared.layers if integer and layer.stored),
             **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,

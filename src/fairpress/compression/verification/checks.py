@@ -48,6 +48,7 @@ INTEGER_KERNELS = frozenset(
         "MatMulIntegerToFloat",
         "ConvInteger",
         "DynamicQuantizeMatMul",
+        "DynamicQuantizeLSTM",
     }
 )
 MIN_AGREEMENT, MAX_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
