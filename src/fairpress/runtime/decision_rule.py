@@ -34,6 +34,21 @@ def decide(
     )
 
 
+def ties(
+    probabilities: np.ndarray, classes: Sequence[str], positive: str | None, threshold: float = 0.5
+) -> int:
+    """Return how many rows `decide` decides by its rule for ties alone.
+
+    With two classes, one of them positive, their probability is exactly the threshold; otherwise two classes are equally
+    probable, and none more so.
+    """
+    if decides_by_threshold(classes, positive):
+        assert positive is not None
+        return int((probabilities[:, list(classes).index(positive)] == threshold).sum())
+    largest = probabilities.max(axis=1, keepdims=True)
+    return int(((probabilities == largest).sum(axis=1) > 1).sum())
+
+
 def labels_present(outputs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     """Return whether each of several labels is present [rows, labels] bool, from their logits [rows, labels].
 
