@@ -6,7 +6,7 @@ from fairpress.api.audits import audit
 from fairpress.api.comparison import compare
 from fairpress.api.exporting import export
 from fairpress.api.models import compress, compress_file, mitigate, train
-from fairpress.api.running import bench, predict
+from fairpress.api.running import bench, embed, predict
 from fairpress.api.searching import search
 from fairpress.auditing.export_cells import export_cells
 from fairpress.auditing.logs.inspect_ai import read_inspect
@@ -33,6 +33,7 @@ __all__ = [
     "compare",
     "compress",
     "compress_file",
+    "embed",
     "export",
     "export_cells",
     "load_dataset",
