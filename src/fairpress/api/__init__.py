@@ -14,6 +14,7 @@ from fairpress.auditing.logs.lm_eval import read_lm_eval
 from fairpress.auditing.planning.planner import plan
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
+from fairpress.integrations.guard import Guard
 from fairpress.reporting.audit_report import AuditReport
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.fair_quantizer import FairQuantizer
@@ -25,6 +26,7 @@ __all__ = [
     "ConstraintNotMet",
     "Dataset",
     "FairQuantizer",
+    "Guard",
     "audit",
     "bench",
     "compare",

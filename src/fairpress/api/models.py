@@ -16,6 +16,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import Model, is_huggingface, open_model
 from fairpress.training.device import require_torch
+from fairpress.training.threads import use_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +32,7 @@ def train(
     options: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     device: str | None = None,
+    threads: int | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
@@ -45,6 +47,9 @@ def train(
         `TextFitConfig`).
     device
         ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default the CPU for tables, else a GPU, if available.
+    threads
+        Threads within an operator; by default as many as torch uses, one for each core. Another number changes the weights,
+        because sums are split otherwise; the card records it.
     checkpoints
         A folder in which training on images or texts saves its state after each epoch; the same call resumes from it.
     on_message
@@ -58,15 +63,16 @@ def train(
     architecture = registry.get(model, **(options or {}))
     config = training_config(architecture, training)
     dataset = load_dataset(data) if isinstance(data, str) else data
-    return fit(
-        architecture,
-        [dataset.development()],
-        [seed],
-        config,
-        on_message=on_message,
-        device=device or ("cpu" if architecture.reads == "table" else "auto"),
-        checkpoints=None if checkpoints is None else Path(checkpoints),
-    )[0]
+    with use_threads(threads):
+        return fit(
+            architecture,
+            [dataset.development()],
+            [seed],
+            config,
+            on_message=on_message,
+            device=device or ("cpu" if architecture.reads == "table" else "auto"),
+            checkpoints=None if checkpoints is None else Path(checkpoints),
+        )[0]
 
 
 def compress(
@@ -81,6 +87,7 @@ def compress(
     by: Sequence[str] | str = (),
     max_length: int | None = None,
     seed: int | None = None,
+    threads: int | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
     """Compress a trained model by a recipe such as ``"int8"``, and return the checked artifact.
@@ -105,6 +112,8 @@ def compress(
         With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
     seed
         Seed of fine-tuning; by default the card's.
+    threads
+        Threads within an operator; by default as many as torch uses, one for each core. The card records it.
     on_message
         Called with a progress message from time to time.
     """
@@ -136,7 +145,8 @@ def compress(
 
             if loaded is None:
                 raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
-            return compress_module(base, chosen, loaded, seed=seed or 0, on_message=on_message)
+            with use_threads(threads):
+                return compress_module(base, chosen, loaded, seed=seed or 0, on_message=on_message)
         if loaded is not None and not isinstance(loaded, Dataset):
             raise UserError(
                 "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
@@ -150,7 +160,8 @@ def compress(
     if not chosen.steps and "imported" in artifact.card.provenance:
         return artifact
     chosen_seed = artifact.card.seed or 0 if seed is None else seed
-    return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
+    with use_threads(threads):
+        return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
 
 
 def _with_tokenizer(

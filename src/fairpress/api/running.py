@@ -126,15 +126,16 @@ def bench(
 ) -> BenchmarkResult:
     """Measure size, time and memory of models; all others are compared with the first.
 
-    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape or of token ids. Inputs are
-    validation rows if the data is on this machine, else random numbers.
+    A model is an artifact, a model folder, or an external file with one input of known shape, or an ``.onnx`` file with one
+    of token ids. Inputs are validation rows if the data is on this machine, else random numbers.
 
     Parameters
     ----------
     models
         The models, or name → model.
     runtime
-        One or several of `runtime.backends.registry.RUNTIMES`; each model runs on each of them, or on that of its path.
+        One or several of `runtime.backends.registry.RUNTIMES`; each model runs on each of them, or on that of its path. A
+        file in another format than ONNX runs on those of them that load it; if none does, on its default one.
     batch
         Rows per call; by default 1 and 32, and 1,000 for tables.
     length
@@ -156,6 +157,7 @@ def bench(
     from fairpress.runtime.backends.registry import RUNTIMES, choose
     from fairpress.runtime.benchmark.inputs import BenchmarkModel
     from fairpress.runtime.benchmark.run import bench_all
+    from fairpress.runtime.external.engines.registry import check_runtime
 
     named = models if isinstance(models, Mapping) else name_models(models)
     if not named:
@@ -166,10 +168,16 @@ def bench(
     entries = []
     for name, model in named.items():
         reference, named_runtime = split_model(model)
-        chosen = [
-            choose(r, threads=threads, provider=provider)
-            for r in ([named_runtime] if named_runtime else runtimes)
-        ]
+        usable = [named_runtime] if named_runtime else runtimes
+        path = None if isinstance(reference, Artifact) else Path(reference)
+        if path is not None and is_external(reference) and path.suffix.lower() != ".onnx":
+            usable = [named_runtime] if named_runtime else _loading(path, runtimes)
+            chosen = [choose(r, threads=threads, provider=provider) for r in usable]
+            for backend in chosen:
+                check_runtime(path, backend)
+            entries.append(BenchmarkModel(name, b"", None, tuple(chosen), path=path))
+            continue
+        chosen = [choose(r, threads=threads, provider=provider) for r in usable]
         if isinstance(reference, Artifact) or not is_external(reference):
             artifact = open_model(reference)
             entries.append(
@@ -179,3 +187,11 @@ def bench(
             entries.append(BenchmarkModel(name, read_onnx(Path(reference)), None, tuple(chosen)))
     sizes = [batch] if isinstance(batch, int) else batch
     return bench_all(entries, sizes, length=length, rounds=rounds, seconds=seconds, progress=progress)
+
+
+def _loading(path: Path, runtimes: Sequence[str]) -> list[str]:
+    """Return those of the runtimes that load a file; if none does, its default one."""
+    from fairpress.runtime.external.engines.registry import runtimes_of
+
+    known = runtimes_of(path)
+    return [r for r in runtimes if r in known] or [known[0]]

@@ -15,6 +15,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.runtime.onnx.stored_widths import shares, stored_widths
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.model_inputs import model_inputs
@@ -130,7 +131,7 @@ def apply_steps(
         return results
     architecture = results[0].architecture
     # The export template of a user's own module is not cached.
-    key = None if getattr(architecture, "trains_alone", False) else (architecture, len(data[0].task.classes))
+    key = None if getattr(architecture, "trains_alone", False) else (architecture, data[0].task.width)
     example = tensors(data[0], "train").inputs[:2]
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
@@ -146,6 +147,8 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
+    import torch
+
     from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
@@ -162,7 +165,12 @@ def artifact(
         provenance={
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
-            "details": {**network.details, "validation": validation},
+            "details": {
+                **network.details,
+                "shares_at_bits": shares(stored_widths(network.onnx)),
+                "validation": validation,
+            },
+            "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },

@@ -130,7 +130,7 @@ class Distill(Step):
         teacher = networks[0].architecture
         student = self.student(teacher, networks[0].tokenizer)
         check_readable(student, datasets[0])
-        training_run, classes = self.training_run(student), len(datasets[0].task.classes)
+        training_run, width = self.training_run(student), datasets[0].task.width
         rows, groups = self._grouped(
             datasets,
             [tensors(d, "train", n.class_weights) for d, n in zip(datasets, networks, strict=True)],
@@ -140,9 +140,17 @@ class Distill(Step):
         blank_teacher = initialize(teacher, datasets[0])
 
         def objective(teach: Callable[[Tensor], Tensor], group_shares: Tensor | None) -> Distillation:
-            return Distillation(teach, self.temperature, self.weight, group_shares, step, hold=self.hold)
+            return Distillation(
+                teach,
+                self.temperature,
+                self.weight,
+                group_shares,
+                step,
+                hold=self.hold,
+                outputs=rows[0].outputs,
+            )
 
-        modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
+        modules = [build(student, row_shape(d), width, s) for d, s in zip(datasets, seeds, strict=True)]
         taken = [self._begin(m, student, n) for m, n in zip(modules, networks, strict=True)]
         if not trains_alone(student) and not trains_alone(teacher):
             states = []

@@ -11,7 +11,9 @@ from fairpress.runtime.external.engines.base import Engine
 
 # Suffix → what the file is called, and the runtimes that load it, the default one first.
 FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact")),
+    ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact", "openvino", "openvino-bf16")),
+    ".xml": ("an OpenVINO file", ("openvino", "openvino-bf16")),
+    ".tflite": ("a LiteRT file", ("litert", "litert-reference")),
 }
 
 
@@ -53,6 +55,37 @@ def load(path: Path, runtime: Backend) -> Engine:
         The runtime is not installed.
     """
     check_runtime(path, runtime)
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import load_litert
+
+        return load_litert(path, runtime)
+    if runtime.engine == "openvino":
+        from fairpress.runtime.external.engines.openvino import load_openvino
+
+        return load_openvino(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
     return load_onnx_runtime(path, runtime)
+
+
+def load_to_time(path: Path, runtime: Backend) -> Engine:
+    """Load a file that `load` has loaded before: without a trial, and with quantized values as the file holds them."""
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import open_litert
+
+        return open_litert(path, runtime, as_stored=True)
+    return load(path, runtime)
+
+
+def start(runtime: Backend) -> None:
+    """Start a runtime on a network of one node, so that its start-up cost is not attributed to a model."""
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import negates
+
+        negates(runtime)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that a model file consists of: itself, and the weights beside it."""
+    weights = path.with_suffix(".bin")
+    return [path, weights] if path.suffix.lower() == ".xml" and weights.is_file() else [path]
