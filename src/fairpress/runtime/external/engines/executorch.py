@@ -77,6 +77,7 @@ class ExecuTorchEngine:
     notes: tuple[str, ...] = ()
     operators: frozenset[str] = frozenset()
     graph: None = None
+    output_steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:
