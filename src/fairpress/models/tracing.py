@@ -36,7 +36,8 @@ PRODUCTS: Mapping[Any, tuple[int, ...]] = {
     **dict.fromkeys((aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input), (2,)),
     **dict.fromkeys((aten.lstm_cell.default, aten.gru_cell.default), (2, 3)),
     **dict.fromkeys((aten.rnn_tanh_cell.default, aten.rnn_relu_cell.default), (2, 3)),
-    **{aten.einsum.default: (1,), aten.bilinear.default: (2,)},
+    aten.einsum.default: (1,),
+    aten.bilinear.default: (2,),
     **dict.fromkeys((LOOKUP, aten.embedding_bag.padding_idx, aten.embedding_bag.default), (0,)),
     **dict.fromkeys((aten.index.Tensor, aten.index_select.default, aten.gather.default), (0,)),
 }

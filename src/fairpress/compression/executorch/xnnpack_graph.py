@@ -23,8 +23,8 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.range_estimators import Ranges, activation_scale
 from fairpress.compression.quantized_graph.row_chunks import Rows, chunks
-from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.export import ignore_mode_changes, load_state
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import aten, is_weighted, layer_name
 from fairpress.runtime.backends.executorch import require
 
@@ -60,7 +60,9 @@ def quantize_for_xnnpack(
         How ranges of activations are estimated from them.
     """
     observed = _observed(graph, {layer.name for layer in prepared.layers if not layer.table})
-    load_state(observed, state)
+    # Both graphs call their fake-quantize modules alike, so only the network's own tensors are taken.
+    own = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    load_state(observed, {name: value for name, value in state.items() if name in own})
     scales = {layer.weight: state[f"{layer.module}.scale"] for layer in prepared.layers}
     modules = dict(observed.named_modules())
     for node in observed.graph.nodes:

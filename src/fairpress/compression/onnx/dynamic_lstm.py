@@ -6,7 +6,7 @@ for plain recurrent layers, and no other runtime reads the operator.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx

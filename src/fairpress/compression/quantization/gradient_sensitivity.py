@@ -81,7 +81,7 @@ def _in_order(values: Sequence[Tensor], rows: Rows) -> Tensor:
 
 
 def _curvature(values: Tensor, outputs: OutputKind, variance: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the function of moves [rows, width, …] of outputs [rows, width] to their divergence [rows, …], to second order."""
+    """Return the function from moves [rows, width, …] of outputs [rows, width] to divergences [rows, …], to second order."""
     if outputs == "classes":
         probabilities = values.softmax(-1)
         return lambda moves: _half_variance(probabilities, moves)

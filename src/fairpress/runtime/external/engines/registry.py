@@ -14,6 +14,7 @@ FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact", "openvino", "openvino-bf16")),
     ".xml": ("an OpenVINO file", ("openvino", "openvino-bf16")),
     ".tflite": ("a LiteRT file", ("litert", "litert-reference")),
+    ".pte": ("a program of ExecuTorch", ("executorch",)),
 }
 
 
@@ -63,6 +64,9 @@ def load(path: Path, runtime: Backend) -> Engine:
         from fairpress.runtime.external.engines.openvino import load_openvino
 
         return load_openvino(path, runtime)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import load_executorch
+        return load_executorch(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
     return load_onnx_runtime(path, runtime)
