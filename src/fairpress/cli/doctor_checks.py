@@ -126,7 +126,9 @@ def _litert() -> CheckResult:
 
     try:
         works = negates(Backend("litert"))
-        return CheckResult("LiteRT", works, f"{installed_version('ai-edge-litert')} (XNNPACK), runs .tflite files")
+        return CheckResult(
+            "LiteRT", works, f"{installed_version('ai-edge-litert')} (XNNPACK), runs .tflite files"
+        )
     except Exception as error:
         return CheckResult(
             "LiteRT", False, f"does not run ({type(error).__name__}: {error}); reinstall ai-edge-litert"

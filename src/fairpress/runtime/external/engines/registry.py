@@ -66,6 +66,7 @@ def load(path: Path, runtime: Backend) -> Engine:
         return load_openvino(path, runtime)
     if runtime.engine == "executorch":
         from fairpress.runtime.external.engines.executorch import load_executorch
+
         return load_executorch(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
@@ -82,16 +83,15 @@ def load_to_time(path: Path, runtime: Backend) -> Engine:
 
 
 def start(runtime: Backend) -> bool:
-    """Start a runtime that runs no ONNX files on a network of one node, and return whether it was such a runtime.
+    """Start a runtime that runs no ONNX files, if a network of one node can be made for it; return whether it is one.
 
     The start-up cost of a runtime is not attributed to a model.
     """
-    if runtime.engine != "litert":
-        return False
-    from fairpress.runtime.external.engines.litert import negates
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import negates
 
-    negates(runtime)
-    return True
+        negates(runtime)
+    return runtime.engine not in ("onnxruntime", "openvino")
 
 
 def files_of(path: Path) -> list[Path]:
