@@ -163,6 +163,11 @@ class Worker:
         """Return the outputs for the inputs of a call. Raises TooLong after `seconds`, and ExecuTorchError."""
         return self._ask({}, arrays, seconds)[1]
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -227,7 +232,7 @@ def load_executorch(path: Path, runtime: Backend) -> ExecuTorchEngine:
     data = _read(path)
     stat = path.stat()
     key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, stat.st_ino, runtime.threads)
-    if key in _open:
+    if key in _open and _open[key].worker.is_alive:
         _open.move_to_end(key)
         return _open[key]
     worker = Worker(path, runtime.threads)
