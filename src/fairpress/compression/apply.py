@@ -15,6 +15,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.runtime.onnx.stored_widths import shares, stored_widths
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.model_inputs import model_inputs
@@ -23,6 +24,7 @@ from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
@@ -144,7 +146,7 @@ def apply_steps(
         return results
     architecture = results[0].architecture
     # The export template of a user's own module is not cached.
-    key = None if getattr(architecture, "trains_alone", False) else (architecture, len(data[0].task.classes))
+    key = None if getattr(architecture, "trains_alone", False) else (architecture, data[0].task.width)
     example = tensors(data[0], "train").inputs[:2]
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
@@ -160,6 +162,8 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
+    import torch
+
     from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
@@ -176,7 +180,12 @@ def artifact(
         provenance={
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
-            "details": {**network.details, "validation": validation},
+            "details": {
+                **network.details,
+                "shares_at_bits": shares(stored_widths(network.onnx)),
+                "validation": validation,
+            },
+            "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },
@@ -217,16 +226,21 @@ def _validation(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the finished file's accuracy on validation rows, and a warning if it is no better than a constant prediction.
 
+    Of networks that predict no classes the error and the changes (`held_out.value_facts`).
+
     By the accuracy a control of equal accuracy is chosen.
     """
     from fairpress.runtime.probabilities import score
     from fairpress.training.data import weights_of_classes
 
     index = dataset.index("validation")
+    kind = card.output_kind
     if not len(index):
-        return {"rows": 0, "accuracy": None}, []
+        return {"rows": 0, **({"accuracy": None} if kind == "classes" else {})}, []
     assert network.onnx is not None
     finished = Artifact(replace(card, inputs=_inputs(card, network)), network.onnx)
+    if kind != "classes":
+        return _validation_of_values(finished, network, dataset, index, recipe)
     scores, _ = score(finished, _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     labels, weights = dataset.labels[index], network.class_weights
@@ -244,6 +258,27 @@ def _validation(
         baseline_warned=bool(set(network.origin.get("warnings", ())) - {UNKNOWN_TRAINING_ROWS}),
     )
     return {"rows": len(index), "accuracy": float((predicted == labels).mean())}, warnings
+
+
+def _validation_of_values(
+    finished: Artifact, network: TrainedNetwork, dataset: Dataset, index: np.ndarray, recipe: Recipe
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts and warnings of `_validation` for a network that predicts no classes."""
+    from fairpress.compression.finetuning import outputs_in_batches
+    from fairpress.compression.held_out import value_facts, value_symptom
+    from fairpress.runtime.probabilities import raw_outputs
+    from fairpress.training.data import tensors
+
+    outputs, _ = raw_outputs(finished, dataset.inputs, index)
+    before = outputs_in_batches(network.baseline or network, dataset, tensors(dataset, "validation").inputs)
+    labels, train_labels = dataset.labels[index], dataset.labels[dataset.index("train")]
+    facts = value_facts(outputs, before, labels, finished.card)
+    warnings = collapse_warnings(
+        value_symptom(facts, labels, train_labels, finished.card.output_kind),
+        trained=any(step.trains for step in recipe.steps),
+        baseline_warned=bool(network.origin.get("warnings", ())),
+    )
+    return facts, warnings
 
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:

@@ -412,7 +412,9 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     make = (
         make_quantizer.__wrapped__ if getattr(network.architecture, "trains_alone", False) else make_quantizer
     )
-    engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
+    engine = make(
+        network.architecture, tuple(row.shape[1:]), row.dtype, dataset.task.width, dataset.task.outputs
+    )
     engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine
 
