@@ -65,6 +65,11 @@ def compress(
             raise UserError(
                 f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
             )
+        if "module" in base.card.architecture:
+            raise UserError(
+                f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
+                "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
+            )
         if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
             raise UserError(
                 f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
