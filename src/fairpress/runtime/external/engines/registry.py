@@ -100,8 +100,8 @@ def start(runtime: Backend) -> bool:
         return False
     from fairpress.runtime.external.engines.litert import negates
 
-        negates(runtime)
-    return runtime.engine not in ("onnxruntime", "openvino")
+    negates(runtime)
+    return True
 
 
 def files_of(path: Path) -> list[Path]:
