@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from fairpress.compression.quantized_graph.row_chunks import Rows, positions_of_chunks
+from fairpress.core.time_left import counted
 from fairpress.models.export import load_state
 from fairpress.models.tracing import CONVOLUTIONS, is_lookup, is_weighted, layer_name
 
@@ -24,7 +25,7 @@ def layer_sensitivities(
     """
     widths = {width for by_width in changes.values() for width in by_width}
     sensitivities: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
-    for width in sorted(widths, reverse=True):
+    for width in counted(sorted(widths, reverse=True), "estimating the sensitivity of layers, bit widths"):
         layer_changes = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
         parts: dict[str, list[Tensor]] = {layer: [] for layer in layer_changes}
         for probabilities, responses in _logit_responses(graph, state, layer_changes, rows):
@@ -82,7 +83,7 @@ def _logit_responses(
     network = load_state(copy.deepcopy(graph), state)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    for positions in positions_of_chunks(rows):
+    for positions in counted(positions_of_chunks(rows), "estimating sensitivities, batches"):
         chunk = rows[positions]
         tape = _Tape(network, changes)
         with torch.enable_grad():
