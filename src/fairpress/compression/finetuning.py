@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -184,6 +185,16 @@ def train_alone(
         objective=objective,
     )
     return trained.state
+
+
+@torch.no_grad()
+def outputs_in_batches(network: TrainedNetwork, dataset: Dataset, inputs: Tensor) -> np.ndarray:
+    """Return a float network's outputs [rows, width] for inputs [rows, …], in evaluation mode."""
+    module = initialize(network.architecture, dataset)
+    module.load_state_dict(dict(network.state))
+    module.cpu().eval()
+    batches = torch.arange(len(inputs)).split(EVALUATION_BATCH)
+    return np.asarray(torch.cat([module(inputs[batch]).float() for batch in batches]).numpy())
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from fairpress.training.augment import Augment
 from fairpress.training.batches import evaluation_batches, training_batches
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
+from fairpress.training.label_loss import label_loss
 from fairpress.training.precision import FORMATS, TrainingFormat
 from fairpress.training.result import EpochResult, TrainingResult
 from fairpress.training.schedule import Schedule
@@ -226,7 +227,7 @@ class _Run:
     def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
         """Take a step on these rows (or as many as the objective asks for) and return their loss before it.
 
-        That is the mean cross-entropy, or the objective's term where labels are not used. `done` is the share of all
+        That is the mean loss of the labels, or the objective's term where labels are not used. `done` is the share of all
         training that is done afterwards.
         """
         x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
@@ -244,12 +245,12 @@ class _Run:
             if not uses_labels:
                 loss = logits.new_zeros(())
             elif weights is None:
-                loss = nn.functional.cross_entropy(logits.float(), y)
+                loss = label_loss(logits.float(), y, self.data.outputs)
             else:
-                loss = (weights * nn.functional.cross_entropy(logits.float(), y, reduction="none")).mean()
+                loss = (weights * label_loss(logits.float(), y, self.data.outputs, "none")).mean()
             labels_loss = loss.detach()
             if self.objective is not None:
-                groups = torch.full_like(y, -1) if self.data.groups is None else self.data.groups[batch]
+                groups = torch.full((len(y),), -1) if self.data.groups is None else self.data.groups[batch]
                 loss = (
                     loss
                     + self.objective.loss(logits.float()[None], y[None], groups[None].to(self.device)).sum()

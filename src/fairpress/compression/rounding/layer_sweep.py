@@ -41,7 +41,7 @@ def sweep(
     chunks
         The calibration inputs [rows, …] in chunks.
     """
-    layers = {layer.module: layer for layer in prepared.layers}
+    layers = {layer.module: layer for layer in prepared.layers if not layer.stored}
     visited: set[str] = set()
     with mode(prepared.graph, weights="round", activations="pass"):
         run = GraphRun(prepared, state, chunks, rounded=True)

@@ -177,7 +177,11 @@ def choose_activation(
     final_operator, columns = _final_operator(file, output), flat.shape[1]
     finite = flat[np.isfinite(flat).all(axis=1)]
     inside = bool(((finite >= 0) & (finite <= 1)).all())
-    sums = columns > 1 and bool(np.allclose(finite.sum(1), 1, atol=1e-3))
+    # Each quantized probability may be off by half a step, and one that would be 1 by a whole one.
+    step = max(
+        file.engine.output_steps.get(n, 0.0) for n in ((output,) if isinstance(output, str) else output)
+    )
+    sums = columns > 1 and bool(np.allclose(finite.sum(1), 1, atol=max(1e-3, step * (columns / 2 + 1))))
     remedy = f"set `activation: none`, softmax or sigmoid in {source_name}"
     if (
         (final_operator == "Softmax" and sums)

@@ -41,6 +41,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def output_steps(self) -> Mapping[str, float]:
+        """Return quantized output → the difference of neighbouring values; empty where outputs are floats."""
+        ...
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What is needed to reproduce a run: ``runtime``, ``threads``, ``precision``, ``processor`` …"""
         ...

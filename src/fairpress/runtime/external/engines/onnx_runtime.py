@@ -51,6 +51,7 @@ class OnnxRuntimeEngine:
     pace: list[float] = field(default_factory=list)
     title: str = "ONNX Runtime"
     notes: tuple[str, ...] = ()
+    output_steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:

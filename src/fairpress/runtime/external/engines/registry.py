@@ -11,7 +11,10 @@ from fairpress.runtime.external.engines.base import Engine
 
 # Suffix → what the file is called, and the runtimes that load it, the default one first.
 FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact")),
+    ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact", "openvino", "openvino-bf16")),
+    ".xml": ("an OpenVINO file", ("openvino", "openvino-bf16")),
+    ".tflite": ("a LiteRT file", ("litert", "litert-reference")),
+    ".pte": ("a program of ExecuTorch", ("executorch",)),
 }
 
 
@@ -53,6 +56,46 @@ def load(path: Path, runtime: Backend) -> Engine:
         The runtime is not installed.
     """
     check_runtime(path, runtime)
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import load_litert
+
+        return load_litert(path, runtime)
+    if runtime.engine == "openvino":
+        from fairpress.runtime.external.engines.openvino import load_openvino
+
+        return load_openvino(path, runtime)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import load_executorch
+
+        return load_executorch(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
     return load_onnx_runtime(path, runtime)
+
+
+def load_to_time(path: Path, runtime: Backend) -> Engine:
+    """Load a file that `load` has loaded before: without a trial, and with quantized values as the file holds them."""
+    if runtime.engine == "litert":
+        from fairpress.runtime.external.engines.litert import open_litert
+
+        return open_litert(path, runtime, as_stored=True)
+    return load(path, runtime)
+
+
+def start(runtime: Backend) -> bool:
+    """Start a runtime that runs no ONNX files on a network of one node, and return whether it was such a runtime.
+
+    The start-up cost of a runtime is not attributed to a model.
+    """
+    if runtime.engine != "litert":
+        return False
+    from fairpress.runtime.external.engines.litert import negates
+
+    negates(runtime)
+    return True
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that a model file consists of: itself, and the weights beside it."""
+    weights = path.with_suffix(".bin")
+    return [path, weights] if path.suffix.lower() == ".xml" and weights.is_file() else [path]
