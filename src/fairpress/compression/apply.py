@@ -12,6 +12,7 @@ from fairpress.compression.step import TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import listening
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
@@ -142,7 +143,8 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         before = results
-        results = step.apply(before, data, seeds, on_message)
+        with listening(on_message):
+            results = step.apply(before, data, seeds, on_message)
         data = [
             d if n.tokenizer == old.tokenizer else _encoded(d, n)
             for d, n, old in zip(data, results, before, strict=True)
