@@ -22,7 +22,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-import fairpress
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.core.slow import show_progress
@@ -45,7 +44,7 @@ IDENTIFIER, POSITION = b"ET", 4  # of a program, after the offset of its root
 _MAX_SECONDS, _START_SECONDS = 30.0, 120.0
 _MAX_CALL_BYTES = 2**29
 _MAX_OPEN = 4
-_SOURCE = str(Path(fairpress.__file__).parents[1])
+_SOURCE = str(Path(__file__).parents[4])
 _TYPES = {np.dtype(kind).name: name for name, kind in NUMPY.items() if kind is not np.object_}
 BFLOAT16 = 15
 
