@@ -56,4 +56,4 @@ def agreement(
     rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
     with torch.no_grad():
         expected = FastFunctionalCall(engine.folded).call(state, rows)
-    return check_agreement(data, rows, expected)
+    return check_agreement(data, rows, expected, outputs=engine.outputs)

@@ -149,14 +149,14 @@ class Mixed(QuantizationOptions, Step):
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.quantization.bit_allocation import allocate
         from fairpress.compression.quantization.sensitivity import (
-            divergences,
-            log_probabilities,
             mean_divergence,
+            network_outputs,
             sensitivity_table,
         )
         from fairpress.compression.quantized_graph.pt2e_quantizer import layers, small_tables, stored_layers
         from fairpress.models.tracing import stored_weight
         from fairpress.runtime.onnx.three_bits import JOINING_BYTES
+        from fairpress.training.output_divergence import output_divergence
 
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
@@ -221,8 +221,7 @@ class Mixed(QuantizationOptions, Step):
             raise UserError(
                 f"the bit widths chosen for {budget:,} bytes give a file of {len(best.onnx):,}; raise the budget."
             )
-        compressed = best.graph(rows).double().log_softmax(-1)
-        measured = divergences(compressed, log_probabilities(engine, state, rows))
+        measured = output_divergence(best.graph(rows), network_outputs(engine, state, rows), engine.outputs)
 
         def sums(table: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
             groups_of_rows = None if group is None else protected
