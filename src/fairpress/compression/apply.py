@@ -12,6 +12,7 @@ from fairpress.compression.step import TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import listening
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
@@ -99,6 +100,11 @@ def float_network(base: Artifact, dataset: Dataset) -> tuple[TrainedNetwork, Dat
         raise UserError(
             f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
         )
+    if "module" in base.card.architecture:
+        raise UserError(
+            f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
+            "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
+        )
     check_fit(base, dataset)
     if tokenizer is not None:
         dataset = encode_dataset(dataset, tokenizer)
@@ -137,7 +143,8 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         before = results
-        results = step.apply(before, data, seeds, on_message)
+        with listening(on_message):
+            results = step.apply(before, data, seeds, on_message)
         data = [
             d if n.tokenizer == old.tokenizer else _encoded(d, n)
             for d, n, old in zip(data, results, before, strict=True)
