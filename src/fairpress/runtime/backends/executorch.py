@@ -33,6 +33,7 @@ NUMPY: dict[int, type[np.generic]] = {
     11: np.bool_,
 }
 STANDARD_ERROR = 2
+REMARKS = ("[cpuinfo", "[threadpool")  # files whose lines say nothing about an error
 LOGGED = re.compile(r"\[\w+\.(?:cpp|cc|c|h):\d+\] ")
 
 
@@ -85,16 +86,18 @@ class ExecuTorchProgram:
     outputs: tuple[TensorSlot, ...]
     source: Any = None
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs for inputs in the order of the method. Raises ExecuTorchError with the cause."""
+    def run(self, arrays: Sequence[np.ndarray], log: Log | None = None) -> list[np.ndarray]:
+        """Return the outputs for inputs in the order of the method.
+
+        Raises ExecuTorchError with the cause, which ExecuTorch writes to `log` (`captured_log`).
+        """
         import torch
 
         tensors = tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
-        with captured_log() as log:
-            try:
-                values = self.method(tensors)
-            except Exception as error:
-                raise ExecuTorchError(_cause(error, log)) from None
+        try:
+            values = self.method(tensors)
+        except Exception as error:
+            raise ExecuTorchError(_cause(error, log)) from None
         return [v.numpy() if isinstance(v, torch.Tensor) else np.asarray(v) for v in values]
 
 
@@ -199,9 +202,10 @@ def captured_log() -> Iterator[Log]:
                     os.write(STANDARD_ERROR, f"{line}\n".encode())
 
 
-def _cause(error: BaseException, log: Log) -> str:
+def _cause(error: BaseException, log: Log | None) -> str:
     """Return the first line that ExecuTorch logged about an error, else that of the error itself."""
-    logged = [line.partition("] ")[2] for line in log.lines() if LOGGED.match(line) and "cpuinfo" not in line]
+    lines = [] if log is None else [line for line in log.lines() if LOGGED.match(line)]
+    logged = [line.partition("] ")[2] for line in lines if not line.startswith(REMARKS)]
     return logged[0].strip().rstrip(".") if logged else _first_line(error)
 
 
