@@ -126,6 +126,7 @@ def compress(
     from fairpress.compression.quantization.float_layers import (
         weights_in_float,  # needs torch, which api.compress checks first
     )
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
@@ -138,6 +139,7 @@ def compress(
             f"{packed} bytes",
             markup=False,
         )
+    print_line(widths_text(stored_widths(artifact.onnx)), markup=False)
     if left := weights_in_float(details):
         print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
