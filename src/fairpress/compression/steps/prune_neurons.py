@@ -67,7 +67,7 @@ class PruneNeurons(UnitPruning):
     def facts(
         self, module: nn.Module, groups: Sequence[UnitGroup], retained: Sequence[int]
     ) -> dict[str, Any]:
-        """Return the neurons that each layer keeps, and the names of the linear layers that lose neither rows nor columns."""
+        """Return the neurons that each layer keeps, and the names of the linear layers whose weights all stay."""
         from torch import nn
 
         left = {
