@@ -65,8 +65,8 @@ def _joined_groups(
             for name in layers:
                 layer = network.get_submodule(name)
                 every = list(range(int(layer.out_features)))
-                found = graph.get_pruning_group(layer, torch_pruning.prune_linear_out_channels, every)
-                group = _group(name, len(every), found, graph, network)
+                graph_group = graph.get_pruning_group(layer, torch_pruning.prune_linear_out_channels, every)
+                group = _group(name, len(every), graph_group, graph, network)
                 if group is not None and _key(group) not in seen:
                     seen.add(_key(group))
                     groups.append(group)
@@ -79,12 +79,12 @@ def _key(group: UnitGroup) -> frozenset[tuple[str, int]]:
     return frozenset((part.tensor, part.axis) for part in group.parts)
 
 
-def _group(name: str, count: int, found: Any, graph: Any, network: nn.Module) -> UnitGroup | None:
+def _group(name: str, count: int, graph_group: Any, graph: Any, network: nn.Module) -> UnitGroup | None:
     """Return the units of a group of the graph; None if anything but linear layers and norms has a part of them."""
     names = {part: at for at, part in network.named_modules()}
     shared = shared_tensors(network)
     parts: list[Part] = []
-    for item in found:
+    for item in graph_group:
         target = item.dep.target.module
         if isinstance(target, nn.Parameter):
             return None
