@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-import fairpress
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.executorch import (
     ExecuTorchError,
@@ -28,7 +27,7 @@ from fairpress.runtime.bounded import SECONDS, TooLong
 from fairpress.runtime.external.engines.arrays import read_message, write_message
 
 _START_SECONDS = 120.0
-_SOURCE = str(Path(fairpress.__file__).parents[1])
+_SOURCE = str(Path(__file__).parents[4])
 
 
 class Caller(Protocol):
