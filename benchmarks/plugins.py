@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -36,6 +37,8 @@ ACCURACY_DROP = 0.01
 ERRORS = {"accuracy": "error rate", "tpr": "FNR", "fpr": "FPR"}
 HEADER = "loop | ships | verdict | harm is shown for | at most, points | passes |"
 BITS = (2, 3, 4, 5, 6, 8)
+SPARSITIES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+CALIBRATION = 300
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,103 @@ def tuned(
 # ---------------------------------------------------------------------------------------------- faces
 
 
+def faces(folder: Path, margin: float) -> None:
+    """Quantize by NNCF, and prune until accuracy falls by 1 %, or until the guard objects."""
+    dataset = fp.load_dataset("utkface", size=48, test_share=0.6)
+    if not folder.exists():
+        fp.train("resnet18", dataset.development(), seed=0, training={"max_epochs": 5}).save(folder)
+    base = fp.Artifact.load(folder)
+    rows = halves(dataset, base, 0)
+    guard = fp.Guard(rows.loop, rows.verdict, by=["sex", "race", "age_group"], margin=margin)
+    print(guard, flush=True)
+    print(f"| what | {HEADER}\n|---|---|---|---|---|---|---|", flush=True)
+    quantized_faces(base, dataset.part("calibration").inputs[:CALIBRATION], rows, guard, dataset.task.classes)
+    pruned_faces(module_of(base, dataset), rows, guard, dataset.task.classes)
+
+
+def quantized_faces(
+    base: fp.Artifact, calibration: np.ndarray, rows: Halves, guard: fp.Guard, classes: tuple[str, ...]
+) -> None:
+    """Let NNCF quantize to 8 bits and revert operators until the drop is acceptable."""
+    import nncf
+    import openvino
+
+    from fairpress.integrations.nncf import validation_fn
+
+    accuracy = accuracy_of(guard.labels, classes)
+
+    def validate_accuracy(model: Any, items: Any) -> tuple[float | None, list[list[np.ndarray]]]:
+        outputs = [model(item)[0] for item in items]
+        scores = np.concatenate(outputs)
+        return accuracy(scores) if len(scores) == len(guard.labels) else None, [[x] for x in outputs]
+
+    core = openvino.Core()
+    loops = {
+        "accuracy": (validate_accuracy, ACCURACY_DROP),
+        "guard": (validation_fn(guard), guard.tolerance),
+    }
+    for name, (validate, drop) in loops.items():
+        with quiet():
+            model = nncf.quantize_with_accuracy_control(
+                core.read_model(base.onnx, b""),
+                nncf.Dataset([calibration[i : i + 1] for i in range(len(calibration))]),
+                nncf.Dataset(in_batches(rows.loop_inputs)),
+                validation_fn=validate,
+                max_drop=drop,
+                drop_type=nncf.DropType.ABSOLUTE,
+            )
+        compiled = core.compile_model(model, "CPU")
+        scores = [compiled(batch)[0] for batch in in_batches(rows.verdict_inputs)]
+        verdict = guard.verdict(scores, name=f"int8 by {name}")
+        print(f"| NNCF {report(name, 'int8', verdict)}", flush=True)
+
+
+def pruned_faces(module: nn.Module, rows: Halves, guard: fp.Guard, classes: tuple[str, ...]) -> None:
+    """Prune weights by magnitude: the sparsest network that each loop accepts, of the same candidates."""
+    accuracy = accuracy_of(guard.labels, classes)
+    full = accuracy(scores_of(module, rows.loop_inputs))
+    accepted: dict[str, float] = {}
+    for sparsity in SPARSITIES:
+        scores = scores_of(pruned(module, sparsity), rows.loop_inputs)
+        kept = {
+            "accuracy": full - accuracy(scores) <= ACCURACY_DROP,
+            "guard": guard.worst(scores).upper < guard.margin,
+        }
+        print(
+            f"  {sparsity:.0%}: accuracy {full - accuracy(scores):+.4f} less; {guard.history[-1]}", flush=True
+        )
+        for name in (n for n, k in kept.items() if k and n not in accepted):
+            accepted[name] = sparsity
+        if len(accepted) == len(kept):
+            break
+    for name, sparsity in accepted.items():
+        scores = scores_of(pruned(module, sparsity), rows.verdict_inputs)
+        verdict = guard.verdict(scores, name=f"{name} {sparsity:.0%}")
+        print(f"| pruning {report(name, f'{sparsity:.0%} zeros', verdict)}", flush=True)
+
+
+def pruned(module: nn.Module, sparsity: float) -> nn.Module:
+    """Return a copy of which this share of the weights is 0, the smallest of all layers together."""
+    network = copy.deepcopy(module)
+    weights = [m.weight.data for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    threshold = torch.cat([w.abs().flatten() for w in weights]).sort().values
+    limit = threshold[int(sparsity * len(threshold))]
+    for weight in weights:
+        weight[weight.abs() < limit] = 0
+    return network
+
+
+def scores_of(module: nn.Module, inputs: np.ndarray) -> np.ndarray:
+    """Return the scores [rows, classes] of a network of pictures."""
+    with torch.no_grad():
+        return np.concatenate([module(torch.from_numpy(batch)).numpy() for batch in in_batches(inputs)])
+
+
+def in_batches(inputs: np.ndarray, size: int = 64) -> list[np.ndarray]:
+    """Return the rows in batches."""
+    return [np.ascontiguousarray(inputs[i : i + size]) for i in range(0, len(inputs), size)]
+
+
 def main() -> None:
     """Print the table of one of the two."""
     parser = argparse.ArgumentParser(
@@ -181,6 +281,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "compas":
         compas(args.repetitions, args.margin)
+    else:
+        faces(args.model, args.margin)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def test_a_number_is_computed_without_touching_the_rows_of_the_verdict():
         def __len__(self):
             raise AssertionError("the rows of the verdict were read")
 
-    guarded._held_out = Locked()
+    guarded._held_out = guarded._audited = Locked()
     assert guarded.score(baseline("loop")) == before
     with pytest.raises(AssertionError, match="were read"):
         guarded.verdict(baseline("verdict"))
