@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fairpress.api.audits import audit
 from fairpress.api.comparison import compare
+from fairpress.api.exporting import export
 from fairpress.api.models import compress, compress_file, mitigate, train
-from fairpress.api.running import bench, predict
+from fairpress.api.running import bench, embed, predict
 from fairpress.api.searching import search
 from fairpress.auditing.export_cells import export_cells
 from fairpress.auditing.logs.inspect_ai import read_inspect
@@ -32,6 +33,8 @@ __all__ = [
     "compare",
     "compress",
     "compress_file",
+    "embed",
+    "export",
     "export_cells",
     "load_dataset",
     "mitigate",

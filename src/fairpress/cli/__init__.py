@@ -18,6 +18,7 @@ from fairpress.cli import (  # noqa: F401  importing a module registers its comm
     dashboard,
     data,
     demo,
+    export,
     gate,
     mitigate,
     plan,

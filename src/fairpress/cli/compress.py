@@ -11,6 +11,7 @@ from fairpress.cli.app import app, print_line
 from fairpress.cli.progress import progress_callback
 from fairpress.cli.written import files_of_data
 from fairpress.core.errors import UserError
+from fairpress.core.threads import checked_threads
 
 
 @app.command
@@ -24,6 +25,7 @@ def compress(
     data: str | None = None,
     model_config: Path | None = None,
     max_length: int | None = None,
+    threads: int | None = None,
     force: bool = False,
 ) -> int:
     """Compress a model by a recipe and verify the file.
@@ -84,6 +86,8 @@ def compress(
         For an ONNX file: YAML with what the file does not record; by default NAME.model.yaml or model.yaml in its folder.
     max_length
         For a Hugging Face folder: the longest sequence of token ids; by default that of its tokenizer, at most 512.
+    threads
+        Threads within an operator; by default one for each core. Not for ONNX files.
     force
         Replace an existing model folder or file; a folder only if fairpress wrote all of its files.
     """
@@ -92,7 +96,14 @@ def compress(
     from fairpress.compression.recipes import parse
     from fairpress.runtime.model_reference import is_external, is_huggingface
 
+    if threads is not None:
+        checked_threads(threads)
     if is_external(base):
+        if threads is not None:
+            raise UserError(
+                "--threads is for model folders; ONNX Runtime's quantizer, which compresses ONNX files, uses every core: "
+                "leave it out, or limit the cores (Linux: taskset --cpu-list 0,1 fairpress compress …)."
+            )
         return _compress_file(base, recipe, out, seed, data, model_config, force)
     from fairpress.runtime.artifact import check_target
 
@@ -106,7 +117,9 @@ def compress(
     check_target(out, inputs=[base, *files_of_data(data)], force=force)
     original, dataset = open_base(base, data, max_length)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
-    artifact = api.compress(original, recipe, data=dataset, seed=seed, on_message=progress_callback())
+    artifact = api.compress(
+        original, recipe, data=dataset, seed=seed, threads=threads, on_message=progress_callback()
+    )
     if imported:
         for sentence in original.card.provenance["warnings"]:
             sys.stderr.write(f"fairpress: {base}: {sentence}.\n")

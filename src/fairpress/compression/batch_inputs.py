@@ -76,11 +76,22 @@ class PackedInputs:
 InputForm = TokenInputs | PackedInputs | None
 
 
-def split_batch(batch: Any, batch_name: str) -> tuple[Any, Any, Any]:
+def split_batch(batch: Any, batch_name: str, *, labelled: bool = True) -> tuple[Any, Any, Any]:
     """Return inputs, labels and groups (None without) of a batch (x, y), (x, y, groups) or a dictionary with labels.
+
+    Where batches need not be `labelled`, x alone, (x,) and a dictionary without labels will do.
 
     Raises UserError for anything else.
     """
+    if not labelled:
+        if isinstance(batch, Mapping):
+            inputs = {k: v for k, v in batch.items() if k not in (*LABELS, *GROUPS)}
+            if not inputs:
+                raise UserError(f"{batch_name} has no inputs.")
+            return inputs, None, next((batch[k] for k in GROUPS if k in batch), None)
+        if not isinstance(batch, tuple | list):
+            return batch, None, None
+        return batch[0], None, batch[2] if len(batch) == 3 else None
     if isinstance(batch, Mapping):
         keys = [k for k in LABELS if k in batch]
         if len(keys) != 1:

@@ -27,9 +27,11 @@ from fairpress.compression.batch_inputs import (
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
+from fairpress.datasets.reload import LOADER
 
 MAX_ROWS = 2048  # rows that are read for a recipe without fine-tuning
 MIN_ROWS = 20
+MAX_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,38 @@ class Collected:
         How a row of several inputs, or of token ids, is made of the batches' inputs; None for one tensor.
     whole
         Whether the inputs are whole numbers of an integer type, which a network may need as such.
+    labels
+        The labels as they were given: integers or floats [rows] or [rows, labels]; None without labels.
     """
 
     dataset: Dataset
     form: InputForm
     whole: bool
+    labels: np.ndarray | None
 
 
-def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> Collected:
+def collect(
+    batches: Iterable[Any],
+    trains: bool,
+    pad_id: int | None = None,
+    *,
+    labelled: bool = True,
+    max_rows: int | None = MAX_ROWS,
+    min_rows: int = MIN_ROWS,
+) -> Collected:
     """Read batches (x, y), (x, y, groups), or dictionaries with labels, into training, calibration and validation rows.
 
     One input becomes float32 (uint8 stays); token ids of a dictionary int64, filled up on the right to the longest; several
-    inputs one float32 matrix. Labels become class indices; they may be integral floats, and may be a column [rows, 1].
+    inputs one float32 matrix. Whole labels [rows] or [rows, 1] become class indices in the dataset.
 
     Parameters
     ----------
     pad_id
         The padding id of the network's configuration, if it has one.
+    labelled
+        Whether the batches must have labels, which are otherwise not read.
+    max_rows, min_rows
+        About as many rows are read unless the recipe trains (None: all), and as many are needed.
 
     Raises
     ------
@@ -72,21 +89,19 @@ def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> 
     whole = True
     for number, batch in enumerate(_batches(batches), start=1):
         batch_name = f"batch {number}"
-        if not isinstance(batch, list | tuple | Mapping) or (
-            not isinstance(batch, Mapping) and len(batch) not in (2, 3)
-        ):
-            raise UserError(
-                f"a batch is (x, y), (x, y, groups) or a dictionary with labels; this loader yields {_described(batch)}. "
-                "Wrap it in a generator."
-            )
-        x_given, y_given, groups_given = split_batch(batch, batch_name)
-        if np.ndim(y_given) == 0 and not isinstance(y_given, str):
+        _check_batch(batch, labelled)
+        x_given, y_given, groups_given = split_batch(batch, batch_name, labelled=labelled)
+        if labelled and _is_single(y_given):
             raise UserError(
                 f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
         x, read, is_whole = _read(x_given, batch_name, pad_id)
-        y = _labels(y_given, batch_name)
+        y = _labels(y_given, batch_name) if labelled else np.zeros(len(x) if x.ndim else 0, np.int64)
+        if labels and y.shape[1:] != labels[0].shape[1:]:
+            raise UserError(
+                f"{batch_name} has labels {y.shape}, the batches before it {labels[0].shape}; give all rows labels alike."
+            )
         if x.ndim == 0 or len(x) != len(y):
             raise UserError(
                 f"{batch_name} has inputs {x.shape} and labels {y.shape}; give one label for each row."
@@ -116,21 +131,48 @@ def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> 
         labels.append(y)
         if groups_given is not None:
             groups.append(_groups(groups_given, len(y), batch_name))
-        if not trains and sum(map(len, labels)) >= MAX_ROWS:
+        if not trains and max_rows is not None and sum(map(len, labels)) >= max_rows:
             break
     rows = sum(map(len, labels))
     if not labels:
         raise UserError(
             "the loader yields no batch; pass a list, or a new generator, since a generator can be read only once."
         )
-    if rows < MIN_ROWS:
-        raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, preferably several hundred.")
+    if rows < min_rows:
+        raise UserError(f"the loader has {rows} rows; give at least {min_rows}, preferably several hundred.")
     if isinstance(form, TokenInputs):
         inputs = _same_length(inputs, form.pad_id)
     dataset = _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
     if isinstance(form, TokenInputs):
         dataset = replace(dataset, pad_id=form.pad_id)
-    return Collected(dataset, form, whole)
+    return Collected(dataset, form, whole, np.concatenate(labels) if labelled else None)
+
+
+def _check_batch(batch: Any, labelled: bool) -> None:
+    """Raise UserError for a batch that is neither a pair, a triple, nor a dictionary."""
+    is_sequence = isinstance(batch, list | tuple)
+    if isinstance(batch, Mapping) or (is_sequence and len(batch) in ((2, 3) if labelled else (1, 2, 3))):
+        return
+    if not labelled and isinstance(batch, Tensor | np.ndarray):
+        return
+    expected = (
+        "(x, y), (x, y, groups) or a dictionary with labels"
+        if labelled
+        else "x, (x,), (x, y) or a dictionary"
+    )
+    raise UserError(
+        f"a batch is {expected}; this loader yields {_described(batch)}. Wrap it in a generator"
+        + (
+            "."
+            if not labelled
+            else "; batches without labels do for a network of embeddings: outputs='embedding'."
+        )
+    )
+
+
+def _is_single(labels: Any) -> bool:
+    """Return whether labels are a single number."""
+    return not isinstance(labels, str) and np.ndim(labels) == 0
 
 
 def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, bool]:
@@ -177,12 +219,14 @@ def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], t
         "calibration": index[index % 10 == 1] if trains else index[index % 10 % 2 == 1],
         "validation": index[index % 10 == 0],
     }
+    whole = labels.ndim == 1 and bool((labels == np.round(labels)).all())
+    count = max(2, int(labels.max()) + 1) if whole and abs(labels).max() < MAX_CLASSES else 2
     return Dataset(
-        "loader",
-        Task("label", tuple(map(str, range(max(2, int(labels.max()) + 1)))), None),
+        LOADER,
+        Task("label", tuple(map(str, range(count))), None),  # until it is known what the network predicts
         inputs,
         (),
-        labels,
+        labels.astype(np.int64) if whole else labels,
         {"group": np.concatenate(groups)} if groups else {},
         index.astype(str),
         index.astype(str),
@@ -245,31 +289,22 @@ def _inputs(value: Any, batch_name: str) -> np.ndarray:
 
 
 def _labels(value: Any, batch_name: str) -> np.ndarray:
+    """Return labels [rows] or [rows, labels] as integers or floats; a column [rows, 1] as [rows]."""
     y = _array(value, f"the labels of {batch_name}")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim == 2 and y.dtype.kind in "fiub":
-        one_hot = bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
-        raise UserError(
-            f"{batch_name} has labels {y.shape}, "
-            + (
-                "one column per class; labels must be class indices: pass y.argmax(1)."
-                if one_hot
-                else "labels must be class indices [rows]."
-            )
-        )
-    if y.ndim != 1 or y.dtype.kind not in "fiub":
+    if y.ndim not in (1, 2) or y.dtype.kind not in "fiub":
         kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
         raise UserError(
             f"{batch_name} has labels {y.shape} of type {kind}; labels must be class indices [rows], integers from 0 in the "
-            "order of the network's outputs."
+            "order of the network's outputs; or numbers [rows], or 0 and 1 [rows, labels]."
         )
-    invalid = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
-    if len(invalid):
-        raise UserError(
-            f"{batch_name} has a label {invalid[0]:.3g}; labels must be class indices, integers from 0."
-        )
-    return y.astype(np.int64)
+    if y.dtype.kind != "f":
+        return y.astype(np.int64)
+    invalid = int((~np.isfinite(y)).sum())
+    if invalid:
+        raise UserError(f"{batch_name} has {invalid} missing or infinite labels; leave those rows out.")
+    return y.astype(np.float64)
 
 
 def _groups(value: Any, rows: int, batch_name: str) -> np.ndarray:

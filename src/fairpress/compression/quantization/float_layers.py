@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
 from torch.fx import GraphModule
 
-from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.pt2e_quantizer import layers
 from fairpress.core.errors import UserError
 from fairpress.models.tracing import stored_weight
@@ -57,37 +53,6 @@ def float_layers_note(graph: GraphModule, chosen: Collection[str], keep: Collect
     )
 
 
-def shares_at_bits(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
-    """Return bit width → its shares of the parameters, and of their bytes in the file; scales count as bytes of 32 bits.
-
-    Parameters
-    ----------
-    state
-        The (folded) state, in which the graph's tensors have their names.
-    """
-    parameters: Counter[int] = Counter()
-    stored_bits: Counter[int] = Counter()
-    for layer in prepared.layers:
-        values = math.prod(layer.shape[1:])
-        for bits, channels in ((layer.bits, layer.shape[0] - layer.preserved), (8, layer.preserved)):
-            parameters[bits] += channels * values
-            stored_bits[bits] += channels * values * bits
-        stored_bits[32] += 32 * layer.shape[0]
-    integers = {layer.weight for layer in prepared.layers}
-    names = {name for name, _ in prepared.graph.named_parameters()}
-    in_float = sum(state[name].numel() for name in names & set(state) - integers)
-    parameters[32] += in_float
-    stored_bits[32] += 32 * in_float
-    return {
-        str(bits): {
-            "parameters": parameters[bits] / parameters.total(),
-            "bytes": stored_bits[bits] / stored_bits.total(),
-        }
-        for bits in sorted(stored_bits)
-        if stored_bits[bits]
-    }
-
-
 def check_quantizable(graph: GraphModule) -> None:
     """Raise UserError if nearly all weights would stay in float."""
     chosen = layers(graph)
@@ -102,6 +67,12 @@ def check_quantizable(graph: GraphModule) -> None:
         "weights of convolutions, linear layers and embedding tables can become integers; take fp32, or a network of such "
         "layers."
     )
+
+
+def computed_in_float(layers: Iterable[str]) -> dict[str, Any]:
+    """Return the card's facts on layers whose weights are stored as integers and multiplied in float; empty for none."""
+    names = list(layers)
+    return {"computed_in_float": names} if names else {}
 
 
 def weights_in_float(details: Mapping[str, Any]) -> str:

@@ -134,8 +134,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
     gather_integers(model, {integers_of(layer.name) for layer in prepared.layers if layer.table})
-    if not prepared.activations:
-        _unpack_at_load(model, prepared.layers)
+    _unpack_at_load(model, [n for n in prepared.layers if n.stored or not prepared.activations])
     pass_grids_on(model)
     _shield_floats(model)
     return OnnxTemplate(model, _integer_biases(model))
@@ -209,7 +208,7 @@ def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
     shapes = {integers_of(layer.name): layer.shape for layer in layers}
     graph = model.graph
     for position, node in reversed(list(enumerate(graph.node))):
-        if node.op_type != "DequantizeLinear":
+        if node.op_type != "DequantizeLinear" or node.input[0] not in shapes:
             continue
         integers, scales, result = node.input[0], node.input[1], node.output[0]
         axes = f"{len(shapes[integers])} axes"

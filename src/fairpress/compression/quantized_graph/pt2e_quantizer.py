@@ -14,12 +14,14 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.storable_weights import storable_weights
 from fairpress.models.tracing import (
     CONVOLUTIONS,
     batch_norm,
     is_lookup,
     is_weighted,
     layer_name,
+    layer_of_weight,
     weighted,
 )
 
@@ -50,6 +52,8 @@ class LayerQuantizer(Quantizer):
     (a transformer reads patches, ConvNeXt normalises over channels). A linear operator runs on integers whether or not its
     output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
     then marked.
+
+    Weights without an integer kernel (`storable_weights`) are marked wherever they are read.
 
     `limits` maps every layer to the smallest and largest integer of its weight; None leaves it in float. Every zero point of
     a weight is 0; activations are unsigned 8 bits.
@@ -88,6 +92,13 @@ class LayerQuantizer(Quantizer):
                 read = [node.args[0]]
             if read and self.activations:
                 _annotate(node, self._read(read))
+        for name, readers in storable_weights(model).items():
+            limits = self.limits[layer_of_weight(name)]
+            for reader in readers if limits is not None else ():
+                annotation = _marked(reader)
+                inputs = {i: _weight(*limits) for i in reader.all_input_nodes if str(i.target) == name}
+                annotation.input_qspec_map = {**annotation.input_qspec_map, **inputs}
+                reader.meta["quantization_annotation"] = annotation
         if self.activations:
             for node in weighted(model):
                 if self.limits[layer_name(node)] is not None:
@@ -103,9 +114,22 @@ class LayerQuantizer(Quantizer):
 
 
 def layers(graph: torch.fx.GraphModule) -> list[str]:
-    """Return the layers and embedding tables in the order they run; one that runs twice is named once."""
-    nodes = [node for node in graph.graph.nodes if is_weighted(node) or is_lookup(node)]
-    return list(dict.fromkeys(map(layer_name, nodes)))
+    """Return the layers, embedding tables and other storable weights in the order they run; each is named once."""
+    first_readers: dict[torch.fx.Node, list[str]] = {}
+    for name, readers in storable_weights(graph).items():
+        first_readers.setdefault(readers[0], []).append(layer_of_weight(name))
+    names: dict[str, None] = {}
+    for node in graph.graph.nodes:
+        if is_weighted(node) or is_lookup(node):
+            names[layer_name(node)] = None
+        names.update(dict.fromkeys(first_readers.get(node, ())))
+    return list(names)
+
+
+def stored_layers(graph: torch.fx.GraphModule) -> list[str]:
+    """Return the layers whose weights can be stored as integers, but not multiplied as such, in the order they run."""
+    stored = {layer_of_weight(name) for name in storable_weights(graph)}
+    return [name for name in layers(graph) if name in stored]
 
 
 def product_layers(graph: torch.fx.GraphModule) -> list[str]:
