@@ -26,6 +26,7 @@ PAGES = (
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/plug-ins.md",
 )
 
 

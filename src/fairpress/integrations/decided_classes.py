@@ -102,7 +102,7 @@ def decided_classes(predicted: Any, classes: ClassNames, rows: int, whose: str) 
             "every class."
         )
     names, index = np.unique(values.astype(str), return_inverse=True)
-    return np.array([_named(name, classes) for name in names], dtype=object)[index.reshape(-1)]
+    return np.array([_named(str(name), classes) for name in names], dtype=object)[index.reshape(-1)]
 
 
 def _named(name: str, classes: ClassNames) -> str:

@@ -120,6 +120,9 @@ class Guard:
         self._identified_by = identified_by
         self._verdicts: dict[str, HeldOutVerdict] = {}
         used = _columns_used(self._options, self._loop)
+        # Scores of the baseline tell flips of answers that were close to call; other models of the table are of no use.
+        scores = [c for c in self._held_out.table.column_names if c.startswith(f"{self.baseline}.score")]
+        self._audited = self._held_out.select([*used, *scores, identified_by, row_id])
         self._lean_loop = self._loop.select(used)
         self.history: list[WorstGroup] = []
         """What every call of `score` and `worst` saw, in their order."""
@@ -211,7 +214,7 @@ class Guard:
             raise UserError(
                 f"{chosen!r} was judged with other predictions; give this candidate another name (`name=`)."
             )
-        table = self._held_out.with_model(chosen, candidate.decided.tolist(), candidate.run)
+        table = self._audited.with_model(chosen, candidate.decided.tolist(), candidate.run)
         verdict = judge_held_out(
             table,
             self._options.model_copy(update={"compressed": (chosen,)}),

@@ -76,7 +76,7 @@ class GuardedRows:
         return [spelling(value) or "" for value in self.table[column].to_pylist()]
 
     def recorded_classes(self) -> tuple[tuple[str, ...], str | None]:
-        """Return the classes in the order of the outputs, and the positive one, as `predict` records them; else () and None."""
+        """Return the classes in the order of the outputs, and the positive one, that `predict` recorded; or () and None."""
         try:
             task = json.loads((self.table.schema.metadata or {})[TASK])
             return tuple(str(c) for c in task["classes"]), task.get("positive")
