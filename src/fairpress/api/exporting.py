@@ -37,7 +37,7 @@ def export(
     data
         A dataset or its name; by default that of the card.
     max_batch
-        The program reads 1 … `max_batch` rows a call; by default 256 for tables, 32 for images and texts.
+        The program reads 1 … `max_batch` rows a call; by default 256 for tables, 32 for images, and 1 for texts.
     max_length
         For a Hugging Face folder: the longest sequence of token ids.
     seed

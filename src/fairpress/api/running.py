@@ -46,7 +46,8 @@ def predict(
     """Return the predictions table of models on a dataset's test rows, or another part.
 
     Of models of a number, or of several labels at once, see `runtime.value_predictions`. A model is an artifact, a model
-    folder, a Hugging Face folder, or an external file such as ``.onnx``; the latter two need `data`, and `model_config` may name YAML with what the file does not record (`runtime.external.config`).
+    folder, a Hugging Face folder, or an external file such as ``.onnx``; the latter two need `data`, and `model_config` may
+    name YAML with what the file does not record (`runtime.external.config`).
 
     Parameters
     ----------

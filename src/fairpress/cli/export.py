@@ -47,7 +47,7 @@ def export(
     data
         For a Hugging Face folder: a dataset's name, or a YAML file that describes the data.
     max_batch
-        The most rows of a call, for which memory is reserved; by default 256 for tables, 32 for images and texts.
+        The most rows of a call, for which memory is reserved; by default 256 for tables, 32 for images, and 1 for texts.
     max_length
         For a Hugging Face folder: the longest sequence of token ids; by default that of its tokenizer, at most 512.
     seed
@@ -83,6 +83,7 @@ def export(
 
 def _lines(exported: ExecuTorchExport, out: Path, replaced: str, base: Path) -> list[str]:
     from fairpress.compression.executorch.export import companions_of
+    from fairpress.compression.quantization.float_layers import weights_in_float
 
     report = exported.report
     others = companions_of(out, texts=exported.tokenizer is not None)
@@ -90,6 +91,7 @@ def _lines(exported: ExecuTorchExport, out: Path, replaced: str, base: Path) -> 
         f"{out}{replaced}: {report['bytes']:,} bytes ({base} as ONNX: {report['bytes_before']:,}), {report['recipe']}",
         "; ".join(f"{path}: {what}" for what, path in others.items()),
         _widths(report["shares_at_bits"]),
+        weights_in_float(report["quantization"]),
         _operators(report),
         _sizes(report),
         _checked(report),

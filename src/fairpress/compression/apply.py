@@ -100,6 +100,11 @@ def float_network(base: Artifact, dataset: Dataset) -> tuple[TrainedNetwork, Dat
         raise UserError(
             f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
         )
+    if "module" in base.card.architecture:
+        raise UserError(
+            f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
+            "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
+        )
     check_fit(base, dataset)
     if tokenizer is not None:
         dataset = encode_dataset(dataset, tokenizer)

@@ -27,6 +27,7 @@ from fairpress.compression.batch_inputs import (
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
+from fairpress.datasets.reload import LOADER
 
 MAX_ROWS = 2048  # rows that are read for a recipe without fine-tuning
 MIN_ROWS = 20
@@ -221,7 +222,7 @@ def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], t
     whole = labels.ndim == 1 and bool((labels == np.round(labels)).all())
     count = max(2, int(labels.max()) + 1) if whole and abs(labels).max() < MAX_CLASSES else 2
     return Dataset(
-        "loader",
+        LOADER,
         Task("label", tuple(map(str, range(count))), None),  # until it is known what the network predicts
         inputs,
         (),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SUFFIX = ".pte"
 PACKAGES = ("executorch", "torch", "torchao")
 # Memory for inputs and outputs is reserved for the largest batch.
-TABLE_BATCH, OTHER_BATCH, MAX_BATCH = 256, 32, 4096
+TABLE_BATCH, IMAGE_BATCH, MAX_BATCH = 256, 32, 4096
 CHECKED_ROWS = 1_000
 MIN_INTEGER_SHARE = 0.1
 
@@ -130,7 +130,8 @@ def export_program(
     recipe
         ``fp32``, or ``int8`` with those of its options that XNNPACK has (`counterpart.quantization_of`).
     max_batch
-        The program reads 1 … `max_batch` rows a call; by default 256 for tables, 32 for images and texts.
+        The program reads 1 … `max_batch` rows a call; by default 256 for tables and 32 for images, or 1 where ExecuTorch
+        cannot lower more. Texts are read one at a time, of any length: XNNPACK has one free size.
     seed
         Seed of the choice of calibration rows.
 
@@ -152,6 +153,11 @@ def export_program(
         )
     if max_batch is not None and not 1 <= max_batch <= MAX_BATCH:
         raise UserError(f"`max_batch={max_batch}` is out of range; use 1 to {MAX_BATCH:,} rows.")
+    if base.reads_texts and max_batch not in (None, 1):
+        raise UserError(
+            "a program that reads texts takes them one at a time, of any length, because XNNPACK has one free size; leave "
+            "max_batch out."
+        )
     if base.card.activation != "softmax":
         raise UserError(
             f"this model's outputs are turned into probabilities by {base.card.activation!r}; only classifiers with a logit "
@@ -166,7 +172,6 @@ def export_program(
     from fairpress.compression.executorch.weight_shares import integer_share, shares_at_bits
     from fairpress.training.data import tensors
 
-    largest = max_batch or (TABLE_BATCH if dataset.kind == "table" else OTHER_BATCH)
     network, development = float_network(base, dataset)
     graph, facts = _graph(network, step, development, seed)
     shares = shares_at_bits(graph)
@@ -178,9 +183,16 @@ def export_program(
     if on_message is not None:
         on_message("lowering the graph")
     example = tensors(development, "train").inputs[:1]
-    lowered = lower(graph, example, largest, base.card.inputs.get("max_length"))
-    program = open_for_check(lowered.data)
-    compute = runner(program, largest)
+    length = base.card.inputs.get("max_length")
+    largest = max_batch or {"table": TABLE_BATCH, "images": IMAGE_BATCH}.get(dataset.kind, 1)
+    try:
+        lowered = lower(graph, example, largest, length)
+    except UserError:
+        if largest == 1 or max_batch is not None:
+            raise
+        largest = 1
+        lowered = lower(graph, example, largest, length)
+    compute = runner(open_for_check(lowered.data), largest)
     if on_message is not None:
         on_message("comparing the program with the network")
     report = {
@@ -193,7 +205,7 @@ def export_program(
         "max_batch": largest,
         "planned_bytes": lowered.planned_bytes,
         "model": base.digest,
-        "calibration": facts,
+        "quantization": facts,
         "check": _check(graph, network, development, compute, step is not None),
         "validation": _decisions(base, network, development, compute),
         "versions": {name: version(name) for name in PACKAGES},
@@ -207,6 +219,7 @@ def _graph(
     """Return the graph to lower, and facts on its calibration."""
     from fairpress.compression.executorch.xnnpack_graph import quantize_for_xnnpack
     from fairpress.compression.quantization.batch_quantizer import calibrate_many
+    from fairpress.compression.quantization.float_layers import float_layers_note
     from fairpress.compression.steps.quantize import quantizer_for
     from fairpress.models.export import load_state
 
@@ -217,7 +230,9 @@ def _graph(
     rows, sampling = step.calibration_rows([dataset], [seed])
     options, more = step.calibration_options(engine, states, rows, [dataset], [seed])
     (calibrated,) = calibrate_many(engine, prepared, states, rows, **options)
-    graph = quantize_for_xnnpack(engine.folded, prepared, calibrated.state, rows[0], calibrated.activations)
+    graph, integer_layers = quantize_for_xnnpack(
+        engine.folded, prepared, calibrated.state, rows[0], calibrated.activations
+    )
     facts = {
         "calibration_rows": len(rows[0]),
         "weight_ranges": calibrated.weights,
@@ -225,6 +240,7 @@ def _graph(
         **sampling[0],
         **more[0],
         **calibrated.facts,
+        **float_layers_note(engine.folded, integer_layers, prepared.float_layers),
     }
     return graph, facts
 

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.models.tracing import cannot_export, has_token_ids, node_at_fault
+from fairpress.models.tracing import has_token_ids, node_at_fault
 from fairpress.runtime.backends.executorch import captured_log, require
 
 # Operators of a graph that compute nothing in the program.
@@ -82,10 +82,7 @@ def lower(
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             program = edge.to_executorch()
         except Exception as error:
-            root: BaseException = error
-            while root.__cause__ is not None:
-                root = root.__cause__
-            raise UserError(cannot_export(*node_at_fault(error), root)) from error
+            raise UserError(_cannot_lower(error)) from error
     delegated, others = _nodes(edge.exported_program().graph_module)
     plan = program.executorch_program.execution_plan[0]
     return LoweredProgram(
@@ -98,6 +95,19 @@ def lower(
             "portable": sum(_name(node) in LAYERS for node in others),
         },
         sum(plan.non_const_buffer_sizes),
+    )
+
+
+def _cannot_lower(error: BaseException) -> str:
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    layer, kind = node_at_fault(error)
+    subject = f"layer {layer!r} ({kind})" if layer else "the network"
+    reason = next((line.strip() for line in str(root).splitlines() if line.strip()), "no reason given")
+    return (
+        f"ExecuTorch cannot lower {subject} ({type(root).__name__}: {reason.rstrip('.')[:300]}); take `max_batch=1`, or a "
+        "network of other operators."
     )
 
 
@@ -141,5 +151,5 @@ def _count(nodes: Sequence[Node]) -> Counter[str]:
 
 def _name(node: Node) -> str:
     name = str(getattr(node.target, "__name__", node.target))
-    parts = [part for part in name.split(".") if part not in ("aten", "default", "Tensor")]
+    parts = [part for part in name.split(".") if part not in ("aten", "dim_order_ops", "default", "Tensor")]
     return parts[0] if parts else name

@@ -45,8 +45,10 @@ LAYERS = (
 
 def quantize_for_xnnpack(
     graph: GraphModule, prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, method: Ranges
-) -> GraphModule:
-    """Return the converted graph: integer weights, and conversions of activations to signed integers and back.
+) -> tuple[GraphModule, list[str]]:
+    """Return the converted graph, and the names of the layers with integer weights.
+
+    The graph has integer weights, and conversions of activations to signed integers and back.
 
     Parameters
     ----------
@@ -64,13 +66,14 @@ def quantize_for_xnnpack(
     own = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
     load_state(observed, {name: value for name, value in state.items() if name in own})
     scales = {layer.weight: state[f"{layer.module}.scale"] for layer in prepared.layers}
-    modules = dict(observed.named_modules())
+    modules, integer_layers = dict(observed.named_modules()), []
     for node in observed.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
             weight = str(node.args[0].target)
             module.size(observed.get_parameter(weight))
             module.scale.copy_(scales[weight])
+            integer_layers.append(weight.removesuffix(".weight"))
     with torch.no_grad(), mode(observed, weights="round", activations="watch") as observers:
         for chunk in chunks(rows):
             observed(chunk)
@@ -79,7 +82,7 @@ def quantize_for_xnnpack(
                 scale, zero = activation_scale(module.histogram, MAX_LEVEL, method)
                 module.scale, module.zero_point = torch.tensor(scale), torch.tensor(zero + LOWEST)
     with suppress_exporter_warnings():
-        return ignore_mode_changes(convert_pt2e(observed))
+        return ignore_mode_changes(convert_pt2e(observed)), list(dict.fromkeys(integer_layers))
 
 
 def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:

@@ -138,6 +138,19 @@ def load_program(source: bytes | Path, threads: int = 1) -> ExecuTorchProgram:
     return ExecuTorchProgram(method, inputs, outputs, (program, source))
 
 
+def describe(program: ExecuTorchProgram) -> dict[str, Any]:
+    """Return what JSON can hold of a program: type, largest shape and type number of each input and output."""
+
+    def facts(slot: TensorSlot) -> dict[str, Any]:
+        kind = None if slot.dtype is None else slot.dtype.name
+        return {"dtype": kind, "shape": list(slot.shape), "type_number": slot.type_number}
+
+    return {
+        "inputs": [facts(slot) for slot in program.inputs],
+        "outputs": [facts(slot) for slot in program.outputs],
+    }
+
+
 def _slot(info: Any) -> TensorSlot:
     number = int(info.dtype())
     kind = NUMPY.get(number)

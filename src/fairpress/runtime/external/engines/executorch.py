@@ -18,17 +18,23 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-import fairpress
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.core.slow import show_progress
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.backends.cast import NUMPY
-from fairpress.runtime.backends.executorch import ExecuTorchError, require, version
+from fairpress.runtime.backends.executorch import (
+    ExecuTorchError,
+    ExecuTorchProgram,
+    describe,
+    load_program,
+    require,
+    version,
+)
 from fairpress.runtime.bounded import SECONDS, TooLong, limit_from_environment
 from fairpress.runtime.external.engines.arrays import read_message, write_message
 from fairpress.runtime.external.engines.base import FileInput
@@ -38,7 +44,7 @@ IDENTIFIER, POSITION = b"ET", 4  # of a program, after the offset of its root
 _MAX_SECONDS, _START_SECONDS = 30.0, 120.0
 _MAX_CALL_BYTES = 2**29
 _MAX_OPEN = 4
-_SOURCE = str(Path(fairpress.__file__).parents[1])
+_SOURCE = str(Path(__file__).parents[4])
 _TYPES = {np.dtype(kind).name: name for name, kind in NUMPY.items() if kind is not np.object_}
 BFLOAT16 = 15
 
@@ -67,7 +73,7 @@ class ExecuTorchEngine:
 
     path: Path
     runtime: Backend
-    worker: Worker
+    worker: Caller
     inputs: tuple[FileInput, ...]
     outputs: Mapping[str, str]
     largest: tuple[tuple[int, ...], ...]
@@ -77,7 +83,6 @@ class ExecuTorchEngine:
     notes: tuple[str, ...] = ()
     operators: frozenset[str] = frozenset()
     graph: None = None
-    output_steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -87,7 +92,12 @@ class ExecuTorchEngine:
             "threads": self.runtime.threads,
             "precision": "f32",
             "processor": processor(),
+            **({"rows_per_call": 1} if self.largest[0][0] == 1 else {}),
         }
+
+    @property
+    def output_steps(self) -> Mapping[str, float]:
+        return {}
 
     @property
     def max_rows(self) -> int | None:
@@ -136,6 +146,47 @@ class ExecuTorchEngine:
         return outputs
 
 
+class Caller(Protocol):
+    """A loaded program, in this process or another."""
+
+    @property
+    def is_alive(self) -> bool: ...
+
+    def load(self) -> dict[str, Any]:
+        """Return the description of its inputs and outputs. Raises UserError if it cannot be loaded."""
+        ...
+
+    def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
+        """Return the outputs for the inputs of a call. Raises ExecuTorchError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class InProcess:
+    """A program in this process: only for files that have been run in another before."""
+
+    is_alive = True
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path, self._threads = path, threads
+        self._program: ExecuTorchProgram | None = None
+
+    def load(self) -> dict[str, Any]:
+        try:
+            self._program = load_program(self._path, self._threads)
+        except ExecuTorchError as error:
+            raise UserError(_cannot_load(self._path, error)) from None
+        return describe(self._program)
+
+    def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
+        assert self._program is not None
+        return self._program.run(arrays)
+
+    def close(self) -> None:
+        self._program = None
+
+
 class Worker:
     """The process of a program."""
 
@@ -155,14 +206,16 @@ class Worker:
         try:
             return self._ask(self.start, (), _START_SECONDS)[0]
         except ExecuTorchError as error:
-            raise UserError(
-                f"ExecuTorch cannot load {self._path} ({error}); export it again for this version ({version()}), with "
-                "XNNPACK as its only backend."
-            ) from None
+            raise UserError(_cannot_load(self._path, error)) from None
 
     def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
         """Return the outputs for the inputs of a call. Raises TooLong after `seconds`, and ExecuTorchError."""
         return self._ask({}, arrays, seconds)[1]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process."""
@@ -228,7 +281,7 @@ def load_executorch(path: Path, runtime: Backend) -> ExecuTorchEngine:
     data = _read(path)
     stat = path.stat()
     key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, stat.st_ino, runtime.threads)
-    if key in _open:
+    if key in _open and _open[key].worker.is_alive:
         _open.move_to_end(key)
         return _open[key]
     worker = Worker(path, runtime.threads)
@@ -242,6 +295,11 @@ def load_executorch(path: Path, runtime: Backend) -> ExecuTorchEngine:
     while len(_open) > _MAX_OPEN:
         _open.popitem(last=False)[1].worker.close()
     return engine
+
+
+def open_executorch(path: Path, runtime: Backend) -> ExecuTorchEngine:
+    """Load a program in this process, which some damaged files end: one that `load_executorch` has loaded before."""
+    return _describe(path, runtime, InProcess(path, runtime.threads), XNNPACK in _read(path))
 
 
 @atexit.register
@@ -261,7 +319,14 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _describe(path: Path, runtime: Backend, worker: Worker, delegates: bool) -> ExecuTorchEngine:
+def _cannot_load(path: Path, error: ExecuTorchError) -> str:
+    return (
+        f"ExecuTorch cannot load {path} ({error}); export it again for this version ({version()}), with XNNPACK as its only "
+        "backend."
+    )
+
+
+def _describe(path: Path, runtime: Backend, worker: Caller, delegates: bool) -> ExecuTorchEngine:
     description = worker.load()
     kinds = [_type_name(slot) for slot in description["inputs"]]
     largest = [tuple(slot["shape"]) for slot in description["inputs"]]
@@ -290,7 +355,7 @@ def _type_name(slot: Mapping[str, Any]) -> str:
 
 
 def _free_sizes(
-    path: Path, worker: Worker, slots: Sequence[Mapping[str, Any]], largest: Sequence[tuple[int, ...]]
+    path: Path, worker: Caller, slots: Sequence[Mapping[str, Any]], largest: Sequence[tuple[int, ...]]
 ) -> list[tuple[int | None, ...]]:
     """Return the shapes with None for sizes that may be smaller: the rows, and the length of whole numbers."""
     if not largest or any(not shape for shape in largest):

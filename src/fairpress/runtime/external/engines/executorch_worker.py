@@ -9,15 +9,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.executorch import (
     ExecuTorchError,
-    ExecuTorchProgram,
-    TensorSlot,
+    describe,
     load_program,
 )
 from fairpress.runtime.bounded import limit_memory
@@ -37,7 +36,7 @@ def main(commands: IO[bytes], answers: IO[bytes]) -> None:
     try:
         with limit_memory(str(path), weights):
             program = load_program(path, threads)
-            write_message(answers, _description(program))
+            write_message(answers, describe(program))
     except UserError as error:
         write_message(answers, {"refused": str(error)})
         return
@@ -54,18 +53,6 @@ def main(commands: IO[bytes], answers: IO[bytes]) -> None:
             write_message(answers, {"error": str(error)})
         else:
             write_message(answers, {}, [np.asarray(o) for o in outputs])
-
-
-def _description(program: ExecuTorchProgram) -> dict[str, Any]:
-    return {
-        "inputs": [_slot(slot) for slot in program.inputs],
-        "outputs": [_slot(slot) for slot in program.outputs],
-    }
-
-
-def _slot(slot: TensorSlot) -> dict[str, Any]:
-    kind = None if slot.dtype is None else slot.dtype.name
-    return {"dtype": kind, "shape": list(slot.shape), "type_number": slot.type_number}
 
 
 if __name__ == "__main__":

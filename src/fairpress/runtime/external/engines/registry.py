@@ -79,14 +79,23 @@ def load_to_time(path: Path, runtime: Backend) -> Engine:
         from fairpress.runtime.external.engines.litert import open_litert
 
         return open_litert(path, runtime, as_stored=True)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import open_executorch
+
+        return open_executorch(path, runtime)
     return load(path, runtime)
 
 
 def start(runtime: Backend) -> bool:
-    """Start a runtime that runs no ONNX files on a network of one node, and return whether it was such a runtime.
+    """Start a runtime that runs no ONNX files, LiteRT on a network of one node, and return whether it was such a runtime.
 
     The start-up cost of a runtime is not attributed to a model.
     """
+    if runtime.engine == "executorch":
+        from fairpress.runtime.backends.executorch import library
+
+        library()
+        return True
     if runtime.engine != "litert":
         return False
     from fairpress.runtime.external.engines.litert import negates
