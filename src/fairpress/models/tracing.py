@@ -41,6 +41,7 @@ PRODUCTS: Mapping[Any, tuple[int, ...]] = {
     **dict.fromkeys((LOOKUP, aten.embedding_bag.padding_idx, aten.embedding_bag.default), (0,)),
     **dict.fromkeys((aten.index.Tensor, aten.index_select.default, aten.gather.default), (0,)),
 }
+CHOICES = ("cond", "while_loop")  # operators whose branch depends on values
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
@@ -91,6 +92,12 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
             kind = "" if layer is None else type(module.get_submodule(layer)).__name__
             raise UserError(cannot_export(layer, kind, error)) from error
     assert isinstance(graph, GraphModule)
+    for node in graph.graph.nodes:
+        if getattr(node.target, "__name__", "") in CHOICES:
+            raise UserError(
+                f"the network calls torch.{node.target.__name__}, which takes one branch for all rows of a batch; compute both "
+                "branches and choose with torch.where, for every row."
+            )
     return graph
 
 
@@ -107,6 +114,11 @@ def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
         return (
             f"{layer_text} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
             "trace; write .detach() instead."
+        )
+    if kind in ("LSTM", "GRU", "RNN") and "failed to unpack" in str(error):
+        return (
+            f"{layer_text} cannot be exported, because it reads a packed sequence; give it padded rows [rows, length, …], and take "
+            "the step that counts by its index."
         )
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
