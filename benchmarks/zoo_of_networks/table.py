@@ -41,7 +41,9 @@ def _line(row: Mapping[str, Any]) -> str:
     told = f"{share:.1%}, {size:.0%}" if integers else "–"
     counts = row.get("operators", {})
     kernels = ", ".join(f"{count} {op}" for op, count in counts.items() if not op.startswith("float "))
-    floats = ", ".join(f"{count} {op.removeprefix('float ')}" for op, count in counts.items() if op.startswith("float "))
+    floats = ", ".join(
+        f"{count} {op.removeprefix('float ')}" for op, count in counts.items() if op.startswith("float ")
+    )
     return (
         f"| {name} | `{row['recipe']}` | {row['agree']:.1%} | {row['difference']:.2g} | {told} | {kernels or '–'} | "
         f"{floats or '–'} |"

@@ -114,7 +114,7 @@ def _refuse_foreign(module: nn.Module) -> None:
             )
         if isinstance(child, nn.LSTM) and child.proj_size:
             raise UserError(
-                f"{layer_text} (LSTM) has proj_size={child.proj_size}, which the LSTM of ONNX does not have; train the network "
+                f"{layer_text} (LSTM) has proj_size={child.proj_size}, which ONNX's LSTM does not have; train the network "
                 "with proj_size=0, and a linear layer after it where fewer outputs are needed."
             )
         if ".qat" in kind.__module__ or "FakeQuantize" in kind.__name__:
