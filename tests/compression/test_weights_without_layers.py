@@ -192,7 +192,7 @@ def test_what_cannot_be_exported_is_named_with_what_to_write(forward, remedy):
 
 
 def test_projected_lstms_are_refused_before_they_lose_their_projection():
-    with pytest.raises(UserError, match="'cell' .LSTM. has proj_size=4, .*proj_size=0"):
+    with pytest.raises(UserError, match=r"'cell' .LSTM. has proj_size=4, .*proj_size=0"):
         compressed(
             created(lambda: Recurrent(nn.LSTM(8, WIDE, proj_size=4, batch_first=True))), "fp32", series()
         )
