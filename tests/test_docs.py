@@ -35,6 +35,8 @@ PAGES = (
 def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
     if page in ("docs/runtimes.md", "docs/other-formats.md") and util.find_spec("openvino") is None:
         pytest.skip("the extra openvino is not installed")
+    if page == "docs/phone.md" and util.find_spec("executorch") is None:
+        pytest.skip("the extra executorch is not installed")
     follow(page, tmp_path)
 
 
