@@ -150,7 +150,7 @@ def _checked(report: Mapping[str, Any]) -> str:
             f"(error {checked['error_against_graph']:.1%} of the spread)"
         )
     else:
-        own = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
+        agreement = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
     if not compared["rows"]:
         return agreement
     low, high = wilson(compared["flips"], compared["rows"])
