@@ -208,6 +208,43 @@ def test_convolutions_read_every_batch_up_to_the_largest():
     assert load_program(lowered.data).inputs[0].shape == (40, 3, 12, 12)
 
 
+def quantized_graph(network: torch.nn.Module, rows: torch.Tensor) -> torch.fx.GraphModule:
+    from fairpress.compression.executorch.xnnpack_graph import quantize_for_xnnpack
+
+    engine = BatchQuantizer.from_module(network, rows)
+    prepared = engine.prepare(Scheme())
+    calibrated = calibrate(prepared, engine.fold(network.state_dict()), rows)
+    return quantize_for_xnnpack(engine.folded, prepared, calibrated.state, rows, calibrated.activations)[0]
+
+
+class Shifted(torch.nn.Module):
+    """Picks columns by computed whole numbers; `value` is added to what it returns."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.layer, self.value = torch.nn.Linear(3, 2), value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        positions = (x[0] * 0).long() + torch.arange(3) - 1 + 1
+        return self.layer(x[:, positions]) + torch.tensor([0.0, self.value])
+
+
+@needs_executorch
+def test_whole_numbers_of_a_graph_stay_whole():
+    torch.manual_seed(0)
+    network, rows = Shifted(1.0).eval(), torch.rand(32, 3)
+    with torch.no_grad():
+        difference = quantized_graph(network, rows)(rows) - network(rows)
+    assert difference.abs().max() < 0.05
+
+
+@needs_executorch
+@pytest.mark.parametrize("value", [float("-inf"), torch.finfo(torch.float32).min])
+def test_a_mask_among_the_sums_is_refused(value):
+    with pytest.raises(UserError, match="values that 8 bits cannot hold beside the others"):
+        quantized_graph(Shifted(value).eval(), torch.rand(32, 3))
+
+
 @needs_executorch
 @pytest.mark.slow
 def test_texts_are_read_one_at_a_time_and_in_any_length(tmp_path):
