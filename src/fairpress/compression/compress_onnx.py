@@ -73,9 +73,14 @@ def compress_file(
     Raises
     ------
     UserError
-        The recipe or an option needs more than a file, or the file is already quantized, has nothing to quantize, or
-        cannot be compressed by ONNX Runtime's quantizer.
+        The file is no ONNX file, is already quantized, has nothing to quantize, or cannot be compressed by ONNX Runtime's
+        quantizer; or the recipe or an option needs more than a file.
     """
+    if path.suffix.lower() != ".onnx":
+        raise UserError(
+            f"{path} is no ONNX file, and only those are quantized here; compress the network or the ONNX file that it was "
+            "converted from."
+        )
     step = check_recipe(recipe)
     data = dataset.development()
     baseline = open_external(path, data, config)
