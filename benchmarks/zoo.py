@@ -40,7 +40,7 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], Inputs]]:
 
 
 def recipes_of(name: str, position: int) -> tuple[str, ...]:
-    """Return the recipes for a network: int8, int8-dynamic unless it is a network of images, and one of the others in turn."""
+    """Return the recipes for a network: int8, int8-dynamic (not for images), and one of the others in turn."""
     images_alone = name.startswith(("torchvision", "timm"))
     others = ("w4", "fp32", "int4", "w8", *(("int8-dynamic",) if images_alone else ()))
     return ("int8", *(() if images_alone else ("int8-dynamic",)), others[position % len(others)])

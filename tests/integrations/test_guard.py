@@ -11,6 +11,7 @@ import pytest
 import fairpress as fp
 from fairpress.core.errors import UserError
 from guarded import CLASSES, baseline, guard, inputs, table, wrong_for
+from small_model import make_model, write_table
 
 
 @pytest.mark.parametrize("by", [["sex"], ["sex", "age"], ["sex*age"]])
@@ -180,6 +181,38 @@ def test_a_ledger_makes_every_further_candidate_need_more_evidence(tmp_path):
 def test_predictions_that_do_not_fit_are_refused(predicted, problem):
     with pytest.raises(UserError, match=problem):
         guard().score(predicted)
+
+
+def test_a_single_logit_labels_without_a_class_and_rows_without_identity_are_refused():
+    with pytest.raises(UserError, match="1 output for each row"):
+        guard().score(np.zeros((900, 1)))
+    label = pa.array([None, *table("loop")["label"].to_pylist()[1:]])
+    with pytest.raises(UserError, match="some rows have no 'label'"):
+        fp.Guard(table("loop").set_column(1, "label", label), table("verdict"), by="sex")
+    ids = pa.array(["", *table("loop")["row_id"].to_pylist()[1:]])
+    with pytest.raises(UserError, match="1 rows of the loop have no 'row_id'"):
+        fp.Guard(table("loop").set_column(0, "row_id", ids), table("verdict"), by="sex")
+
+
+def test_a_column_that_one_of_the_tables_lacks_is_named_with_the_table():
+    for column in ("sex", "fp32"):
+        with pytest.raises(UserError, match=f"rows of the verdict has no column '{column}'"):
+            fp.Guard(table("loop"), table("verdict").drop_columns(column), by="sex", positive="yes")
+
+
+def test_tables_of_predict_need_no_options(tmp_path):
+    """Baseline, classes, positive class and people are those that `predict` writes; rows are matched by their ids."""
+    model = make_model(tmp_path)
+    data = fp.load_dataset(str(write_table(tmp_path, 4_000)))
+    tables = {part: fp.predict({"base": model}, data, part=part) for part in ("train", "test")}
+    guarded = fp.Guard(tables["train"], tables["test"], by="sex")
+    assert guarded.baseline == "base"
+    assert guarded.worst(fp.predict({"again": model}, data, part="train")) == guarded.unchanged
+    verdict = guarded.verdict(fp.predict({"again": model}, data, part="test"))
+    assert verdict.name == "again"
+    assert verdict.report.comparisons[0].overall.flips.right_to_wrong == 0
+    assert verdict.report.positive == "yes"
+    assert [m.digest for m in verdict.report.models] == [model.digest] * 2
 
 
 def test_scores_need_the_order_of_the_outputs():

@@ -65,9 +65,8 @@ def check_quantizable(graph: GraphModule) -> None:
         raise UserError("the network has no layer with weights to quantize; take fp32.")
     largest = max(others, key=lambda name: others[name])
     raise UserError(
-        f"{1 - share:.0%} of the network's weights would stay in float, most of them in {largest!r}, because only stored "
-        "weights of convolutions, linear layers and embedding tables can become integers; take fp32, or a network of such "
-        "layers."
+        f"{1 - share:.0%} of the network's weights would stay in float, most of them in {largest!r}, because they are added "
+        "or scale something, and only what layers and products multiply by or look up can become integers; take fp32."
     )
 
 

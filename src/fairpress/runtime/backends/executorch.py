@@ -49,9 +49,8 @@ def version() -> str:
 
 
 def library() -> Any:
-    """Import ExecuTorch's library for Python, without its warning that it may change."""
-    with warnings.catch_warnings(), captured_log():
-        warnings.simplefilter("ignore")
+    """Import ExecuTorch's library for Python."""
+    with quiet():
         from executorch.extension.pybindings import portable_lib
     return portable_lib
 
@@ -172,6 +171,16 @@ class Log:
             return []
         size = os.fstat(self._descriptor).st_size
         return os.pread(self._descriptor, size, 0).decode(errors="replace").splitlines()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress ExecuTorch's log, its warning that it may change, and warnings for its developers within the context."""
+    with warnings.catch_warnings(), captured_log():
+        for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="This API is experimental")
+        yield
 
 
 @contextmanager

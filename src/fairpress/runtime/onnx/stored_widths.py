@@ -102,7 +102,7 @@ def widths_text(widths: Iterable[StoredWidth]) -> str:
     parts = shares(groups)
     told = [
         f"{entry['parameters']:.1%} in {bits} bits ({entry['bytes']:.1%} of the bytes)"
-        for bits, entry in reversed(parts.items())
+        for bits, entry in sorted(parts.items(), key=lambda part: -part[1]["parameters"])
         if entry["count"]
     ]
     return f"{sum(g.count for g in groups):,} parameters: {', '.join(told)}" if told else "no parameters"
