@@ -25,6 +25,9 @@ PAGES = (
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/choosing-a-margin.md",
+    "docs/faq.md",
+    "docs/comparison.md",
 )
 
 
