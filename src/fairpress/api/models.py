@@ -86,6 +86,8 @@ def compress(
     positive: str | None = None,
     by: Sequence[str] | str = (),
     max_length: int | None = None,
+    outputs: str | None = None,
+    label_names: Sequence[str] | None = None,
     seed: int | None = None,
     threads: int | None = None,
     on_message: OnMessage | None = None,
@@ -96,7 +98,8 @@ def compress(
     ----------
     base
         A model folder or artifact with its float weights; a Hugging Face folder; or a `torch.nn.Module`: with `tokenizer`, a
-        classifier of transformers, else any that maps a tensor to one logit per class. It is not modified.
+        classifier of transformers, else any that maps tensors to a logit per class, a number, a logit per label, or an
+        embedding. It is not modified.
     data
         A dataset or its name; by default that of the card. For a module also batches (x, y) or (x, y, groups), such as a
         `DataLoader`: `compression.torch_module.compress_module` describes their use. With `tokenizer`, also the path of a
@@ -110,6 +113,9 @@ def compress(
         output.
     max_length
         With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
+    outputs, label_names
+        For a module without `tokenizer`: what it predicts, ``"classes"``, ``"number"``, ``"labels"`` or ``"embedding"``; by
+        default what the labels in the batches say (`compress_module`). And the names of several labels.
     seed
         Seed of fine-tuning; by default the card's.
     threads
@@ -124,6 +130,7 @@ def compress(
     if seed is not None:
         checked_seed(seed)
     if tokenizer is not None:
+        outputs_are_known(outputs, label_names)
         artifact, dataset = _with_tokenizer(base, tokenizer, data, text, label, positive, by, max_length)
     elif (text or label) and isinstance(base, str | os.PathLike) and is_huggingface(base):
         dataset = texts_of(data, text=text, label=label, positive=positive, by=by, likely_positive=None)
@@ -146,7 +153,16 @@ def compress(
             if loaded is None:
                 raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
             with use_threads(threads):
-                return compress_module(base, chosen, loaded, seed=seed or 0, on_message=on_message)
+                return compress_module(
+                    base,
+                    chosen,
+                    loaded,
+                    outputs=outputs,
+                    label_names=label_names,
+                    seed=seed or 0,
+                    on_message=on_message,
+                )
+        outputs_are_known(outputs, label_names)
         if loaded is not None and not isinstance(loaded, Dataset):
             raise UserError(
                 "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
@@ -162,6 +178,15 @@ def compress(
     chosen_seed = artifact.card.seed or 0 if seed is None else seed
     with use_threads(threads):
         return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
+
+
+def outputs_are_known(outputs: str | None, label_names: Sequence[str] | None) -> None:
+    """Raise UserError where it is said what a model predicts whose card or tokenizer says it already."""
+    for name, value in (("outputs", outputs), ("label_names", label_names)):
+        if value is not None:
+            raise UserError(
+                f"`{name}=` is for a torch.nn.Module without a tokenizer; what this model predicts is known: leave it out."
+            )
 
 
 def _with_tokenizer(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.api.opening import open_base, open_huggingface
 from fairpress.core.errors import UserError, did_you_mean
@@ -26,6 +26,7 @@ from fairpress.runtime.model_reference import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from fairpress.runtime.benchmark.result import BenchmarkResult
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def predict(
     models: Mapping[str, Model],
-    data: Dataset | str | None = None,
+    data: Dataset | str | Iterable[Any] | None = None,
     *,
     part: Part | Literal["all"] = "test",
     model_config: str | os.PathLike[str] | None = None,
@@ -44,11 +45,16 @@ def predict(
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
 
-    A model is an artifact, a model folder, a Hugging Face folder, or an external file such as ``.onnx``; the latter two need
-    `data`, and `model_config` may name YAML with what the file does not record (`runtime.external.config`).
+    Of models of a number, or of several labels at once, see `runtime.value_predictions`. A model is an artifact, a model
+    folder, a Hugging Face folder, or an external file such as ``.onnx``; the latter two need `data`, and `model_config` may
+    name YAML with what the file does not record (`runtime.external.config`).
 
     Parameters
     ----------
+    data
+        A dataset or its name; by default that of the first model's card. For artifacts and model folders also batches
+        (x, y), (x, y, groups) or dictionaries with labels, as `compress` takes them: all of their rows are test rows, and
+        groups are the attribute ``group``.
     runtime
         The runtime (`runtime.backends.registry.RUNTIMES`): one for all models, or model → runtime; by default ONNX Runtime,
         or the one that loads files of this format. A path may name it, too:
@@ -85,14 +91,7 @@ def predict(
         references[name], named_runtime = split_model(model)
         given = runtime.get(name) if isinstance(runtime, Mapping) else runtime
         runtimes[name] = choose(named_runtime or given or default_runtime_of(model), threads=threads)
-    dataset = load_dataset(data) if isinstance(data, str) else data
-    if dataset is None:
-        first = next(iter(references.values()))
-        if is_external(first):
-            raise UserError(
-                f"{first} is an external model and does not record its data; name the dataset with `data=`."
-            )
-        _, dataset = open_base(first, None)
+    dataset = _rows_to_predict(data, next(iter(references.values())))
     references = {
         name: open_huggingface(model, dataset) if is_huggingface(model) else model
         for name, model in references.items()
@@ -110,6 +109,48 @@ def predict(
     return table.replace_schema_metadata(
         {**(table.schema.metadata or {}), "fairpress.models": "\n".join(opened)}
     )
+
+
+def _rows_to_predict(data: Dataset | str | Iterable[Any] | None, first: Model) -> Dataset:
+    """Return the dataset that is named, given, or on the card of the first model; or the rows of batches for that model."""
+    if isinstance(data, Dataset | str):
+        return load_dataset(data) if isinstance(data, str) else data
+    if is_external(first) or (data is not None and is_huggingface(first)):
+        reason = "does not record its data" if data is None else "does not read batches"
+        raise UserError(f"{first} is an external model and {reason}; name the dataset with `data=`.")
+    if data is None:
+        return open_base(first, None)[1]
+    from fairpress.training.device import require_torch
+
+    require_torch("Reading batches")
+    from fairpress.compression.evaluation_rows import rows_of_batches
+
+    return rows_of_batches(data, open_model(first))
+
+
+def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int = 1) -> np.ndarray:
+    """Return the embeddings [rows, length] float32 of a model that was compressed with ``outputs="embedding"``.
+
+    Parameters
+    ----------
+    model
+        An artifact or a model folder, which may name the runtime, as in ``"int8/@openvino"``.
+    rows
+        Inputs [rows, …] as the model reads them, an array or a tensor; texts, for a model that reads texts; or a dataset, of
+        which all rows are taken in order.
+    runtime, threads
+        As for `predict`.
+
+    Raises
+    ------
+    UserError
+        The model predicts something else, or cannot read the rows.
+    """
+    from fairpress.runtime.backends.registry import choose
+    from fairpress.runtime.embeddings import embeddings
+
+    reference, named_runtime = split_model(model)
+    return embeddings(open_model(reference), rows, choose(named_runtime or runtime, threads=threads))
 
 
 def bench(

@@ -74,6 +74,13 @@ class Artifact:
         """Size of the ONNX file in bytes."""
         return len(self.onnx)
 
+    def __str__(self) -> str:
+        """What the file is, in a line: recipe, size, and which share of the parameters is at which width."""
+        from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
+
+        name = self.card.architecture.get("name", "a network")
+        return f"{self.card.recipe} of {name}: {self.size:,} bytes; {widths_text(stored_widths(self.onnx))}"
+
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the model folder atomically.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.output_kind import OutputKind
+from fairpress.core.output_kind import DESCRIPTIONS, OutputKind
 from fairpress.core.values import resolve
 from fairpress.datasets.dataset import Dataset, Part
 
@@ -109,6 +109,11 @@ def check_trainable(dataset: Dataset) -> None:
                 f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
                 "fill them or drop those rows."
             )
+    if dataset.task.outputs != "classes":
+        raise UserError(
+            f"{dataset.name!r} has {DESCRIPTIONS[dataset.task.outputs]} in each row, and fairpress trains classifiers; "
+            "train the network yourself, and compress it in Python: fairpress.compress(module, recipe, data=dataset)."
+        )
     present = np.unique(dataset.labels[dataset.index("train")])
     if len(present) < 2:
         raise UserError(

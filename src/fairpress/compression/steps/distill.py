@@ -152,6 +152,9 @@ class Distill(Step):
 
         modules = [build(student, row_shape(d), width, s) for d, s in zip(datasets, seeds, strict=True)]
         taken = [self._begin(m, student, n) for m, n in zip(modules, networks, strict=True)]
+        if datasets[0].task.outputs == "number":
+            for module, data in zip(modules, rows, strict=True):
+                _start_at_mean(module, data)
         if not trains_alone(student) and not trains_alone(teacher):
             states = []
             for module, data in zip(modules, rows, strict=True):
@@ -278,6 +281,16 @@ class Distill(Step):
             "parameters": sum(p.numel() for p in small.parameters()),
             "parameters_of_teacher": sum(p.numel() for p in large.parameters()),
         }
+
+
+def _start_at_mean(module: nn.Module, data: Data) -> None:
+    """Set the bias of a number's output to the mean of the labels, which training would take many epochs to reach."""
+    import torch
+
+    biases = [p for name, p in module.named_parameters() if name.endswith("bias") and p.shape == (1,)]
+    if biases:
+        with torch.no_grad():
+            biases[-1].fill_(float(data.labels.mean()))
 
 
 def _shares(groups: Groups) -> Tensor:
