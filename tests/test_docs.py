@@ -28,6 +28,7 @@ PAGES = (
     "docs/outcomes.md",
     "docs/choosing-a-margin.md",
     "docs/faq.md",
+    "docs/gallery.md",
     "docs/comparison.md",
     "docs/plug-ins.md",
 )
