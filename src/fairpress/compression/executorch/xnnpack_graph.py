@@ -63,8 +63,8 @@ def quantize_for_xnnpack(
     """
     observed = _observed(graph, {layer.name for layer in prepared.layers if not layer.table})
     # Both graphs call their fake-quantize modules alike, so only the network's own tensors are taken.
-    own = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
-    load_state(observed, {name: value for name, value in state.items() if name in own})
+    tensors = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    load_state(observed, {name: value for name, value in state.items() if name in tensors})
     scales = {layer.weight: state[f"{layer.module}.scale"] for layer in prepared.layers}
     modules, integer_layers = dict(observed.named_modules()), []
     for node in observed.graph.nodes:
