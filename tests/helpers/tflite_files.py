@@ -153,7 +153,7 @@ def linear_int8(
     Parameters
     ----------
     weights, bias
-        int8 [classes, columns] of the second scale, and int32 [classes] of the product of the first two.
+        Integers of 8 bits [classes, columns] of the second scale, and int32 [classes] of the product of the first two.
     scales
         Of x, the weights and y.
     zero_points
@@ -162,7 +162,10 @@ def linear_int8(
     file = TfliteFile()
     x = file.tensor("x", (1, weights.shape[1]), dtype, scale=scales[0], zero_point=zero_points[0])
     y = file.tensor("y", (1, len(bias)), dtype, scale=scales[2], zero_point=zero_points[1])
-    w = file.tensor("w", weights.shape, np.int8, weights, scale=scales[1])
+    if dtype == np.uint8:  # a layer of unsigned inputs has unsigned weights
+        w = file.tensor("w", weights.shape, np.uint8, weights + 128, scale=scales[1], zero_point=128)
+    else:
+        w = file.tensor("w", weights.shape, np.int8, weights, scale=scales[1])
     b = file.tensor(
         "b", bias.shape, np.int64 if dtype == np.int16 else np.int32, bias, scale=scales[0] * scales[1]
     )

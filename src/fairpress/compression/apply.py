@@ -12,6 +12,7 @@ from fairpress.compression.step import TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import listening
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
@@ -55,46 +56,12 @@ def compress(
         A finished file does not match the recipe.
     """
     require_torch("Compressing a network")
-    from fairpress.models import registry
-    from fairpress.models.weights_io import from_bytes
-
     data, networks = [], []
     for base, every_row in zip(bases, datasets, strict=True):
-        dataset, tokenizer = every_row.development(), base.text_tokenizer
-        if base.weights is None:
-            raise UserError(
-                f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
-            )
-        if "module" in base.card.architecture:
-            raise UserError(
-                f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
-                "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
-            )
-        if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
-            raise UserError(
-                f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
-            )
-        if base.card.recipe != "fp32" and any(step.reads_baseline for step in recipe.steps):
-            raise UserError(
-                f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
-                f"compress the baseline by {base.card.recipe}+{recipe}."
-            )
-        check_fit(base, dataset)
-        if tokenizer is not None:
-            dataset = encode_dataset(dataset, tokenizer)
-        check_trainable(dataset)
+        check_applicable(base, recipe)
+        network, dataset = float_network(base, every_row)
         data.append(dataset)
-        parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
-        architecture = registry.get(str(base.card.architecture["name"]), **parameters)
-        # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
-        details = dict(base.card.provenance.get("details", {}))
-        details.pop("validation", None)
-        origin = base.card.provenance.get("origin", base.card.provenance)
-        state = from_bytes(base.weights)
-        check_weights(architecture, state, dataset)
-        networks.append(
-            TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer)
-        )
+        networks.append(network)
     compressed = apply_steps(networks, recipe, data, seeds, on_message)
     artifacts = [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -103,6 +70,54 @@ def compress(
     if on_message is not None:
         warn_of_collapse(artifacts, on_message)
     return artifacts
+
+
+def check_applicable(base: Artifact, recipe: Recipe) -> None:
+    """Raise UserError if a recipe's steps need a baseline, and the model is compressed already."""
+    if base.card.recipe == "fp32" or base.weights is None:
+        return
+    if any(step.first for step in recipe.steps):
+        raise UserError(
+            f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
+        )
+    if any(step.reads_baseline for step in recipe.steps):
+        raise UserError(
+            f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
+            f"compress the baseline by {base.card.recipe}+{recipe}."
+        )
+
+
+def float_network(base: Artifact, dataset: Dataset) -> tuple[TrainedNetwork, Dataset]:
+    """Return the network of an artifact, and the dataset without its test rows as the network reads it.
+
+    Raises UserError if the artifact has no float weights, or does not match the data.
+    """
+    from fairpress.models import registry
+    from fairpress.models.weights_io import from_bytes
+
+    dataset, tokenizer = dataset.development(), base.text_tokenizer
+    if base.weights is None:
+        raise UserError(
+            f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
+        )
+    if "module" in base.card.architecture:
+        raise UserError(
+            f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
+            "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
+        )
+    check_fit(base, dataset)
+    if tokenizer is not None:
+        dataset = encode_dataset(dataset, tokenizer)
+    check_trainable(dataset)
+    parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
+    architecture = registry.get(str(base.card.architecture["name"]), **parameters)
+    # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
+    details = dict(base.card.provenance.get("details", {}))
+    details.pop("validation", None)
+    origin = base.card.provenance.get("origin", base.card.provenance)
+    state = from_bytes(base.weights)
+    check_weights(architecture, state, dataset)
+    return TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer), dataset
 
 
 def warn_of_collapse(artifacts: Sequence[Artifact], on_message: OnMessage) -> None:
@@ -128,7 +143,8 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         before = results
-        results = step.apply(before, data, seeds, on_message)
+        with listening(on_message):
+            results = step.apply(before, data, seeds, on_message)
         data = [
             d if n.tokenizer == old.tokenizer else _encoded(d, n)
             for d, n, old in zip(data, results, before, strict=True)
@@ -190,8 +206,8 @@ def artifact(
 
 
 def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
-    """Return the architecture for the card: the baseline's, or that of a student or of a trimmed vocabulary."""
-    if not {"distilled", "vocabulary"} & set(network.details):
+    """Return the architecture for the card: the baseline's, or that of a student, a trimmed vocabulary or fewer neurons."""
+    if not {"distilled", "vocabulary", "neurons"} & set(network.details):
         return dict(card.architecture)
     return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 

@@ -92,6 +92,7 @@ def fit_image_network(
         on_message=on_message,
         objective=objective,
     )
+    notify("exporting the network, and comparing the file with it")
     (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[verification_rows(dataset)])
     check_export(file, module, validation.inputs[:CHECKED_ROWS], device)
     card = ModelCard(

@@ -131,6 +131,7 @@ def fit_text_network(
         on_message=on_message,
         objective=objective,
     )
+    notify("exporting the network, and comparing the file with it")
     (file,) = export_many(module, [trained.state], _example(data.inputs), rows=[verification_rows(dataset)])
     check_export(file, module, validation.inputs[:CHECKED_ROWS], device)
     tokens_per_row = float(lengths.float().mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch.fx import GraphModule, Node
 
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.models.tracing import cannot_export, has_token_ids, node_at_fault
-from fairpress.runtime.backends.executorch import captured_log, require
+from fairpress.models.tracing import has_token_ids, node_at_fault
+from fairpress.runtime.backends.executorch import quiet, require
 
 # Operators of a graph that compute nothing in the program.
-UNCOUNTED = ("getitem", "quantize_per", "dequantize_per", "sym_size", "alloc", "view", "_clone_dim_order")
+UNCOUNTED = ("getitem", "quantized_decomposed", "sym_size", "alloc", "view", "_clone_dim_order")
+LAYERS = ("linear", "convolution", "addmm", "mm")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class LoweredProgram:
         The bytes of the ``.pte`` file.
     delegated, portable
         Operators that XNNPACK computes, and those that run on ExecuTorch's portable kernels, with their counts.
+    layers
+        Convolutions and linear layers on XNNPACK's kernels for integers, on its kernels for floats, and on portable kernels.
     planned_bytes
         Memory that the program reserves for its inputs, outputs and values between operators at the largest batch.
     """
@@ -37,6 +40,7 @@ class LoweredProgram:
     data: bytes
     delegated: Mapping[str, int]
     portable: Mapping[str, int]
+    layers: Mapping[str, int]
     planned_bytes: int
 
 
@@ -62,7 +66,7 @@ def lower(
         ExecuTorch is not installed.
     """
     require("Exporting to ExecuTorch")
-    with suppress_exporter_warnings(), captured_log():
+    with suppress_exporter_warnings(), quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
@@ -78,13 +82,33 @@ def lower(
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             program = edge.to_executorch()
         except Exception as error:
-            root: BaseException = error
-            while root.__cause__ is not None:
-                root = root.__cause__
-            raise UserError(cannot_export(*node_at_fault(error), root)) from error
-    delegated, portable = _operators(edge.exported_program().graph_module)
+            raise UserError(_cannot_lower(error)) from error
+    delegated, others = _nodes(edge.exported_program().graph_module)
     plan = program.executorch_program.execution_plan[0]
-    return LoweredProgram(bytes(program.buffer), delegated, portable, sum(plan.non_const_buffer_sizes))
+    return LoweredProgram(
+        bytes(program.buffer),
+        _count(delegated),
+        _count(others),
+        {
+            "integer": sum(_is_integer_layer(node) for node in delegated),
+            "float": sum(_name(node) in LAYERS and not _is_integer_layer(node) for node in delegated),
+            "portable": sum(_name(node) in LAYERS for node in others),
+        },
+        sum(plan.non_const_buffer_sizes),
+    )
+
+
+def _cannot_lower(error: BaseException) -> str:
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    layer, kind = node_at_fault(error)
+    subject = f"layer {layer!r} ({kind})" if layer else "the network"
+    reason = next((line.strip() for line in str(root).splitlines() if line.strip()), "no reason given")
+    return (
+        f"ExecuTorch cannot lower {subject} ({type(root).__name__}: {reason.rstrip('.')[:300]}); take `max_batch=1`, or a "
+        "network of other operators."
+    )
 
 
 def _free_sizes(rows: Tensor, max_batch: int, max_length: int | None) -> dict[int, Any]:
@@ -96,28 +120,36 @@ def _free_sizes(rows: Tensor, max_batch: int, max_length: int | None) -> dict[in
     return sizes
 
 
-def _operators(graph: GraphModule) -> tuple[Counter[str], Counter[str]]:
+def _nodes(graph: GraphModule) -> tuple[list[Node], list[Node]]:
     """Return the operators that are delegated, and the others."""
-    delegated: Counter[str] = Counter()
-    portable: Counter[str] = Counter()
+    delegated: list[Node] = []
+    others: list[Node] = []
     for node in graph.graph.nodes:
         if node.op != "call_function":
             continue
         if "executorch_call_delegate" in str(node.target):
             lowered = getattr(graph, str(node.args[0].target))
-            delegated += _count(lowered.original_module.graph_module.graph.nodes)
+            inner = lowered.original_module.graph_module.graph
+            delegated += [n for n in inner.nodes if n.op == "call_function"]
         else:
-            portable += _count([node])
-    return delegated, portable
+            others.append(node)
+    return delegated, others
 
 
-def _count(nodes: Any) -> Counter[str]:
-    names = (_name(node) for node in nodes if node.op == "call_function")
+def _is_integer_layer(node: Node) -> bool:
+    """Return whether a layer reads integers and has integer weights."""
+    if _name(node) not in LAYERS:
+        return False
+    read = [n for n in node.args if isinstance(n, Node)]
+    return sum("dequantize" in str(n.target) for n in read) >= 2
+
+
+def _count(nodes: Sequence[Node]) -> Counter[str]:
+    names = [_name(node) for node in nodes]
     return Counter(name for name in names if not name.startswith(UNCOUNTED))
 
 
 def _name(node: Node) -> str:
-    target = node.target
-    name = str(getattr(target, "__name__", target))
-    parts = [part for part in name.split(".") if part not in ("aten", "default", "Tensor")]
+    name = str(getattr(node.target, "__name__", node.target))
+    parts = [part for part in name.split(".") if part not in ("aten", "dim_order_ops", "default", "Tensor")]
     return parts[0] if parts else name

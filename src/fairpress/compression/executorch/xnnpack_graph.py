@@ -26,7 +26,7 @@ from fairpress.compression.quantized_graph.row_chunks import Rows, chunks
 from fairpress.models.export import ignore_mode_changes, load_state
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import aten, is_weighted, layer_name
-from fairpress.runtime.backends.executorch import require
+from fairpress.runtime.backends.executorch import quiet, require
 
 with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -45,8 +45,10 @@ LAYERS = (
 
 def quantize_for_xnnpack(
     graph: GraphModule, prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, method: Ranges
-) -> GraphModule:
-    """Return the converted graph: integer weights, and conversions of activations to signed integers and back.
+) -> tuple[GraphModule, list[str]]:
+    """Return the converted graph, and the names of the layers with integer weights.
+
+    The graph has integer weights, and conversions of activations to signed integers and back.
 
     Parameters
     ----------
@@ -60,15 +62,18 @@ def quantize_for_xnnpack(
         How ranges of activations are estimated from them.
     """
     observed = _observed(graph, {layer.name for layer in prepared.layers if not layer.table})
-    load_state(observed, state)
+    # Both graphs call their fake-quantize modules alike, so only the network's own tensors are taken.
+    own = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    load_state(observed, {name: value for name, value in state.items() if name in own})
     scales = {layer.weight: state[f"{layer.module}.scale"] for layer in prepared.layers}
-    modules = dict(observed.named_modules())
+    modules, integer_layers = dict(observed.named_modules()), []
     for node in observed.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
             weight = str(node.args[0].target)
             module.size(observed.get_parameter(weight))
             module.scale.copy_(scales[weight])
+            integer_layers.append(weight.removesuffix(".weight"))
     with torch.no_grad(), mode(observed, weights="round", activations="watch") as observers:
         for chunk in chunks(rows):
             observed(chunk)
@@ -77,13 +82,13 @@ def quantize_for_xnnpack(
                 scale, zero = activation_scale(module.histogram, MAX_LEVEL, method)
                 module.scale, module.zero_point = torch.tensor(scale), torch.tensor(zero + LOWEST)
     with suppress_exporter_warnings():
-        return ignore_mode_changes(convert_pt2e(observed))
+        return ignore_mode_changes(convert_pt2e(observed)), list(dict.fromkeys(integer_layers))
 
 
 def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:
     """Return a copy of a graph with a fake-quantize module wherever XNNPACK reads or writes integers."""
     require("Exporting to ExecuTorch")
-    with suppress_exporter_warnings():
+    with suppress_exporter_warnings(), quiet():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
             XNNPACKQuantizer,
             get_symmetric_quantization_config,

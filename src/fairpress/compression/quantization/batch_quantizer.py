@@ -8,7 +8,7 @@ points are written into a copy of the ONNX template. Each file is then compared 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -165,7 +165,9 @@ class BatchQuantizer:
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
-            **computed_in_float(layer.name for layer in prepared.layers if integer and layer.stored),
+            **computed_in_float(
+                self.folded, [layer.name for layer in prepared.layers if integer and layer.stored]
+            ),
             **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,
@@ -277,9 +279,45 @@ def quantize_many(
         A file does not match its graph or the scheme.
     """
     prepared = engine.prepare(scheme or Scheme())
-    out = []
+    every_calibrated = calibrate_many(
+        engine,
+        prepared,
+        states,
+        calibration,
+        weights=weights,
+        activations=activations,
+        validation=validation,
+        groups=groups,
+        tops=tops,
+        rounding=rounding,
+        bias_correction=bias_correction,
+        moments=moments,
+        row_groups=row_groups,
+    )
+    return [
+        engine.finish(prepared, calibrated, rows)
+        for calibrated, rows in zip(every_calibrated, calibration, strict=True)
+    ]
+
+
+def calibrate_many(
+    engine: BatchQuantizer,
+    prepared: PreparedGraph,
+    states: Sequence[Mapping[str, Tensor]],
+    calibration: Sequence[Rows],
+    *,
+    weights: Choice = "mse",
+    activations: Choice = "mse",
+    validation: Sequence[Rows] | None = None,
+    groups: Sequence[Tensor] | None = None,
+    tops: Sequence[Mapping[str, Tensor]] | None = None,
+    rounding: Rounding = "nearest",
+    bias_correction: bool = False,
+    moments: Moments = "pooled",
+    row_groups: Sequence[Tensor] | None = None,
+) -> Iterator[Calibrated]:
+    """Yield the calibrated state of each network for a prepared graph; the parameters are those of `quantize_many`."""
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
-        validation_rows = None if validation is None else validation[i]
         folded = {**engine.fold(state), **({} if tops is None else tops[i])}
         calibrated = calibrate(
             prepared,
@@ -287,7 +325,7 @@ def quantize_many(
             rows,
             weights=weights,
             activations=activations,
-            validation=validation_rows,
+            validation=None if validation is None else validation[i],
             groups=None if groups is None else groups[i],
             rounding=rounding,
             bias_correction=bias_correction,
@@ -297,5 +335,4 @@ def quantize_many(
         )
         for layer in prepared.layers:  # the file is compared with weights that the rounding has moved
             check_zeros(layer.name, calibrated.state[layer.weight].cpu().numpy(), folded[layer.weight])
-        out.append(engine.finish(prepared, calibrated, rows))
-    return out
+        yield calibrated

@@ -18,10 +18,11 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
-from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, chunks
+from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, positions_of_chunks
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding, round_weights
 from fairpress.core.output_kind import OutputKind
+from fairpress.core.time_left import counted
 from fairpress.training.output_divergence import output_divergence
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -123,7 +124,7 @@ def scales_of_weights(
 ) -> dict[str, Tensor]:
     """Return the scales of every quantized weight [channels], or of a stack of networks [networks, channels]."""
     out = {}
-    for layer in prepared.layers:
+    for layer in counted(prepared.layers, "ranges of weights, layers"):
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
         out[f"{layer.module}.scale"] = weight_scales(
@@ -141,7 +142,8 @@ def scales_of_activations(
         return {method: {} for method in methods}
     device = next(iter(state.values())).device
     with mode(prepared.graph, weights="round", activations="watch") as observers:
-        for chunk in chunks(rows):
+        positions = positions_of_chunks(rows)
+        for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):
             prepared.slots.call(state, chunk.to(device))
         histograms = [module.histogram for module in observers]
     out: dict[Ranges, dict[str, Tensor]] = {}

@@ -12,6 +12,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, positions_of_chunks
 from fairpress.core.output_kind import OutputKind
+from fairpress.core.time_left import counted
 from fairpress.models.export import load_state
 from fairpress.models.tracing import CONVOLUTIONS, is_lookup, is_weighted, layer_name
 from fairpress.training.output_divergence import output_variance
@@ -30,7 +31,7 @@ def layer_sensitivities(
     """
     widths = {width for by_width in changes.values() for width in by_width}
     sensitivities: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
-    for width in sorted(widths, reverse=True):
+    for width in counted(sorted(widths, reverse=True), "estimating the sensitivity of layers, bit widths"):
         layer_changes = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
         parts: dict[str, list[Tensor]] = {layer: [] for layer in layer_changes}
         for curvature, responses in _output_responses(graph, state, layer_changes, rows, outputs):
@@ -113,7 +114,7 @@ def _output_responses(
     if outputs in ("number", "embedding"):
         with torch.no_grad():
             variance = output_variance(by_chunk(network, rows))
-    for positions in positions_of_chunks(rows):
+    for positions in counted(positions_of_chunks(rows), "estimating sensitivities, batches"):
         chunk = rows[positions]
         tape = _Tape(network, changes)
         with torch.enable_grad():

@@ -15,6 +15,7 @@ from fairpress.compression.quantization.calibrate import scales_of_weights
 from fairpress.compression.quantized_graph.range_estimators import weight_scales
 from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.core.time_left import counted
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
 from fairpress.training.output_divergence import output_divergence
@@ -96,7 +97,7 @@ def measure_sensitivity(
             )
             for bits in widths
         }
-        for layer in layers
+        for layer in counted(layers, "measuring the sensitivity of layers")
         for name in [stored_weight(layer, state)]
     }
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Engine = Literal["onnxruntime", "openvino", "litert"]
+Engine = Literal["onnxruntime", "openvino", "litert", "executorch"]
 Variant = Literal["default", "exact", "bf16", "reference"]
 
 

@@ -19,6 +19,7 @@ RUNTIMES: Mapping[str, str] = {
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
     "litert": "LiteRT (TensorFlow Lite), .tflite files, with its XNNPACK delegate",
     "litert-reference": "LiteRT, its reference kernels, without XNNPACK (slow)",
+    "executorch": "ExecuTorch, for .pte files, as on a phone's processor",
 }
 DEFAULT = "onnxruntime"
 
@@ -49,6 +50,12 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
             raise MissingExtra("Running a .tflite file", "litert")
         _refuse_provider(provider, "LiteRT")
         return Backend("litert", "reference" if variant else "default", threads)
+    if engine == "executorch":
+        from fairpress.runtime.backends.executorch import require as require_executorch
+
+        require_executorch()
+        _refuse_provider(provider, "ExecuTorch")
+        return Backend("executorch", threads=threads)
     from fairpress.runtime.backends.onnxruntime import providers
 
     available = providers()

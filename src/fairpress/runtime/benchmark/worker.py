@@ -40,9 +40,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
     rows = np.load(task["rows"])
     try:
         # First a network of one node: the start-up cost of the runtime is not attributed to the model.
-        if task["external"]:
-            start(runtime)
-        else:
+        if not start(runtime):
             open_session(Path(task["probe"]), runtime).run(np.zeros((1, 1), np.float32))
         before = peak_memory()
         answer(started=True)

@@ -112,10 +112,11 @@ class LiteRtEngine:
             for tensor in tensors:
                 if tensor.quantized is None:
                     continue
-                note = f"its {kind} {tensor.name!r} is {tensor.quantized}, by which values are converted"
+                verb = "takes" if kind == "input" else "gives"
+                note = f"its {kind} {tensor.name!r} {verb} {tensor.dtype}, read as x = {tensor.quantized}"
                 outside, total = self.counts.get(tensor.name, [0, 0]) if kind == "input" else (0, 0)
                 if outside:
-                    note += f"; {outside:,} of {total:,} values were outside its range and became its ends"
+                    note += f"; {outside:,} of {total:,} values are beyond its range and become its ends"
                 notes.append(note)
         return tuple(notes)
 

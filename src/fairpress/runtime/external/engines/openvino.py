@@ -158,8 +158,13 @@ def load_openvino(path: Path, runtime: Backend) -> OpenVinoEngine:
 
 def _check_weights(path: Path) -> None:
     """Raise UserError if the file is not OpenVINO's XML, or its weights are not beside it."""
-    start = path.read_bytes()[:4096]
-    if b"<net" not in start:
+    try:
+        start = path.read_text(encoding="utf-8")[:4096]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged: it is not text; copy or convert it again.") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror or error}); check its permissions.") from None
+    if "<net" not in start:
         raise UserError(
             f"{path} is not an OpenVINO file: it has no <net>; name the .xml that OpenVINO wrote."
         )

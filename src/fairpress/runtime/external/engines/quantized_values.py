@@ -17,18 +17,10 @@ class QuantizedType:
     zero_point: int
 
     def __str__(self) -> str:
-        shift = (
-            f" − {self.zero_point}"
-            if self.zero_point > 0
-            else f" + {-self.zero_point}"
-            if self.zero_point
-            else ""
-        )
-        return (
-            f"{self.dtype} of {self.scale:.6g} × (q{shift})"
-            if shift
-            else f"{self.dtype} of {self.scale:.6g} × q"
-        )
+        if not self.zero_point:
+            return f"{self.scale:.6g} × q"
+        sign = "−" if self.zero_point > 0 else "+"
+        return f"{self.scale:.6g} × (q {sign} {abs(self.zero_point)})"
 
     def quantize(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """Return integers of the shape of `values`, rounded half to even, and how many values were outside the range.

@@ -14,6 +14,7 @@ FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ".onnx": ("an ONNX file", ("onnxruntime", "onnxruntime-exact", "openvino", "openvino-bf16")),
     ".xml": ("an OpenVINO file", ("openvino", "openvino-bf16")),
     ".tflite": ("a LiteRT file", ("litert", "litert-reference")),
+    ".pte": ("a program of ExecuTorch", ("executorch",)),
 }
 
 
@@ -63,6 +64,10 @@ def load(path: Path, runtime: Backend) -> Engine:
         from fairpress.runtime.external.engines.openvino import load_openvino
 
         return load_openvino(path, runtime)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import load_executorch
+
+        return load_executorch(path, runtime)
     from fairpress.runtime.external.engines.onnx_runtime import load_onnx_runtime
 
     return load_onnx_runtime(path, runtime)
@@ -74,15 +79,29 @@ def load_to_time(path: Path, runtime: Backend) -> Engine:
         from fairpress.runtime.external.engines.litert import open_litert
 
         return open_litert(path, runtime, as_stored=True)
+    if runtime.engine == "executorch":
+        from fairpress.runtime.external.engines.executorch import open_executorch
+
+        return open_executorch(path, runtime)
     return load(path, runtime)
 
 
-def start(runtime: Backend) -> None:
-    """Start a runtime on a network of one node, so that its start-up cost is not attributed to a model."""
-    if runtime.engine == "litert":
-        from fairpress.runtime.external.engines.litert import negates
+def start(runtime: Backend) -> bool:
+    """Start a runtime that runs no ONNX files, LiteRT on a network of one node, and return whether it was such a runtime.
 
-        negates(runtime)
+    The start-up cost of a runtime is not attributed to a model.
+    """
+    if runtime.engine == "executorch":
+        from fairpress.runtime.backends.executorch import library
+
+        library()
+        return True
+    if runtime.engine != "litert":
+        return False
+    from fairpress.runtime.external.engines.litert import negates
+
+    negates(runtime)
+    return True
 
 
 def files_of(path: Path) -> list[Path]:
