@@ -521,7 +521,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "decisions": (one(lambda s, x: s.f(x).argmax(1)), "returns int64 numbers.*remove argmax"),
     "probabilities": (one(lambda s, x: s.f(x).softmax(1)), "returns probabilities.*remove its last softmax"),
     "NaN": (one(lambda s, x: s.f(x).log()), "returns NaN for"),
-    "dropout": (one(lambda s, x: s.f(F.dropout(x, training=True))), r"called again, even in evaluation mode: dropout \(line \d+ of .* in its forward"),
+    "dropout": (
+        one(lambda s, x: s.f(F.dropout(x, training=True))),
+        r"called again, even in evaluation mode: dropout \(line \d+ of .* in its forward",
+    ),
     "noise": (one(lambda s, x: s.f(x) + 1e-3 * torch.rand(1)), "different outputs for the same rows"),
     "noise of numpy": (one(lambda s, x: s.f(x) * np.random.rand()), "different outputs for the same rows"),  # noqa: NPY002
     "the mean of a batch": (one(lambda s, x: s.f(x - x.mean(0))), "depends on the other rows of its batch"),
