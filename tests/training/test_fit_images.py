@@ -27,7 +27,7 @@ from fairpress.models import registry
 from fairpress.models.mlp import Mlp
 from fairpress.models.torchvision_models import ResNet18
 from fairpress.runtime.artifact import Artifact
-from fairpress.training import fit_images
+from fairpress.training import fit_images, training_format
 from fairpress.training.config import FitConfig, ImageFitConfig, training_config
 from fairpress.training.data import tensors
 from fairpress.training.fit import fit
@@ -76,7 +76,8 @@ def test_it_learns_and_its_predictions_are_a_table(base, faces, tmp_path):
     assert table.num_rows == 80
     assert np.mean(np.array(table["fp32"]) == np.array(table["label"])) > 0.9
     assert table.column_names[:5] == ["row_id", "subject", "label", "race", "age_group"]
-    assert output[0] == "training on cpu in fp32"
+    threads = torch.get_num_threads()
+    assert output[0] == f"training on cpu with {threads} thread{'s' * (threads > 1)} in fp32"
     assert output[1].startswith("epoch 1 of 3: loss")
 
 
@@ -205,13 +206,38 @@ def test_what_a_user_types(places, tmp_path, capsys):
         cli.main([*ARGUMENTS, "--by", "race,age", "--epochs", "1", "--out", str(tmp_path / "base")])
     assert stop.value.code == 0
     shown = capsys.readouterr()
-    assert "tried, images/s: fp32" in shown.err
+    assert "in fp32-channels-last\n" in shown.err
     assert "1 epoch, accuracy on validation rows" in shown.out
     for group in ("everybody", "race = White", "age_group = 0-17"):
         assert group in shown.out
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
     card = json.loads((tmp_path / "base" / "card.json").read_text())
-    assert card["provenance"]["way"] in card["provenance"]["images_per_second_tried"]
+    assert card["provenance"]["way"] == "fp32-channels-last"
+    assert card["provenance"]["images_per_second_tried"] == {}
+
+
+def test_speed_decides_on_request_alone(places, tmp_path, capsys):
+    arguments = ["--epochs", "1", "--precision", "fastest", "--threads", "1", "--out", str(tmp_path / "base")]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*ARGUMENTS, *arguments])
+    assert stop.value.code == 0
+    assert "with 1 thread in " in (shown := capsys.readouterr().err)
+    assert "tried, images/s: fp32" in shown
+    facts = json.loads((tmp_path / "base" / "card.json").read_text())["provenance"]
+    assert facts["way"] in facts["images_per_second_tried"]
+    assert facts["threads"] == 1
+
+
+def test_without_a_request_nothing_is_timed(faces, monkeypatch):
+    def timed(*_):
+        raise AssertionError("the precision was chosen by timing")
+
+    monkeypatch.setattr(training_format, "fastest", timed)
+    options = {"max_epochs": 1, "batch_size": 16}
+    one = fp.train("resnet18", faces, seed=1, training=options, device="cpu", threads=1)
+    named = {**options, "way": "fp32-channels-last"}
+    other = fp.train("resnet18", faces, seed=1, training=named, device="cpu", threads=1)
+    assert one.weights == other.weights
 
 
 @pytest.mark.parametrize(
@@ -224,6 +250,9 @@ def test_what_a_user_types(places, tmp_path, capsys):
         (["--test-share", "1"], "test_share"),
         (["--weights", "absent.safetensors"], "cannot read the weights"),
         (["--device", "tpu9"], "device 'tpu9' does not work here"),
+        (["--threads", "0"], "`--threads 0` is too small; use at least 1"),
+        (["--threads", "5000"], "use at most 1,024"),
+        (["--precision", "int8"], "--precision"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_leaves_nothing(places, tmp_path, capsys, arguments, sentence):

@@ -24,10 +24,10 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.tokenization.byte_pair import train_byte_pair
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.tokenizer import TextTokenizer
-from fairpress.training import fit_text
+from fairpress.training import fit_text, training_format
 from fairpress.training.config import FitConfig, ImageFitConfig, TextFitConfig, training_config
 from fairpress.training.fit import fit
-from fairpress.training.precision import format_by_processor
+from fairpress.training.precision import FORMATS, format_by_processor
 from fairpress.training.replay import replay_to_epoch
 from fairpress.training.trainer import train_module
 from learnable_texts import learnable_texts
@@ -299,7 +299,50 @@ def test_each_kind_of_network_has_its_options() -> None:
 
 
 def test_the_format_does_not_depend_on_how_busy_the_machine_is(monkeypatch) -> None:
+    assert TextFitConfig().way == "fp32"
+    assert ImageFitConfig().way == "fp32-channels-last"
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     for has_instructions, name in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda value=has_instructions: value)
         assert format_by_processor(torch.device("cpu")).name == name
+        assert format_by_processor(torch.device("cpu"), images=True).name == f"{name}-channels-last"
+
+
+def test_cards_of_earlier_releases_keep_what_auto_meant() -> None:
+    assert training_config(TextEncoder(), {"way": "auto"}).way == "processor"  # type: ignore[attr-defined]
+    assert training_config(registry.get("resnet18"), {"way": "auto"}).way == "fastest"  # type: ignore[attr-defined]
+
+
+def test_a_resumed_training_keeps_the_precision_of_its_first_run(
+    texts: Dataset, tmp_path, monkeypatch
+) -> None:
+    """Another run would find another way fastest; a state of half the training is not continued in it."""
+    fastest_now = "bf16"
+    monkeypatch.setattr(
+        training_format, "fastest", lambda *_: (FORMATS[fastest_now], {"fp32": 1.0, fastest_now: 2.0})
+    )
+    monkeypatch.setattr(fit_text, "check_export", interrupted)
+    asked = {**QUICK, "max_epochs": 2, "way": "fastest"}
+    with pytest.raises(KeyboardInterrupt):
+        train(texts, training=asked, checkpoints=tmp_path)
+    fastest_now = "fp32"
+    monkeypatch.setattr(fit_text, "check_export", lambda *_: None)
+    facts = train(texts, training=asked, checkpoints=tmp_path).card.provenance
+    assert (facts["way"], facts["resumed_after"]) == ("bf16", 2)
+    assert facts["rows_per_second_tried"] == {"fp32": 1.0, "bf16": 2.0}
+    assert train(texts, training=asked).card.provenance["way"] == "fp32"
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_threads_are_those_of_the_call_and_on_the_card(texts: Dataset) -> None:
+    before = torch.get_num_threads()
+    artifact = train(texts, training={**QUICK, "max_epochs": 1}, threads=before + 1)
+    assert artifact.card.provenance["threads"] == before + 1
+    small = fp.compress(artifact, "w8", data=texts, threads=before + 2)
+    assert small.card.provenance["threads"] == before + 2
+    assert torch.get_num_threads() == before
+    with pytest.raises(UserError, match="`threads=0` is too small"):
+        train(texts, threads=0)

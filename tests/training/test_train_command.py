@@ -87,3 +87,26 @@ def test_a_model_folder_is_replaced_only_with_force_and_refused_before_the_work(
     assert (people / "base" / "model.onnx").read_bytes() == before
     train("--out", "base", "--seed", "1", "--force")
     assert (people / "base" / "model.onnx").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--threads", "0"), "`--threads 0` is too small; use at least 1"),
+        (("--precision", "bf16"), "networks for tables train in fp32: leave it out"),
+    ],
+)
+def test_threads_and_precision_are_checked_before_the_data_are_read(people, capsys, arguments, sentence):
+    (people / "people.csv").unlink()
+    train("--out", "base", *arguments, code=2)
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_threads_are_on_the_card(people):
+    train("--out", "base", "--threads", "1")
+    assert json.loads((people / "base" / "card.json").read_text())["provenance"]["threads"] == 1
+    for arguments, code in ((["--threads", "1"], 0), (["--threads", "-1", "--force"], 2)):
+        with pytest.raises(SystemExit) as stop:
+            main(["compress", "base", "--recipe", "int8", "--out", "int8", *arguments])
+        assert (stop.value.code or 0) == code
+    assert json.loads((people / "int8" / "card.json").read_text())["provenance"]["threads"] == 1

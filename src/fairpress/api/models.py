@@ -16,6 +16,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import Model, is_huggingface, open_model
 from fairpress.training.device import require_torch
+from fairpress.training.threads import use_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +32,7 @@ def train(
     options: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     device: str | None = None,
+    threads: int | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
@@ -45,6 +47,9 @@ def train(
         `TextFitConfig`).
     device
         ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default the CPU for tables, else a GPU, if available.
+    threads
+        Threads within an operator; by default as many as torch uses, one for each core. Another number changes the weights,
+        because sums are split otherwise; the card records it.
     checkpoints
         A folder in which training on images or texts saves its state after each epoch; the same call resumes from it.
     on_message
@@ -58,15 +63,16 @@ def train(
     architecture = registry.get(model, **(options or {}))
     config = training_config(architecture, training)
     dataset = load_dataset(data) if isinstance(data, str) else data
-    return fit(
-        architecture,
-        [dataset.development()],
-        [seed],
-        config,
-        on_message=on_message,
-        device=device or ("cpu" if architecture.reads == "table" else "auto"),
-        checkpoints=None if checkpoints is None else Path(checkpoints),
-    )[0]
+    with use_threads(threads):
+        return fit(
+            architecture,
+            [dataset.development()],
+            [seed],
+            config,
+            on_message=on_message,
+            device=device or ("cpu" if architecture.reads == "table" else "auto"),
+            checkpoints=None if checkpoints is None else Path(checkpoints),
+        )[0]
 
 
 def compress(
@@ -80,7 +86,10 @@ def compress(
     positive: str | None = None,
     by: Sequence[str] | str = (),
     max_length: int | None = None,
+    outputs: str | None = None,
+    label_names: Sequence[str] | None = None,
     seed: int | None = None,
+    threads: int | None = None,
     on_message: OnMessage | None = None,
 ) -> Artifact:
     """Compress a trained model by a recipe such as ``"int8"``, and return the checked artifact.
@@ -89,7 +98,8 @@ def compress(
     ----------
     base
         A model folder or artifact with its float weights; a Hugging Face folder; or a `torch.nn.Module`: with `tokenizer`, a
-        classifier of transformers, else any that maps a tensor to one logit per class. It is not modified.
+        classifier of transformers, else any that maps tensors to a logit per class, a number, a logit per label, or an
+        embedding. It is not modified.
     data
         A dataset or its name; by default that of the card. For a module also batches (x, y) or (x, y, groups), such as a
         `DataLoader`: `compression.torch_module.compress_module` describes their use. With `tokenizer`, also the path of a
@@ -103,8 +113,13 @@ def compress(
         output.
     max_length
         With `tokenizer` or a Hugging Face folder: the longest sequence of token ids; longer texts lose their end.
+    outputs, label_names
+        For a module without `tokenizer`: what it predicts, ``"classes"``, ``"number"``, ``"labels"`` or ``"embedding"``; by
+        default what the labels in the batches say (`compress_module`). And the names of several labels.
     seed
         Seed of fine-tuning; by default the card's.
+    threads
+        Threads within an operator; by default as many as torch uses, one for each core. The card records it.
     on_message
         Called with a progress message from time to time.
     """
@@ -115,6 +130,7 @@ def compress(
     if seed is not None:
         checked_seed(seed)
     if tokenizer is not None:
+        outputs_are_known(outputs, label_names)
         artifact, dataset = _with_tokenizer(base, tokenizer, data, text, label, positive, by, max_length)
     elif (text or label) and isinstance(base, str | os.PathLike) and is_huggingface(base):
         dataset = texts_of(data, text=text, label=label, positive=positive, by=by, likely_positive=None)
@@ -136,7 +152,17 @@ def compress(
 
             if loaded is None:
                 raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
-            return compress_module(base, chosen, loaded, seed=seed or 0, on_message=on_message)
+            with use_threads(threads):
+                return compress_module(
+                    base,
+                    chosen,
+                    loaded,
+                    outputs=outputs,
+                    label_names=label_names,
+                    seed=seed or 0,
+                    on_message=on_message,
+                )
+        outputs_are_known(outputs, label_names)
         if loaded is not None and not isinstance(loaded, Dataset):
             raise UserError(
                 "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
@@ -150,7 +176,17 @@ def compress(
     if not chosen.steps and "imported" in artifact.card.provenance:
         return artifact
     chosen_seed = artifact.card.seed or 0 if seed is None else seed
-    return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
+    with use_threads(threads):
+        return apply([artifact], chosen, [dataset], [chosen_seed], on_message)[0]
+
+
+def outputs_are_known(outputs: str | None, label_names: Sequence[str] | None) -> None:
+    """Raise UserError where it is said what a model predicts whose card or tokenizer says it already."""
+    for name, value in (("outputs", outputs), ("label_names", label_names)):
+        if value is not None:
+            raise UserError(
+                f"`{name}=` is for a torch.nn.Module without a tokenizer; what this model predicts is known: leave it out."
+            )
 
 
 def _with_tokenizer(

@@ -12,6 +12,7 @@ from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.model_reference import Model
+from fairpress.training.threads import use_threads
 
 if TYPE_CHECKING:
     from fairpress.searching.limits import Objective
@@ -31,6 +32,7 @@ def search(
     least_rows: int | None = None,
     store: str | os.PathLike[str] = ".store",
     seed: int | None = None,
+    threads: int | None = None,
     on_message: OnMessage = ignore_message,
     **limits: float | None,
 ) -> SearchResult:
@@ -48,6 +50,9 @@ def search(
         Additional candidates, tried first.
     store
         Folder in which candidates are kept; the same call resumes from them.
+    threads
+        Threads within an operator while candidates are made; by default as many as torch uses, one for each core. The cards
+        record it. Predictions are made with one.
     **limits
         ``max_group_loss=0.02``, ``max_dp_gap=0.05`` …: `searching.limits.Limits`.
 
@@ -66,18 +71,19 @@ def search(
     if seed is not None:
         checked_seed(seed)
     artifact, dataset = open_base(base, data)
-    return run(
-        artifact,
-        dataset,
-        by=[by] if isinstance(by, str) else by,
-        limits=parsed_limits,
-        store=Path(store),
-        objective=objective,
-        budget=parsed_budget,
-        train=train,
-        recipes=recipes,
-        confidence=confidence,
-        least_rows=least_rows,
-        seed=seed,
-        on_message=on_message,
-    )
+    with use_threads(threads):
+        return run(
+            artifact,
+            dataset,
+            by=[by] if isinstance(by, str) else by,
+            limits=parsed_limits,
+            store=Path(store),
+            objective=objective,
+            budget=parsed_budget,
+            train=train,
+            recipes=recipes,
+            confidence=confidence,
+            least_rows=least_rows,
+            seed=seed,
+            on_message=on_message,
+        )

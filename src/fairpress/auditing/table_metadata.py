@@ -26,8 +26,9 @@ OUTCOME = b"fairpress.outcome"
 SOURCES = b"fairpress.sources"
 """The logs that were read, one a line, as ``model=path``; they belong to the provenance of an audit."""
 WARNINGS, NOTES = b"fairpress.warnings", b"fairpress.notes"
-"""What a reader of logs left out, and what it assumed: sentences, one a line. Notes of `predict` are a JSON object of
-model → sentences."""
+"""Warnings are sentences, one a line: what a reader of logs left out. Notes are a JSON object of model → sentences; those of
+`NO_MODEL` are about the table, such as what a reader assumed."""
+NO_MODEL = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class TableDescription:
             OUTCOME: self.outcome,
             SOURCES: _lines([f"{model}={path}" for model, path in self.sources.items()]),
             WARNINGS: _lines(self.warnings),
-            NOTES: _lines(self.notes),
+            NOTES: _notes(self.notes),
         }
         recorded = {key.decode(): value for key, value in entries.items() if value}
         if not self.classes:
@@ -131,7 +132,8 @@ def with_records_of(table: Any, copy: Any) -> Any:
     source = _described(table)
     if source is None:
         return copy
-    kept = {key.decode(): _lines(_sentences(source, key)) for key in (SOURCES, WARNINGS, NOTES)}
+    kept = {key.decode(): _lines(_sentences(source, key)) for key in (SOURCES, WARNINGS)}
+    kept[NOTES.decode()] = _notes(_sentences(source, NOTES))
     metadata = {k: v for k, v in kept.items() if v}
     return copy.replace_schema_metadata({**(copy.schema.metadata or {}), **metadata}) if metadata else copy
 
@@ -152,7 +154,10 @@ def _sentences(source: TableSource, key: bytes) -> tuple[str, ...]:
 
 
 def _sentences_of_models(text: str) -> list[str]:
-    """Return the sentences of a JSON object of model → sentences, each once after its models; none of other text."""
+    """Return the sentences of a JSON object of model → sentences, each once after its models; none of other text.
+
+    Other text is that of tables of earlier releases, whose readers of logs wrote notes one a line.
+    """
     try:
         notes = json.loads(text)
     except ValueError:
@@ -162,8 +167,17 @@ def _sentences_of_models(text: str) -> list[str]:
     models_of: dict[str, list[str]] = {}
     for name, sentences in notes.items():
         for sentence in sentences:
-            models_of.setdefault(str(sentence), []).append(repr(name))
-    return [f"{', '.join(names)}: {sentence}." for sentence, names in models_of.items()]
+            models_of.setdefault(str(sentence), []).extend([repr(name)] if name != NO_MODEL else [])
+    return [f"{', '.join(names)}: {text}." if names else text for text, names in models_of.items()]
+
+
+def _notes(sentences: Sequence[str]) -> str:
+    """Return notes on a table as `NOTES` has them; empty without notes."""
+    return (
+        json.dumps({NO_MODEL: [" ".join(s.split()) for s in sentences]}, ensure_ascii=False)
+        if sentences
+        else ""
+    )
 
 
 def _lines(sentences: Sequence[str]) -> str:

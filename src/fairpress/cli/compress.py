@@ -11,6 +11,7 @@ from fairpress.cli.app import app, print_line
 from fairpress.cli.progress import progress_callback
 from fairpress.cli.written import files_of_data
 from fairpress.core.errors import UserError
+from fairpress.core.threads import checked_threads
 
 
 @app.command
@@ -24,6 +25,7 @@ def compress(
     data: str | None = None,
     model_config: Path | None = None,
     max_length: int | None = None,
+    threads: int | None = None,
     force: bool = False,
 ) -> int:
     """Compress a model by a recipe and verify the file.
@@ -85,6 +87,8 @@ def compress(
         For an ONNX file: YAML with what the file does not record; by default NAME.model.yaml or model.yaml in its folder.
     max_length
         For a Hugging Face folder: the longest sequence of token ids; by default that of its tokenizer, at most 512.
+    threads
+        Threads within an operator; by default one for each core. Not for ONNX files.
     force
         Replace an existing model folder or file; a folder only if fairpress wrote all of its files.
     """
@@ -93,7 +97,14 @@ def compress(
     from fairpress.compression.recipes import parse
     from fairpress.runtime.model_reference import is_external, is_huggingface
 
+    if threads is not None:
+        checked_threads(threads)
     if is_external(base):
+        if threads is not None:
+            raise UserError(
+                "--threads is for model folders; ONNX Runtime's quantizer, which compresses ONNX files, uses every core: "
+                "leave it out, or limit the cores (Linux: taskset --cpu-list 0,1 fairpress compress …)."
+            )
         return _compress_file(base, recipe, out, seed, data, model_config, force)
     from fairpress.runtime.artifact import check_target
 
@@ -107,13 +118,16 @@ def compress(
     check_target(out, inputs=[base, *files_of_data(data)], force=force)
     original, dataset = open_base(base, data, max_length)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
-    artifact = api.compress(original, recipe, data=dataset, seed=seed, on_message=progress_callback())
+    artifact = api.compress(
+        original, recipe, data=dataset, seed=seed, threads=threads, on_message=progress_callback()
+    )
     if imported:
         for sentence in original.card.provenance["warnings"]:
             sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
     from fairpress.compression.quantization.float_layers import (
         weights_in_float,  # needs torch, which api.compress checks first
     )
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
@@ -126,6 +140,7 @@ def compress(
             f"{packed} bytes",
             markup=False,
         )
+    print_line(widths_text(stored_widths(artifact.onnx)), markup=False)
     if left := weights_in_float(details):
         print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
@@ -155,6 +170,7 @@ def _compress_file(
     from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
     from fairpress.runtime.model_reference import weights_files
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     if data is None:
         raise UserError(
@@ -188,6 +204,7 @@ def _compress_file(
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
     print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(widths_text(stored_widths(compressed.onnx)), markup=False)
     print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.core.errors import UserError
+from fairpress.core.output_kind import DESCRIPTIONS
 
 data = App(name="data", help="List, fetch and check datasets.")
 app.command(data)
@@ -92,12 +93,13 @@ def data_check(
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task
+        described = ", ".join(task.classes) or DESCRIPTIONS[task.outputs]
         print_line(
-            f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
+            f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {described}",
             markup=False,
         )
         for line in [
-            *rates_table(dataset),
+            *(rates_table(dataset) if task.outputs == "classes" else []),
             *(texts_table(dataset, tokens) if dataset.kind == "text" else []),
         ]:
             print_line(f"  {line}", markup=False, soft_wrap=True)

@@ -36,6 +36,7 @@ def diagnose() -> list[CheckResult]:
         ),
         _runtime(),
         _openvino(),
+        _litert(),
         _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
         _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
         _packages(
@@ -112,6 +113,25 @@ def _openvino() -> CheckResult:
     except Exception as error:
         return CheckResult(
             "OpenVINO", False, f"does not run ({type(error).__name__}: {error}); reinstall openvino"
+        )
+
+
+def _litert() -> CheckResult:
+    """Check LiteRT in the same way."""
+    if util.find_spec("ai_edge_litert") is None:
+        return CheckResult(
+            "LiteRT", None, "ai-edge-litert is not installed: python -m pip install 'fairpress[litert]'"
+        )
+    from fairpress.runtime.external.engines.litert import negates
+
+    try:
+        works = negates(Backend("litert"))
+        return CheckResult(
+            "LiteRT", works, f"{installed_version('ai-edge-litert')} (XNNPACK), runs .tflite files"
+        )
+    except Exception as error:
+        return CheckResult(
+            "LiteRT", False, f"does not run ({type(error).__name__}: {error}); reinstall ai-edge-litert"
         )
 
 

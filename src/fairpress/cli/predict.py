@@ -15,6 +15,7 @@ from fairpress.cli.app import app, csv_text, print_line
 from fairpress.cli.progress import ProgressBar
 from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
+from fairpress.reporting.prediction_changes import EXAMPLE_MARGINS, differences, recorded_outcome, tie_text
 
 
 @app.command
@@ -111,30 +112,38 @@ def predict(
         write_file(out, csv_text(table).encode(), kind="predictions", force=force)
     else:
         write_table(out, table, force=force)
-    attributes = [c for c in table.column_names if c not in ("row_id", "subject", "label")]
-    attributes = [
-        c for c in attributes if c not in named and not any(c.startswith(f"{n}.score") for n in named)
-    ]
     first, *rest = named
     _warn(table, [n for n in named if is_external(named[n])])
     print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
     _print_models(table, list(named), out)
     print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
-    command = ["fairpress", "audit", str(out), "--baseline", first]
-    command += ["--compressed", ",".join(rest)] if rest else []
-    positive = json.loads(table.schema.metadata[b"fairpress.task"])["positive"]
-    command += [] if positive is None else ["--positive", positive]
-    command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
+    outcome = recorded_outcome(table)
+    command = ["fairpress", "audit", str(out)]
+    command += ["--outcome", outcome] if outcome is not None else []
+    command += ["--baseline", first, *(["--compressed", ",".join(rest)] if rest else [])]
+    if outcome is None:
+        positive = json.loads(table.schema.metadata[b"fairpress.task"])["positive"]
+        command += [] if positive is None else ["--positive", positive]
+    command += ["--by", ",".join(_attributes(table, list(named)))]
+    command += ["--subject", "subject"] if repeated else []
+    command += ["--margin", EXAMPLE_MARGINS[outcome]] if outcome is not None else []
     print_line(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
+    if outcome is not None:
+        print_line("  The margin is an example; choose how large a loss would be unacceptable.", markup=False)
     return 0
 
 
-def _print_models(table: Any, models: list[str], out: Path) -> None:
-    """Print how many predictions of each model differ from the first's, and its runtime where runtimes differ."""
-    import pyarrow.compute as pc
+def _attributes(table: Any, models: list[str]) -> list[str]:
+    """Return the sensitive attributes of a predictions table: what is neither of a row, nor the label, nor of a model."""
+    prefixes = ("label.", *(f"{name}." for name in models))
+    reserved = {"row_id", "subject", "label", *models}
+    return [c for c in table.column_names if c not in reserved and not c.startswith(prefixes)]
 
-    runtimes = json.loads(table.schema.metadata[b"fairpress.runtimes"])
+
+def _print_models(table: Any, models: list[str], out: Path) -> None:
+    """Print how the predictions of each model differ from the first's, its ties, and its runtime where runtimes differ."""
+    runtimes, outcome = json.loads(table.schema.metadata[b"fairpress.runtimes"]), recorded_outcome(table)
     descriptions = {
         name: ", ".join(
             [facts["runtime"], *(["bf16"] if facts["precision"] == "bf16" else []), *facts.get("options", {})]
@@ -146,29 +155,30 @@ def _print_models(table: Any, models: list[str], out: Path) -> None:
     if several:
         print_line(f"  {first}: {descriptions[first]}", markup=False)
     for name in others:
-        changed = pc.sum(pc.not_equal(table[name], table[first])).as_py() or 0
         description = f"{descriptions[name]}, " if several else ""
-        print_line(
-            f"  {name}: {description}differs from {first} in {changed:,} of {table.num_rows:,} rows",
-            markup=False,
-        )
+        print_line(f"  {name}: {description}{differences(table, name, first, outcome)}", markup=False)
+    for name in models:
+        if count := runtimes[name].get("at_threshold"):
+            print_line(f"  {name}: {tie_text(table, runtimes[name], count)}", markup=False)
     if several and out.suffix == ".csv":
         print_line("  A CSV file does not record the runtimes; a .parquet file does.", markup=False)
 
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
+    from fairpress.runtime.backends.registry import choose
     from fairpress.runtime.external.model import open_external
-    from fairpress.runtime.model_reference import is_external, split_model
+    from fairpress.runtime.model_reference import default_runtime_of, is_external, split_model
 
-    external = {n: str(split_model(m)[0]) for n, m in models.items() if is_external(m)}
+    external = {n: split_model(m) for n, m in models.items() if is_external(m)}
     if not external or data is None:
         raise UserError(
-            "--dry-run shows the settings of ONNX files for a dataset; name a .onnx file and --data."
+            "--dry-run shows the settings of external files for a dataset; name a file such as model.onnx and --data."
         )
     dataset = api.load_dataset(data)
-    for name, path in external.items():
-        opened = open_external(path, dataset, config)
+    for name, (reference, named_runtime) in external.items():
+        path = str(reference)
+        opened = open_external(path, dataset, config, choose(named_runtime or default_runtime_of(path)))
         guessed = opened.as_yaml()
         for sentence in opened.notes:
             sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
@@ -193,6 +203,8 @@ def _warn(table: Any, external: list[str]) -> None:
     for sentence, names in models_of.items():
         sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
 
+    if not external:
+        return
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)
     for name in external:

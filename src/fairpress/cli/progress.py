@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -10,11 +11,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from fairpress.core import progress
+from fairpress.core.progress import note_shown
+
 PATIENCE, INTERVAL = 3.0, 15.0
 QUIET = 25.0
 """Seconds without output after which a command reports that it is still running."""
 
-_shown = 0.0
+EPOCH = re.compile(r"(^|: )epoch ")
 
 
 class ProgressBar:
@@ -32,7 +36,7 @@ class ProgressBar:
     def __call__(self, description: str, done: int, total: int) -> None:
         now = time.monotonic()
         if self._bar is not None:
-            _touch()
+            note_shown()
             self._bar.update(self._line, description=description, completed=done, total=total)
         elif now >= self._next and done < total:
             self._next = now + INTERVAL
@@ -40,7 +44,7 @@ class ProgressBar:
                 self._start(description, done, total)
             else:
                 sys.stderr.write(f"{description}: {done:,} of {total:,} {self._unit}\n")
-                _touch()
+                note_shown()
 
     def _start(self, description: str, done: int, total: int) -> None:
         from rich.console import Console
@@ -68,12 +72,12 @@ def progress_callback() -> Callable[[str], None]:
 
     def print_progress(sentence: str) -> None:
         nonlocal last
-        if sentence.startswith("epoch") and time.monotonic() - last < 1:
+        if EPOCH.search(sentence) and time.monotonic() - last < 1:
             return
         last = time.monotonic()
         sys.stderr.write(f"{sentence}\n")
         sys.stderr.flush()
-        _touch()
+        note_shown()
 
     return print_progress
 
@@ -87,7 +91,7 @@ class SignOfLife:
 
     def __enter__(self) -> Self:
         self._begun = time.monotonic()
-        _touch()
+        note_shown()
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -95,16 +99,10 @@ class SignOfLife:
         self._over.set()
 
     def _watch(self) -> None:
-        while not self._over.wait(max(0.0, _shown + QUIET - time.monotonic()) or QUIET):
-            if time.monotonic() - _shown >= QUIET:
+        while not self._over.wait(max(0.0, progress.last_shown + QUIET - time.monotonic()) or QUIET):
+            if time.monotonic() - progress.last_shown >= QUIET:
                 seconds = time.monotonic() - self._begun
                 with contextlib.suppress(OSError, ValueError):  # the stream is closed, or has no reader
                     sys.stderr.write(f"fairpress {self._command}: running for {seconds:.0f} s\n")
                     sys.stderr.flush()
-                _touch()
-
-
-def _touch() -> None:
-    """Record the time of the last output."""
-    global _shown
-    _shown = time.monotonic()
+                note_shown()

@@ -41,6 +41,7 @@ def search(
     least_rows: int | None = None,
     store: Path | None = None,
     seed: int | None = None,
+    threads: int | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
@@ -99,6 +100,8 @@ def search(
         Folder in which candidates are kept; by default .store next to --out.
     seed
         Seed of fine-tuning and of the sampler; by default the baseline's.
+    threads
+        Threads within an operator while candidates are made; by default one for each core.
     force
         Replace an existing model folder.
     json_
@@ -127,6 +130,7 @@ def search(
         least_rows=least_rows,
         store=store or out.absolute().parent / ".store",
         seed=seed,
+        threads=threads,
         on_message=progress_callback(),
         **limits,
     )

@@ -13,6 +13,7 @@ from fairpress.cli.app import app, print_line, show_audit, split_list
 from fairpress.cli.progress import progress_callback
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
+from fairpress.core.threads import checked_threads
 
 if TYPE_CHECKING:
     from fairpress.datasets.dataset import Dataset
@@ -41,6 +42,9 @@ def train(
     width: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    threads: int | None = None,
+    precision: Literal["fp32", "fp32-channels-last", "bf16", "bf16-channels-last", "processor", "fastest"]
+    | None = None,
     method: Literal["penalty", "fairalm"] | None = None,
     constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
     | None = None,
@@ -123,6 +127,11 @@ def train(
         Training seed.
     device
         cpu, cuda, or auto. By default the CPU for tables; for images and texts a GPU, if available.
+    threads
+        Threads within an operator; by default one for each core. Another number gives slightly different weights.
+    precision
+        For images and texts: fp32 (texts), fp32-channels-last (images), bf16, bf16-channels-last; processor: bf16 if it has
+        instructions for it; fastest: timed here, so that another run may give other weights.
     method
         Constrain differences between groups in training: penalty or fairalm (an augmented Lagrangian).
         Early stopping then uses the validation loss plus the largest difference.
@@ -154,6 +163,8 @@ def train(
 
     check_target(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
     checked_seed(seed)
+    if threads is not None:
+        checked_threads(threads)
     options = _given(
         weights=None if weights is None else str(weights),
         pretrained=pretrained or None,
@@ -175,6 +186,7 @@ def train(
         variant=variant,
         hold=hold,
         class_weights=None if class_weights is None else _weights(class_weights),
+        way=precision,
     )
     if method is not None:
         if len(split_list(by)) != 1:
@@ -183,6 +195,8 @@ def train(
             )
         training["by"] = split_list(by)[0]
     architecture = registry.get(model, **options)
+    if precision is not None:
+        _check_precision(architecture.reads, precision)
     training_config(architecture, training)
     dataset = api.load_dataset(data, **_given(target=target, size=image_size, test_share=test_share))
     check_readable(architecture, dataset)
@@ -201,6 +215,7 @@ def train(
         options=options,
         training=training,
         device=device,
+        threads=threads,
         checkpoints=unfinished,
         on_message=progress_callback(),
     )
@@ -247,6 +262,18 @@ def _fine_tuned(model: str, backbone: str, options: Mapping[str, Any]) -> tuple[
             f"--{sizes[0]} does not apply with --backbone, which has its own; leave out one of the two."
         )
     return "huggingface", {"folder": backbone, **options}
+
+
+def _check_precision(reads: str, precision: str) -> None:
+    """Raise UserError for a precision that networks of this kind do not have."""
+    if reads == "table":
+        raise UserError(
+            "--precision is for images and texts; networks for tables train in fp32: leave it out."
+        )
+    if reads == "text" and precision.endswith("-channels-last"):
+        raise UserError(
+            f"--precision {precision} is for images; for texts take {precision.removesuffix('-channels-last')}."
+        )
 
 
 def _weights(text: str) -> str | dict[str, float]:

@@ -12,9 +12,11 @@ from fairpress.compression.step import TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import listening
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
+from fairpress.runtime.onnx.stored_widths import shares, stored_widths
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
 from fairpress.tokenization.encoded_dataset import encode_dataset
 from fairpress.tokenization.model_inputs import model_inputs
@@ -23,6 +25,7 @@ from fairpress.training.data import check_trainable
 from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
@@ -53,41 +56,12 @@ def compress(
         A finished file does not match the recipe.
     """
     require_torch("Compressing a network")
-    from fairpress.models import registry
-    from fairpress.models.weights_io import from_bytes
-
     data, networks = [], []
     for base, every_row in zip(bases, datasets, strict=True):
-        dataset, tokenizer = every_row.development(), base.text_tokenizer
-        if base.weights is None:
-            raise UserError(
-                f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
-            )
-        if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
-            raise UserError(
-                f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
-            )
-        if base.card.recipe != "fp32" and any(step.reads_baseline for step in recipe.steps):
-            raise UserError(
-                f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
-                f"compress the baseline by {base.card.recipe}+{recipe}."
-            )
-        check_fit(base, dataset)
-        if tokenizer is not None:
-            dataset = encode_dataset(dataset, tokenizer)
-        check_trainable(dataset)
+        check_applicable(base, recipe)
+        network, dataset = float_network(base, every_row)
         data.append(dataset)
-        parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
-        architecture = registry.get(str(base.card.architecture["name"]), **parameters)
-        # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
-        details = dict(base.card.provenance.get("details", {}))
-        details.pop("validation", None)
-        origin = base.card.provenance.get("origin", base.card.provenance)
-        state = from_bytes(base.weights)
-        check_weights(architecture, state, dataset)
-        networks.append(
-            TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer)
-        )
+        networks.append(network)
     compressed = apply_steps(networks, recipe, data, seeds, on_message)
     artifacts = [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -96,6 +70,54 @@ def compress(
     if on_message is not None:
         warn_of_collapse(artifacts, on_message)
     return artifacts
+
+
+def check_applicable(base: Artifact, recipe: Recipe) -> None:
+    """Raise UserError if a recipe's steps need a baseline, and the model is compressed already."""
+    if base.card.recipe == "fp32" or base.weights is None:
+        return
+    if any(step.first for step in recipe.steps):
+        raise UserError(
+            f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
+        )
+    if any(step.reads_baseline for step in recipe.steps):
+        raise UserError(
+            f"towards= in {recipe} needs the baseline's weights, and this model ({base.card.recipe}) has only its own; "
+            f"compress the baseline by {base.card.recipe}+{recipe}."
+        )
+
+
+def float_network(base: Artifact, dataset: Dataset) -> tuple[TrainedNetwork, Dataset]:
+    """Return the network of an artifact, and the dataset without its test rows as the network reads it.
+
+    Raises UserError if the artifact has no float weights, or does not match the data.
+    """
+    from fairpress.models import registry
+    from fairpress.models.weights_io import from_bytes
+
+    dataset, tokenizer = dataset.development(), base.text_tokenizer
+    if base.weights is None:
+        raise UserError(
+            f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
+        )
+    if "module" in base.card.architecture:
+        raise UserError(
+            f"this model was made of a torch module ({base.card.architecture['name']}), whose code its folder does not "
+            "hold; compress the module itself again: fairpress.compress(module, recipe, data=…)."
+        )
+    check_fit(base, dataset)
+    if tokenizer is not None:
+        dataset = encode_dataset(dataset, tokenizer)
+    check_trainable(dataset)
+    parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
+    architecture = registry.get(str(base.card.architecture["name"]), **parameters)
+    # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
+    details = dict(base.card.provenance.get("details", {}))
+    details.pop("validation", None)
+    origin = base.card.provenance.get("origin", base.card.provenance)
+    state = from_bytes(base.weights)
+    check_weights(architecture, state, dataset)
+    return TrainedNetwork(architecture, state, details=details, origin=origin, tokenizer=tokenizer), dataset
 
 
 def warn_of_collapse(artifacts: Sequence[Artifact], on_message: OnMessage) -> None:
@@ -121,7 +143,8 @@ def apply_steps(
     results = [replace(n, baseline=n.baseline or n) for n in networks]
     for step in recipe.steps:
         before = results
-        results = step.apply(before, data, seeds, on_message)
+        with listening(on_message):
+            results = step.apply(before, data, seeds, on_message)
         data = [
             d if n.tokenizer == old.tokenizer else _encoded(d, n)
             for d, n, old in zip(data, results, before, strict=True)
@@ -130,7 +153,7 @@ def apply_steps(
         return results
     architecture = results[0].architecture
     # The export template of a user's own module is not cached.
-    key = None if getattr(architecture, "trains_alone", False) else (architecture, len(data[0].task.classes))
+    key = None if getattr(architecture, "trains_alone", False) else (architecture, data[0].task.width)
     example = tensors(data[0], "train").inputs[:2]
     rows = [verification_rows(d) for d in data]
     files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
@@ -146,6 +169,8 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
+    import torch
+
     from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
@@ -162,7 +187,12 @@ def artifact(
         provenance={
             "steps": [*earlier_steps, *recipe.to_dict()],
             "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
-            "details": {**network.details, "validation": validation},
+            "details": {
+                **network.details,
+                "shares_at_bits": shares(stored_widths(network.onnx)),
+                "validation": validation,
+            },
+            "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
             "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
         },
@@ -203,16 +233,21 @@ def _validation(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the finished file's accuracy on validation rows, and a warning if it is no better than a constant prediction.
 
+    Of networks that predict no classes the error and the changes (`held_out.value_facts`).
+
     By the accuracy a control of equal accuracy is chosen.
     """
     from fairpress.runtime.probabilities import score
     from fairpress.training.data import weights_of_classes
 
     index = dataset.index("validation")
+    kind = card.output_kind
     if not len(index):
-        return {"rows": 0, "accuracy": None}, []
+        return {"rows": 0, **({"accuracy": None} if kind == "classes" else {})}, []
     assert network.onnx is not None
     finished = Artifact(replace(card, inputs=_inputs(card, network)), network.onnx)
+    if kind != "classes":
+        return _validation_of_values(finished, network, dataset, index, recipe)
     scores, _ = score(finished, _encoded(dataset, network).inputs, index)
     predicted = decide(scores, card.classes, card.positive, card.threshold)
     labels, weights = dataset.labels[index], network.class_weights
@@ -230,6 +265,27 @@ def _validation(
         baseline_warned=bool(set(network.origin.get("warnings", ())) - {UNKNOWN_TRAINING_ROWS}),
     )
     return {"rows": len(index), "accuracy": float((predicted == labels).mean())}, warnings
+
+
+def _validation_of_values(
+    finished: Artifact, network: TrainedNetwork, dataset: Dataset, index: np.ndarray, recipe: Recipe
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts and warnings of `_validation` for a network that predicts no classes."""
+    from fairpress.compression.finetuning import outputs_in_batches
+    from fairpress.compression.held_out import value_facts, value_symptom
+    from fairpress.runtime.probabilities import raw_outputs
+    from fairpress.training.data import tensors
+
+    outputs, _ = raw_outputs(finished, dataset.inputs, index)
+    before = outputs_in_batches(network.baseline or network, dataset, tensors(dataset, "validation").inputs)
+    labels, train_labels = dataset.labels[index], dataset.labels[dataset.index("train")]
+    facts = value_facts(outputs, before, labels, finished.card)
+    warnings = collapse_warnings(
+        value_symptom(facts, labels, train_labels, finished.card.output_kind),
+        trained=any(step.trains for step in recipe.steps),
+        baseline_warned=bool(network.origin.get("warnings", ())),
+    )
+    return facts, warnings
 
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:

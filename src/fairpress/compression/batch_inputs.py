@@ -73,14 +73,32 @@ class PackedInputs:
         return ", ".join(described)
 
 
-InputForm = TokenInputs | PackedInputs | None
+@dataclass(frozen=True)
+class NamedInput:
+    """One tensor that a dictionary gives by the name of forward's parameter, such as ``pixel_values``."""
+
+    name: str
 
 
-def split_batch(batch: Any, batch_name: str) -> tuple[Any, Any, Any]:
+InputForm = TokenInputs | PackedInputs | NamedInput | None
+
+
+def split_batch(batch: Any, batch_name: str, *, labelled: bool = True) -> tuple[Any, Any, Any]:
     """Return inputs, labels and groups (None without) of a batch (x, y), (x, y, groups) or a dictionary with labels.
+
+    Where batches need not be `labelled`, x alone, (x,) and a dictionary without labels will do.
 
     Raises UserError for anything else.
     """
+    if not labelled:
+        if isinstance(batch, Mapping):
+            inputs = {k: v for k, v in batch.items() if k not in (*LABELS, *GROUPS)}
+            if not inputs:
+                raise UserError(f"{batch_name} has no inputs.")
+            return inputs, None, next((batch[k] for k in GROUPS if k in batch), None)
+        if not isinstance(batch, tuple | list):
+            return batch, None, None
+        return batch[0], None, batch[2] if len(batch) == 3 else None
     if isinstance(batch, Mapping):
         keys = [k for k in LABELS if k in batch]
         if len(keys) != 1:
@@ -108,6 +126,16 @@ def are_several(value: Any) -> bool:
     if isinstance(value, Mapping):
         return True
     return isinstance(value, list | tuple) and any(isinstance(part, Tensor | np.ndarray) for part in value)
+
+
+def only_input(value: Any) -> tuple[Any, NamedInput | None]:
+    """Return the input of a dictionary or tuple of one, and its name if it has one; other inputs as they are."""
+    if isinstance(value, Mapping) and len(value) == 1 and TOKENS not in value:
+        ((name, part),) = value.items()
+        return part, NamedInput(str(name))
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Tensor | np.ndarray):
+        return value[0], None
+    return value, None
 
 
 def named_parts(value: Any) -> list[tuple[str | None, Any]]:

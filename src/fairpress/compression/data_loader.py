@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fairpress.compression.batch_inputs import (
     MASK,
-    MAX_EXACT_INTEGER,
     TOKENS,
     TYPES,
     InputForm,
@@ -20,16 +18,27 @@ from fairpress.compression.batch_inputs import (
     are_several,
     are_tokens,
     named_parts,
+    only_input,
     pack,
     split_batch,
     token_ids,
 )
+from fairpress.compression.batch_values import (
+    Numbers,
+    array_of,
+    format_shape,
+    groups_of_batch,
+    inputs_of_batch,
+    kind_of_numbers,
+    labels_of_batch,
+)
 from fairpress.core.errors import UserError
-from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
+from fairpress.datasets.reload import LOADER
 
 MAX_ROWS = 2048  # rows that are read for a recipe without fine-tuning
 MIN_ROWS = 20
+MAX_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -40,25 +49,40 @@ class Collected:
     ----------
     form
         How a row of several inputs, or of token ids, is made of the batches' inputs; None for one tensor.
-    whole
-        Whether the inputs are whole numbers of an integer type, which a network may need as such.
+    numbers
+        Whether the inputs of all batches are of an integer type, or truth values, which a network may need as such.
+    labels
+        The labels as they were given: integers or floats [rows] or [rows, labels]; None without labels.
     """
 
     dataset: Dataset
     form: InputForm
-    whole: bool
+    numbers: Numbers
+    labels: np.ndarray | None
 
 
-def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> Collected:
+def collect(
+    batches: Iterable[Any],
+    trains: bool,
+    pad_id: int | None = None,
+    *,
+    labelled: bool = True,
+    max_rows: int | None = MAX_ROWS,
+    min_rows: int = MIN_ROWS,
+) -> Collected:
     """Read batches (x, y), (x, y, groups), or dictionaries with labels, into training, calibration and validation rows.
 
     One input becomes float32 (uint8 stays); token ids of a dictionary int64, filled up on the right to the longest; several
-    inputs one float32 matrix. Labels become class indices; they may be integral floats, and may be a column [rows, 1].
+    inputs one float32 matrix. Whole labels [rows] or [rows, 1] become class indices in the dataset.
 
     Parameters
     ----------
     pad_id
         The padding id of the network's configuration, if it has one.
+    labelled
+        Whether the batches must have labels, which are otherwise not read.
+    max_rows, min_rows
+        About as many rows are read unless the recipe trains (None: all), and as many are needed.
 
     Raises
     ------
@@ -69,24 +93,22 @@ def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> 
     labels: list[np.ndarray] = []
     groups: list[np.ndarray] = []
     form: InputForm = None
-    whole = True
+    kinds: set[Numbers] = set()
     for number, batch in enumerate(_batches(batches), start=1):
         batch_name = f"batch {number}"
-        if not isinstance(batch, list | tuple | Mapping) or (
-            not isinstance(batch, Mapping) and len(batch) not in (2, 3)
-        ):
-            raise UserError(
-                f"a batch is (x, y), (x, y, groups) or a dictionary with labels; this loader yields {_described(batch)}. "
-                "Wrap it in a generator."
-            )
-        x_given, y_given, groups_given = split_batch(batch, batch_name)
-        if np.ndim(y_given) == 0 and not isinstance(y_given, str):
+        _check_batch(batch, labelled)
+        x_given, y_given, groups_given = split_batch(batch, batch_name, labelled=labelled)
+        if labelled and _is_single(y_given):
             raise UserError(
                 f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
-        x, read, is_whole = _read(x_given, batch_name, pad_id)
-        y = _labels(y_given, batch_name)
+        x, read, kind = _read(x_given, batch_name, pad_id)
+        y = labels_of_batch(y_given, batch_name) if labelled else np.zeros(len(x) if x.ndim else 0, np.int64)
+        if labels and y.shape[1:] != labels[0].shape[1:]:
+            raise UserError(
+                f"{batch_name} has labels {y.shape}, the batches before it {labels[0].shape}; give all rows labels alike."
+            )
         if x.ndim == 0 or len(x) != len(y):
             raise UserError(
                 f"{batch_name} has inputs {x.shape} and labels {y.shape}; give one label for each row."
@@ -101,11 +123,13 @@ def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> 
                 "batches the same."
             )
         pad_id = read.pad_id if isinstance(read, TokenInputs) else pad_id
-        tokens, whole = isinstance(read, TokenInputs), whole and is_whole
+        tokens = isinstance(read, TokenInputs)
+        kinds.add(kind)
         if inputs and not tokens and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
             raise UserError(
-                f"{batch_name} has rows of {_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
-                f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must have the same shape and type."
+                f"{batch_name} has rows of {format_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
+                f"{format_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); a file reads rows of one shape and type"
+                f"{': pad the sequences to one length.' if x.ndim > 1 and x.dtype == inputs[0].dtype else '.'}"
             )
         if (groups_given is not None) != (len(groups) == len(labels)) and labels:
             having = "has" if groups_given is not None else "lacks"
@@ -115,48 +139,76 @@ def collect(batches: Iterable[Any], trains: bool, pad_id: int | None = None) -> 
         inputs.append(x)
         labels.append(y)
         if groups_given is not None:
-            groups.append(_groups(groups_given, len(y), batch_name))
-        if not trains and sum(map(len, labels)) >= MAX_ROWS:
+            groups.append(groups_of_batch(groups_given, len(y), batch_name))
+        if not trains and max_rows is not None and sum(map(len, labels)) >= max_rows:
             break
     rows = sum(map(len, labels))
     if not labels:
         raise UserError(
             "the loader yields no batch; pass a list, or a new generator, since a generator can be read only once."
         )
-    if rows < MIN_ROWS:
-        raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, preferably several hundred.")
+    if rows < min_rows:
+        raise UserError(f"the loader has {rows} rows; give at least {min_rows}, preferably several hundred.")
     if isinstance(form, TokenInputs):
         inputs = _same_length(inputs, form.pad_id)
     dataset = _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
     if isinstance(form, TokenInputs):
         dataset = replace(dataset, pad_id=form.pad_id)
-    return Collected(dataset, form, whole)
+    return Collected(
+        dataset,
+        form,
+        kinds.pop() if len(kinds) == 1 else "other",
+        np.concatenate(labels) if labelled else None,
+    )
 
 
-def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, bool]:
-    """Return the inputs of a batch as one array, how they are made of it, and whether they are of an integer type."""
+def _check_batch(batch: Any, labelled: bool) -> None:
+    """Raise UserError for a batch that is neither a pair, a triple, nor a dictionary."""
+    is_sequence = isinstance(batch, list | tuple)
+    if isinstance(batch, Mapping) or (is_sequence and len(batch) in ((2, 3) if labelled else (1, 2, 3))):
+        return
+    if not labelled and isinstance(batch, Tensor | np.ndarray):
+        return
+    expected = (
+        "(x, y), (x, y, groups) or a dictionary with labels"
+        if labelled
+        else "x, (x,), (x, y) or a dictionary"
+    )
+    raise UserError(
+        f"a batch is {expected}; this loader yields {_described(batch)}. Wrap it in a generator"
+        + (
+            "."
+            if not labelled
+            else "; batches without labels do for a network of embeddings: outputs='embedding'."
+        )
+    )
+
+
+def _is_single(labels: Any) -> bool:
+    """Return whether labels are a single number."""
+    return not isinstance(labels, str) and np.ndim(labels) == 0
+
+
+def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, Numbers]:
+    """Return the inputs of a batch as one array, how they are made of it, and what numbers they are."""
+    value, form = only_input(value)
     if are_tokens(value):
         ids, mask, types = (
-            _array(value[name], f"{name} of {batch_name}") if name in value else None
+            array_of(value[name], f"{name} of {batch_name}") if name in value else None
             for name in (TOKENS, MASK, TYPES)
         )
         assert ids is not None
         x, pad_id = token_ids(ids, mask, types, pad_id, batch_name)
-        return x, TokenInputs(pad_id, mask is not None, types is not None), True
+        return x, TokenInputs(pad_id, mask is not None, types is not None), "integer"
     if are_several(value):
         arrays = [
-            (name, _array(part, f"the input {name or i + 1} of {batch_name}"))
+            (name, array_of(part, f"the input {name or i + 1} of {batch_name}"))
             for i, (name, part) in enumerate(named_parts(value))
         ]
-        packed, form = pack(arrays, batch_name)
-        return packed, form, False
-    x = _inputs(value, batch_name)
-    integer = isinstance(value, Tensor | np.ndarray) and not (
-        value.is_floating_point() or value.dtype == torch.uint8
-        if isinstance(value, Tensor)
-        else value.dtype.kind not in "iu" or value.dtype == np.uint8
-    )
-    return x, None, integer
+        packed, packing = pack(arrays, batch_name)
+        return packed, packing, "other"
+    x = inputs_of_batch(value, batch_name)
+    return x, form, kind_of_numbers(value)
 
 
 def _same_length(rows: list[np.ndarray], pad_id: int | None) -> list[np.ndarray]:
@@ -177,12 +229,14 @@ def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], t
         "calibration": index[index % 10 == 1] if trains else index[index % 10 % 2 == 1],
         "validation": index[index % 10 == 0],
     }
+    whole = labels.ndim == 1 and bool((labels == np.round(labels)).all())
+    count = max(2, int(labels.max()) + 1) if whole and abs(labels).max() < MAX_CLASSES else 2
     return Dataset(
-        "loader",
-        Task("label", tuple(map(str, range(max(2, int(labels.max()) + 1)))), None),
+        LOADER,
+        Task("label", tuple(map(str, range(count))), None),  # until it is known what the network predicts
         inputs,
         (),
-        labels,
+        labels.astype(np.int64) if whole else labels,
         {"group": np.concatenate(groups)} if groups else {},
         index.astype(str),
         index.astype(str),
@@ -222,88 +276,6 @@ def _batches(batches: Any) -> Iterator[Any]:
             ) from error
         number += 1
         yield batch
-
-
-def _inputs(value: Any, batch_name: str) -> np.ndarray:
-    x = _array(value, f"the inputs of {batch_name}")
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind not in "fiub":
-        raise UserError(f"the inputs of {batch_name} have type {x.dtype}; convert them to numbers.")
-    values = x.astype(np.float32)
-    if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > MAX_EXACT_INTEGER:
-        raise UserError(
-            f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent "
-            "exactly; renumber them from 0."
-        )
-    if not np.isfinite(values).all():
-        raise UserError(
-            f"the inputs of {batch_name} have {int((~np.isfinite(values)).sum())} missing or infinite values; fill them or "
-            "drop those rows."
-        )
-    return values
-
-
-def _labels(value: Any, batch_name: str) -> np.ndarray:
-    y = _array(value, f"the labels of {batch_name}")
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 2 and y.dtype.kind in "fiub":
-        one_hot = bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
-        raise UserError(
-            f"{batch_name} has labels {y.shape}, "
-            + (
-                "one column per class; labels must be class indices: pass y.argmax(1)."
-                if one_hot
-                else "labels must be class indices [rows]."
-            )
-        )
-    if y.ndim != 1 or y.dtype.kind not in "fiub":
-        kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
-        raise UserError(
-            f"{batch_name} has labels {y.shape} of type {kind}; labels must be class indices [rows], integers from 0 in the "
-            "order of the network's outputs."
-        )
-    invalid = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
-    if len(invalid):
-        raise UserError(
-            f"{batch_name} has a label {invalid[0]:.3g}; labels must be class indices, integers from 0."
-        )
-    return y.astype(np.int64)
-
-
-def _groups(value: Any, rows: int, batch_name: str) -> np.ndarray:
-    groups = (
-        _array(value, f"the groups of {batch_name}")
-        if isinstance(value, Tensor | np.ndarray)
-        else np.asarray(value, object)
-    )
-    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
-    if groups.shape != (rows,):
-        raise UserError(
-            f"{batch_name} has groups {groups.shape} for {rows} rows; give one group for each row."
-        )
-    names = [spelling(name) for name in groups]
-    if None in names:
-        raise UserError(f"{batch_name} has rows without a group; give one for each row, such as 'unknown'.")
-    return np.asarray(names, dtype=str)
-
-
-def _array(value: Any, description: str) -> np.ndarray:
-    try:
-        if isinstance(value, Tensor):
-            value = value.detach().cpu().resolve_conj().resolve_neg()
-            return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-        return np.asarray(value)
-    except Exception as error:
-        raise UserError(
-            f"{description} ({type(value).__name__}) cannot be converted to an array: "
-            f"{(str(error).splitlines() or [''])[0].rstrip('.')}; pass a dense tensor."
-        ) from error
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "1"
 
 
 def _described(batch: Any) -> str:

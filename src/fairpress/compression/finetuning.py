@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairpress.compression.step import TrainedNetwork
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import describe_seconds
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.initialize import initialize
@@ -27,7 +30,7 @@ from fairpress.training.precision import FORMATS, TrainingFormat
 from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
-from fairpress.training.trainer import EVALUATION_BATCH, train_module
+from fairpress.training.trainer import EVALUATION_BATCH, LEFT_SECONDS, train_module
 
 # Called before each epoch with all tensors of the networks [networks, …], which it may change in place.
 BeforeEpoch = Callable[[Mapping[str, Tensor]], None]
@@ -98,6 +101,7 @@ def train_stack(
     device = next(iter(stack.parameters.values())).device
     optimizer = adamw(stack, training_run.learning_rate, training_run.weight_decay)
     batches = Batches(rows, [seed + STREAM for seed in seeds], training_run.batch_size)
+    started = time.monotonic()
     for epoch in range(training_run.epochs):
         if before_epoch is not None:
             before_epoch({**stack.parameters, **stack.buffers})
@@ -116,7 +120,9 @@ def train_stack(
             objective=objective,
         )
         if on_message is not None:
-            on_message(f"epoch {epoch + 1} of {training_run.epochs}")
+            seconds = (time.monotonic() - started) / (epoch + 1) * (training_run.epochs - epoch - 1)
+            left = f", about {describe_seconds(seconds)} left" if seconds > LEFT_SECONDS else ""
+            on_message(f"epoch {epoch + 1} of {training_run.epochs}{left}")
 
 
 def train_alone(
@@ -179,6 +185,16 @@ def train_alone(
         objective=objective,
     )
     return trained.state
+
+
+@torch.no_grad()
+def outputs_in_batches(network: TrainedNetwork, dataset: Dataset, inputs: Tensor) -> np.ndarray:
+    """Return a float network's outputs [rows, width] for inputs [rows, …], in evaluation mode."""
+    module = initialize(network.architecture, dataset)
+    module.load_state_dict(dict(network.state))
+    module.cpu().eval()
+    batches = torch.arange(len(inputs)).split(EVALUATION_BATCH)
+    return np.asarray(torch.cat([module(inputs[batch]).float() for batch in batches]).numpy())
 
 
 @torch.no_grad()

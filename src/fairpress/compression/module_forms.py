@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from fairpress.compression.batch_inputs import (
     TOKENS,
     TYPES,
     InputForm,
+    NamedInput,
     PackedInputs,
     TokenInputs,
 )
@@ -53,6 +54,14 @@ def reads_one_tensor(module: nn.Module, form: InputForm) -> nn.Module:
             return kind.forward(self, *positional, **named)
 
         return with_forward(module, read_parts)
+    if isinstance(form, NamedInput):
+        _check_names(module, [form.name])
+        name = form.name
+
+        def read_named(self: nn.Module, x: Tensor) -> Any:
+            return kind.forward(self, **{name: x})
+
+        return with_forward(module, read_named)
     _refuse_more_inputs(module)
     return module
 
@@ -107,13 +116,22 @@ def _refuse_more_inputs(module: nn.Module) -> None:
         )
 
 
-def chosen_output(module: nn.Module, out: Any) -> tuple[nn.Module, str | None]:
-    """Return a network that returns the logits among several outputs, and a note that names them; changed in place.
+def chosen_output(
+    module: nn.Module,
+    out: Any,
+    preferred: Sequence[str] = ("logits",),
+    expected: str = "a logit per class, [2, classes]",
+) -> tuple[nn.Module, str | None]:
+    """Return a network that returns one of several outputs, and a note that names them; changed in place.
 
     Parameters
     ----------
     out
         The network's output for two rows.
+    preferred
+        Names of the output that is wanted; without them it must be the only one of its shape.
+    expected
+        What it is, for messages.
 
     Returns
     -------
@@ -135,9 +153,10 @@ def chosen_output(module: nn.Module, out: Any) -> tuple[nn.Module, str | None]:
         and (value.dim() == 2 or (value.dim() == 1 and isinstance(key, str)))
         and value.shape[0] == 2
     ]
-    key = "logits" if "logits" in fitting else fitting[0] if len(fitting) == 1 else None
+    named = [name for name in preferred if name in fitting]
+    key = named[0] if named else fitting[0] if len(fitting) == 1 else None
     if key is None:
-        raise UserError(_wrong_output(out, outputs, access, fitting))
+        raise UserError(_wrong_output(out, outputs, access, fitting, expected))
     kind = type(module)
 
     def forward(self: nn.Module, x: Tensor) -> Any:
@@ -160,12 +179,14 @@ def _outputs(out: Any) -> tuple[dict[Any, Any], str]:
     return {}, ""
 
 
-def _wrong_output(out: Any, outputs: Mapping[Any, Any], access: str, fitting: list[Any]) -> str:
+def _wrong_output(
+    out: Any, outputs: Mapping[Any, Any], access: str, fitting: list[Any], expected: str
+) -> str:
     """Return the message for a network whose output is not a tensor, with its parts and how to choose one."""
     if not outputs:
         return (
-            f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with a logit per class, "
-            "[2, classes]. Wrap it in a module that does."
+            f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with {expected}. Wrap it in "
+            "a module that does."
         )
     shown = ", ".join(
         f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}"
@@ -173,9 +194,30 @@ def _wrong_output(out: Any, outputs: Mapping[Any, Any], access: str, fitting: li
     )
     choice = access.format((fitting or list(outputs))[0])
     return (
-        f"the network returns {type(out).__name__} for 2 rows ({shown}), but one output is needed, a logit per class: "
-        f"pass a module whose forward returns it, such as {choice}."
+        f"the network returns {type(out).__name__} for 2 rows ({shown}), but one output is needed, "
+        f"{expected.partition(',')[0]}: pass a module whose forward returns it, such as {choice}."
     )
+
+
+def reads_truth_values(module: nn.Module) -> nn.Module:
+    """Return the network reading numbers in place of truth values, in place: all but 0 are true."""
+    kind = type(module)
+
+    def forward(self: nn.Module, x: Tensor) -> Any:
+        return kind.forward(self, x != 0)
+
+    return with_forward(module, forward)
+
+
+def as_column(module: nn.Module) -> nn.Module:
+    """Return the network with its only output as a column [rows, 1], in place."""
+    kind = type(module)
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        output: Tensor = kind.forward(self, x)
+        return output.reshape(-1, 1)
+
+    return with_forward(module, forward)
 
 
 def two_logits(module: nn.Module) -> nn.Module:

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
-from fairpress.compression.batch_inputs import PackedInputs
+from fairpress.compression.batch_inputs import NamedInput, PackedInputs
 from fairpress.compression.data_loader import collect
-from fairpress.compression.module_forms import chosen_output, reads_one_tensor, two_logits
+from fairpress.compression.held_out import change_sentence, value_facts, value_symptom
+from fairpress.compression.module_forms import reads_one_tensor, reads_truth_values
+from fairpress.compression.module_task import check_recipe, outputs_of_task, with_task
+from fairpress.compression.output_choice import checked_kind, shaped_outputs
 from fairpress.compression.quantization.float_layers import weights_in_float
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import TrainedNetwork
@@ -24,7 +27,7 @@ from fairpress.compression.verification.checks import assert_unmodified
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
-from fairpress.datasets.dataset import Dataset, Kind, Task
+from fairpress.datasets.dataset import Dataset, Kind
 from fairpress.models.export import input_name
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
@@ -57,6 +60,8 @@ def compress_module(
     recipe: Recipe,
     data: Dataset | Iterable[Any],
     *,
+    outputs: str | None = None,
+    label_names: Sequence[str] | None = None,
     seed: int = 0,
     on_message: OnMessage | None = None,
 ) -> Artifact:
@@ -65,14 +70,23 @@ def compress_module(
     Parameters
     ----------
     module
-        Maps a float32, uint8 or int64 tensor [rows, …], or several, to a logit per class [rows, classes], alone or among
-        other outputs.
+        Maps a float32, uint8 or int64 tensor [rows, …], or several, to a logit per class [rows, classes], a number [rows] or
+        [rows, 1], a logit per label [rows, labels] or an embedding [rows, length], alone or among other outputs.
     data
-        A dataset, whose test rows are removed; or batches (x, y) or (x, y, groups), where y is the class index, or
-        dictionaries with labels. x is a tensor, a tuple of tensors, or a dictionary of them by forward's parameters.
-        Batches are read once, in order, and kept in memory: all of them if the recipe fine-tunes, otherwise the first
-        2,048 rows. One row in ten is used for validation, and one in ten for calibration, or half of the rows if the
-        recipe does not fine-tune. Pass rows that the network was or may be trained on, never test rows.
+        A dataset, whose test rows are removed; or batches (x, y) or (x, y, groups), where y is the class index, a number, or
+        0 and 1 for each of several labels; or dictionaries with labels. For embeddings x alone will do. x is a tensor, a
+        tuple of tensors, or a dictionary of them by forward's parameters. Batches are read once, in order, and kept in
+        memory: all of them if the recipe fine-tunes, otherwise the first 2,048 rows. One row in ten is used for validation,
+        and one in ten for calibration, or half of the rows if the recipe does not fine-tune. Pass rows that the network was
+        or may be trained on, never test rows.
+    outputs
+        What the network predicts: ``"classes"``, ``"number"``, ``"labels"`` (several at once, each present if its
+        probability is at least ½) or ``"embedding"``; by default what the labels of the batches say, and what was assumed is
+        issued as a `UserWarning` unless it is classes. Embeddings must be named. Recipes that fine-tune minimise the
+        cross-entropy, the squared error, or the mean binary cross-entropy of the labels; an embedding has no labels, so that
+        they need ``towards=baseline``.
+    label_names
+        The names of several labels; by default their positions, from 0.
 
     Wrappers (`nn.DataParallel`, `torch.compile`) are removed; weights that are computed in every call (masks, weight norm)
     are stored as their values. A network with one logit gets a second one, 0. Notes on the file, such as layers that stay
@@ -80,33 +94,41 @@ def compress_module(
 
     The file has one input. Of token ids with their attention mask, as transformers' tokenizers give them, it is
     ``input_ids``, and the mask is computed in the file. Several other inputs are beside one another in the columns of
-    ``x``, which a warning describes. Of several outputs, ``logits`` or the only [rows, classes] is taken, which one says.
+    ``x``, which a warning describes. Of several outputs, ``logits`` (of embeddings ``embeddings``, ``pooler_output`` and
+    the like) or the only matrix is taken, and a warning says which.
 
     Raises
     ------
     UserError
-        The module cannot read the rows, has no logit per class, cannot be exported (the message names the layer) or is not
-        deterministic, or a batch is invalid.
+        The module cannot read the rows, has other outputs than the labels need, cannot be exported (the message names the
+        layer) or is not deterministic, or a batch is invalid.
     VerificationError
         The finished file does not match the recipe.
     """
+    requested = checked_kind(outputs)
+    check_recipe(recipe, requested)
     trains = any(step.trains for step in recipe.steps)
     with assert_unmodified(module), torch.random.fork_rng(devices=[]):
         unwrapped_copy = unwrap(module)
         notes = [*unwrapped_copy.notes]
+        labels: np.ndarray | None
         if isinstance(data, Dataset):
             network, dataset = reads_one_tensor(unwrapped_copy.module, None), data.development()
+            labels, requested = dataset.labels, requested or dataset.task.outputs
         else:
-            network, dataset = _one_tensor(unwrapped_copy.module, data, trains, notes)
-        network, classes = _with_logits(network, dataset, notes)
-        if isinstance(data, Dataset):
-            if classes != len(dataset.task.classes):
-                raise UserError(
-                    f"the network has {classes} outputs, but {dataset.name!r} has {len(dataset.task.classes)} classes; pass "
-                    "data with a class for each output."
-                )
-        else:
-            dataset = _with_classes(dataset, classes, notes)
+            network, dataset, labels = _one_tensor(
+                unwrapped_copy.module, data, trains, requested != "embedding", notes
+            )
+        labels = None if requested == "embedding" else labels
+        trial = torch.from_numpy(np.ascontiguousarray(dataset.inputs[dataset.index("train")[:TRIAL_ROWS]]))
+        network, kind, width, chosen, assumed = shaped_outputs(network, _call, trial, labels, requested)
+        notes += [*chosen, *assumed]
+        if on_message is not None and (length := _fixed_length(network, trial)):
+            on_message(length)
+        check_recipe(recipe, kind)
+        dataset = with_task(
+            dataset, data if isinstance(data, Dataset) else None, kind, width, label_names, notes
+        )
         network = _without_hooks(network, verification_rows(dataset))
         state = {k: v.detach().clone() for k, v in network.state_dict().items()}
         architecture = UserModule(network, type(unwrapped(module)).__qualname__)
@@ -115,10 +137,11 @@ def compress_module(
     notes += [text for text in [weights_in_float(compressed.details)] if text]
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=3)
+    task = dataset.task
     card = ModelCard(
-        target=dataset.task.target,
-        classes=dataset.task.classes,
-        positive=dataset.task.positive,
+        target=task.target,
+        classes=task.classes,
+        positive=task.positive,
         architecture={"name": architecture.name, **architecture.model_dump()},
         inputs={
             "name": input_name(tensors(dataset, "train").inputs[:2]),
@@ -126,38 +149,55 @@ def compress_module(
             "dtype": str(dataset.inputs.dtype),
             "columns": list(dataset.input_names),
         },
+        activation={"classes": "softmax", "labels": "sigmoid"}.get(task.outputs, "none"),
+        outputs=outputs_of_task(task),
         data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
         seed=seed,
     )
-    compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset))
+    compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset, card))
     finished = artifact(card, None, recipe, compressed, dataset, seed)
+    changes = change_sentence(finished.card.provenance["details"]["validation"], task.outputs)
+    if changes and on_message is not None:
+        on_message(changes)
     if not compressed.origin:  # else the network was no better when it was passed
         for sentence in finished.card.provenance.get("warnings", ()):
             warnings.warn(sentence, UserWarning, stacklevel=3)
     return finished
 
 
-def _constant_baseline_facts(module: nn.Module, dataset: Dataset) -> dict[str, Any]:
+def _constant_baseline_facts(module: nn.Module, dataset: Dataset, card: ModelCard) -> dict[str, Any]:
     """Return a warning for the card if a network is no better on validation rows than a constant prediction."""
-    rows = tensors(dataset, "validation")
-    if not len(rows.labels):
+    rows, kind = tensors(dataset, "validation"), dataset.task.outputs
+    if not len(rows.labels) or kind == "embedding":
         return {}
     chunks = [rows.inputs[at : at + TRIAL_ROWS] for at in range(0, len(rows.labels), TRIAL_ROWS)]
-    predicted = torch.cat([_call(module, chunk).argmax(1) for chunk in chunks])
+    outputs = torch.cat([_call(module, chunk) for chunk in chunks])
     train_labels = dataset.labels[dataset.index("train")]
-    symptom = constant_symptom(predicted.numpy(), rows.labels.numpy(), dataset.task.classes, train_labels)
+    if kind == "classes":
+        symptom = constant_symptom(
+            outputs.argmax(1).numpy(), rows.labels.numpy(), dataset.task.classes, train_labels
+        )
+    else:
+        symptom = value_symptom(
+            value_facts(outputs.numpy(), outputs.numpy(), rows.labels.numpy(), card),
+            rows.labels.numpy(),
+            train_labels,
+            kind,
+        )
     return {} if symptom is None else {"warnings": [f"the network {symptom}"]}
 
 
 def _one_tensor(
-    module: nn.Module, batches: Iterable[Any], trains: bool, notes: list[str]
-) -> tuple[nn.Module, Dataset]:
-    """Return a network that reads one tensor, and the rows of a loader as such tensors; what was assumed goes to `notes`.
+    module: nn.Module, batches: Iterable[Any], trains: bool, labelled: bool, notes: list[str]
+) -> tuple[nn.Module, Dataset, np.ndarray | None]:
+    """Return a network that reads one tensor, the rows of a loader as such tensors, and their labels as they were given.
+
+    What was assumed goes to `notes`.
 
     Whole numbers stay integers where the network reads no floats.
     """
     pad_id = getattr(getattr(module, "config", None), "pad_token_id", None)
-    collected = collect(batches, trains, pad_id if isinstance(pad_id, int) else None)
+    collected = collect(batches, trains, pad_id if isinstance(pad_id, int) else None, labelled=labelled)
     dataset, form = collected.dataset, collected.form
     network = reads_one_tensor(module, form)
     if isinstance(form, PackedInputs):
@@ -165,61 +205,18 @@ def _one_tensor(
             f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
             f"{form.describe()}"
         )
-    if form is None and dataset.inputs.dtype == np.float32:
+    if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
         rows = torch.from_numpy(dataset.inputs[:2])
-        integral = collected.whole or bool((rows == rows.round()).all())
+        if collected.numbers == "boolean" and _reads(network, rows != 0):
+            return reads_truth_values(network), dataset, collected.labels
+        integral = collected.numbers == "integer" or bool((rows == rows.round()).all())
         if integral and not _reads(network, rows) and _reads(network, rows.long()):
-            if not collected.whole and not (dataset.inputs == np.round(dataset.inputs)).all():
+            if collected.numbers != "integer" and not (dataset.inputs == np.round(dataset.inputs)).all():
                 raise UserError(
                     "the network reads integers, and the batches have numbers that are not whole; give batches of integers."
                 )
             dataset = replace(dataset, inputs=dataset.inputs.astype(np.int64))
-    return network, dataset
-
-
-def _with_logits(module: nn.Module, dataset: Dataset, notes: list[str]) -> tuple[nn.Module, int]:
-    """Return a network with a logit per class, and its number of classes.
-
-    One logit (of a binary task) becomes two, 0 and that logit: their softmax is its sigmoid.
-
-    Raises
-    ------
-    UserError
-        The network cannot read the rows, or returns something else; the message states what to pass.
-    """
-    index = dataset.index("train")[:TRIAL_ROWS]
-    rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
-    module, note = chosen_output(module, _call(module, rows[:2]))
-    notes += [] if note is None else [note]
-    out = _call(module, rows[:2])
-    if not isinstance(out, Tensor):
-        raise UserError(
-            f"the network returns {type(out).__name__}; it must return a tensor with a logit per class."
-        )
-    if out.is_complex() or not out.is_floating_point():
-        raise UserError(
-            f"the network returns {str(out.dtype).removeprefix('torch.')} numbers; it must return a logit per class, "
-            "[rows, classes] float: remove argmax or a similar operation."
-        )
-    single = out.shape in ((2, 1), (2,))
-    if not single and (out.dim() != 2 or out.shape[0] != 2 or out.shape[1] < 2):
-        raise UserError(
-            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return a logit per class, [2, classes] "
-            "with two classes or more, or one logit for the second of two. Wrap it in a module that does."
-        )
-    even_rows = rows[: len(rows) - len(rows) % 2]
-    with torch.no_grad():
-        outputs = torch.cat([_call(module, part) for part in even_rows.split(2)]).float()
-    if bool((outputs >= 0).all() and (outputs <= 1).all()) and (
-        (single and outputs.unique().numel() > 1)
-        or (not single and bool(torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-3)))
-    ):
-        raise UserError(
-            f"the network returns {'a probability' if single else 'probabilities'} (all lie in 0 … 1"
-            f"{'' if single else ' and sum to 1'}), but logits are needed: remove its last "
-            f"{'sigmoid' if single else 'softmax'}, or add {'torch.logit' if single else 'torch.log'} after it."
-        )
-    return (two_logits(module), 2) if single else (module, int(out.shape[1]))
+    return network, dataset, collected.labels
 
 
 def _call(module: nn.Module, rows: Tensor) -> Any:
@@ -232,6 +229,12 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
         layer_text = "the network" if layer is None else f"layer {layer!r}"
         shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        half = next((kind for kind in ("BFloat16", "Half") if kind in reason), None)
+        if half is not None and rows.dtype == torch.float32:
+            raise UserError(
+                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by "
+                "itself; leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
+            ) from error
         raise UserError(f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}.") from error
 
 
@@ -242,6 +245,16 @@ def _reads(module: nn.Module, rows: Tensor) -> bool:
     except Exception:  # a network may raise anything
         return False
     return True
+
+
+def _fixed_length(module: nn.Module, rows: Tensor) -> str:
+    """Return a sentence where a recurrent network, which reads sequences of any length, becomes a file for one; else ""."""
+    if rows.dim() != 3 or not any(isinstance(child, nn.RNNBase) for child in module.modules()):
+        return ""
+    return (
+        f"the file reads sequences of {rows.shape[1]} steps, as the batches have them, and of no other length: pad or cut "
+        "them to it"
+    )
 
 
 def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
@@ -258,37 +271,6 @@ def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
         return bare if torch.equal(_call(bare, trial_rows), _call(module, trial_rows)) else module
     except UserError:
         return module
-
-
-def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
-    present = np.unique(dataset.labels)
-    if present[0] < 0 or present[-1] >= classes:
-        invalid, shown = (
-            present[-1] if present[-1] >= classes else present[0],
-            ", ".join(map(str, present[:8])),
-        )
-        if len(present) == classes:
-            remedy = (
-                " Labels must be class indices from 0: pass their positions in the order of the outputs, such as "
-                + (
-                    f"y - {present[0]}."
-                    if present[-1] - present[0] == classes - 1 and present[0] > 0
-                    else "torch.unique(y, return_inverse=True)[1]."
-                )
-            )
-        else:
-            remedy = f" Pass a network with an output for each class; the loader's labels are {shown}."
-        raise UserError(
-            f"the loader has the label {invalid}, but the network has {classes} outputs (labels 0 … {classes - 1}).{remedy}"
-        )
-    if len(present) < classes:
-        shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
-        notes.append(
-            f"the network has {classes} outputs, but the loader's {len(dataset)} rows have the labels {shown} only: if the "
-            "outputs are features, not classes, the last layer is missing; otherwise pass rows of every class."
-        )
-    task = Task("label", tuple(map(str, range(classes))), "1" if classes == 2 else None)
-    return replace(dataset, task=task)
 
 
 def _pruned(state: Mapping[str, Tensor]) -> dict[str, Any]:

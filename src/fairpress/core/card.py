@@ -10,6 +10,7 @@ from typing import Any
 
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import parse_json, read_regular
+from fairpress.core.output_kind import OutputKind
 
 SCHEMA = "fairpress.card/1"
 MAX_BYTES = 64 << 20
@@ -28,8 +29,13 @@ class ModelCard:
         ``{"name": "mlp", …}`` with every parameter needed to build the network again.
     inputs
         What one row looks like: ``{"name": "x", "shape": [8], "columns": […]}``; the batch comes first.
+    outputs
+        What is predicted if it is no class: ``{"kind": "number"}``, ``{"kind": "labels", "names": […], "thresholds": […]}``
+        (a label is present if its probability is at least its threshold), or ``{"kind": "embedding", "size": 128}``. Empty:
+        one of `classes`.
     activation
-        What turns the file's output into class probabilities: ``"softmax"``, ``"sigmoid"`` or ``"none"``.
+        What turns the file's output into probabilities of the classes, or of each of several labels: ``"softmax"``,
+        ``"sigmoid"`` or ``"none"``.
     threshold
         Binary tasks: the positive class is decided when its probability is at least this.
     data
@@ -51,11 +57,27 @@ class ModelCard:
     inputs: Mapping[str, Any]
     activation: str = "softmax"
     threshold: float = 0.5
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = "fp32"
     seed: int | None = None
     baseline: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What the model predicts."""
+        kind: OutputKind = self.outputs.get("kind", "classes")
+        return kind
+
+    @property
+    def width(self) -> int:
+        """The number of outputs that the task needs."""
+        if self.output_kind == "embedding":
+            return int(self.outputs["size"])
+        return {"number": 1, "labels": len(self.outputs.get("names", ()))}.get(
+            self.output_kind, len(self.classes)
+        )
 
     def to_json(self) -> str:
         """Return the card as the text of card.json."""

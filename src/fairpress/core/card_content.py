@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from fairpress.core.output_kind import OutputKind
+
 MAX_INTEGER = 2**63 - 1
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
@@ -38,6 +40,23 @@ class _Inputs(_ExtensibleModel):
         for name in ("max_length", "pad_id", "tokenizer") if self.kind == "text" else ():
             if getattr(self, name) is None:
                 raise ValueError(f"`{name}` is missing, without which no text can be read")
+        return self
+
+
+class _Outputs(_ExtensibleModel):
+    kind: OutputKind = "classes"
+    names: Annotated[list[str], Field(max_length=2**16)] = Field(default_factory=list)
+    thresholds: list[FiniteFloat] = Field(default_factory=list)
+    size: Annotated[int, Field(ge=1, le=2**31)] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.kind == "labels") != bool(self.names) or len(self.names) != len(self.thresholds):
+            raise ValueError("`names` and `thresholds` have one entry for each of several labels")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("`names` names a label twice")
+        if (self.kind == "embedding") != (self.size is not None):
+            raise ValueError("`size` is the length of an embedding")
         return self
 
 
@@ -98,12 +117,13 @@ class CardContent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     target: str
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: list[str]
     positive: str | None
     architecture: _Architecture
     inputs: _Inputs
     activation: Literal["softmax", "sigmoid", "none"] = "softmax"
     threshold: FiniteFloat = 0.5
+    outputs: _Outputs = Field(default_factory=_Outputs)
     data: _Data = Field(default_factory=_Data)
     recipe: str = "fp32"
     seed: Count | None = None
@@ -112,11 +132,18 @@ class CardContent(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        kind = self.outputs.kind
+        if bool(self.classes) != (kind == "classes"):
+            raise ValueError(
+                "`classes` is empty"
+                if kind == "classes"
+                else f"`classes` is for models of classes, and `outputs` is about {kind}"
+            )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a class twice")
         if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"`positive` is {self.positive[:80]!r}, which is not one of `classes`")
-        if self.activation == "sigmoid" and len(self.classes) != 2:
+        if self.activation == "sigmoid" and kind == "classes" and len(self.classes) != 2:
             raise ValueError("`activation` is sigmoid, which is for two `classes`")
         return self
 

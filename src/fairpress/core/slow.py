@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fairpress.core.progress import note_shown
+
 PATIENCE, INTERVAL = 10.0, 15.0
 
 
@@ -33,6 +35,7 @@ def show_progress(description: str, percent: Callable[[], float] | None = None) 
             share = f"{done:.0f} %, " if 0 <= done <= 100 else ""
             sys.stderr.write(f"{description}: {share}{time.monotonic() - started:.0f} seconds so far\n")
             sys.stderr.flush()
+            note_shown()
 
     thread = threading.Thread(target=tell, daemon=True, name="shown")
     thread.start()

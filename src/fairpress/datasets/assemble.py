@@ -14,7 +14,10 @@ from fairpress.datasets.splits import SplitOptions, split
 from fairpress.datasets.texts.inputs import Texts
 
 # Options added later: they do not change the fingerprints of datasets that do not use them.
-ADDED_OPTIONS = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
+ADDED_OPTIONS = (
+    *("test_share", "positive_is", "missing_rows", "not_missing", "not_subject"),
+    *("label_is", "more_labels"),
+)
 
 
 class Inputs(Protocol):
@@ -54,6 +57,7 @@ def assemble(
     config: Mapping[str, Any] | None = None,
     unprinted: Collection[str] = (),
     parts: Mapping[Part, np.ndarray] | None = None,
+    strata: np.ndarray | None = None,
     spellings: Mapping[str, np.ndarray] | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Dataset:
@@ -78,12 +82,20 @@ def assemble(
         Options that locate the content and do not change it; the fingerprint leaves them out.
     parts
         The parts, where the inputs depend on them; else they are drawn here.
+    strata
+        [rows] int64 by which the parts are drawn alike, where these are not the labels.
     spellings, warnings
         As in `Dataset`; a split that shares people warns in any case.
     """
     matrix = inputs.matrix()
     if parts is None:
-        parts = split(labels, attributes, subjects if split_by is None else split_by, options, official)
+        parts = split(
+            labels if strata is None else strata,
+            attributes,
+            subjects if split_by is None else split_by,
+            options,
+            official,
+        )
     printed = options.model_dump(mode="json")
     names = tuple(inputs.names)
     return Dataset(

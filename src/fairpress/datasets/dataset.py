@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output_kind import OutputKind
 
 Part = Literal["train", "calibration", "validation", "test"]
 Kind = Literal["table", "images", "text"]
@@ -24,17 +25,42 @@ class Task:
     target
         Name of the label, such as ``"two_year_recid"``.
     classes
-        Class names in the order of the network's outputs; labels are indices into it.
+        Class names in the order of the network's outputs; labels are indices into it. Empty for other `outputs`.
     positive
         The class that rates (TPR, FPR, selection rate) refer to;
         ``None`` for a multi-class task in which no class is singled out.
+    outputs
+        What a network predicts: a class, a number, several labels at once, or an embedding.
+    label_names
+        The labels of ``"labels"``, in the order of the network's outputs; otherwise empty.
+    size
+        The length of an ``"embedding"``; otherwise 0.
     """
 
     target: str
     classes: tuple[str, ...]
     positive: str | None
+    outputs: OutputKind = "classes"
+    label_names: tuple[str, ...] = ()
+    size: int = 0
+
+    @property
+    def width(self) -> int:
+        """The number of outputs of a network for this task."""
+        return {
+            "classes": len(self.classes),
+            "number": 1,
+            "labels": len(self.label_names),
+            "embedding": self.size,
+        }[self.outputs]
 
     def __post_init__(self) -> None:
+        if self.outputs != "classes":
+            if self.classes or self.positive is not None or self.width < 1:
+                raise ValueError(
+                    f"a task of outputs={self.outputs!r} has no classes, and at least one output"
+                )
+            return
         if len(self.classes) < 2:
             raise UserError(
                 f"the label {self.target!r} has only one class ({', '.join(self.classes)}); two are needed."
@@ -78,7 +104,8 @@ class Dataset:
     input_names
         Column names of a table's inputs; empty for images.
     labels
-        ``int64`` [rows], indices into ``task.classes``.
+        ``int64`` [rows], indices into ``task.classes``; of a number ``float64`` [rows]; of several labels 0 or 1,
+        ``int64`` [rows, labels]; of an embedding zeros ``int64`` [rows].
     attributes
         Sensitive attributes: name → ``str`` array [rows]. Never inputs by themselves.
     subjects

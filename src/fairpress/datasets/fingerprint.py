@@ -12,6 +12,10 @@ from fairpress.core.canonical_json import canonical_json
 from fairpress.datasets.dataset import PARTS, Part, Task
 
 
+def _outputs(task: Task) -> list[Any]:
+    return [] if task.outputs == "classes" else [task.outputs, list(task.label_names)]
+
+
 def fingerprint(
     *,
     task: Task,
@@ -31,7 +35,7 @@ def fingerprint(
     """
     digest = hashlib.sha256(b"fairpress.dataset/1")
     head = {
-        "task": [task.target, list(task.classes), task.positive],
+        "task": [task.target, list(task.classes), task.positive, *_outputs(task)],
         "inputs": [list(input_names), list(inputs.shape), str(inputs.dtype)],
         "config": dict(config),
     }
@@ -39,7 +43,7 @@ def fingerprint(
     if content is None:
         content = np.ascontiguousarray(inputs).astype(inputs.dtype.newbyteorder("<"), copy=False).tobytes()
     pieces.append(content)
-    pieces.append(labels.astype("<i8").tobytes())
+    pieces.append(labels.astype("<f8" if labels.dtype.kind == "f" else "<i8").tobytes())
     texts = {**{f"attribute {k}": v for k, v in attributes.items()}, "subjects": subjects, "row_ids": row_ids}
     pieces += [canonical_json([name, [str(v) for v in values]]).encode() for name, values in texts.items()]
     for part in PARTS:

@@ -12,6 +12,9 @@ from fairpress.core.progress import OnMessage, print_message
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.registry import load
 
+LOADER = "loader"
+"""The name of rows that came as batches, which nothing can load again."""
+
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     """Return the card's facts about a dataset, which load it again."""
@@ -40,6 +43,11 @@ def reload(facts: Mapping[str, Any], on_message: OnMessage = print_message) -> D
     name, config = facts.get("name"), facts.get("config", {})
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise UserError("the model's card does not name its dataset; pass it as `data=`.")
+    if name == LOADER and not facts.get("fingerprint"):
+        raise UserError(
+            "this model was compressed in Python with batches, so its card names no data; name the data with --data, or "
+            "pass `data=` in Python, which may be batches again."
+        )
     options = {str(k): v for k, v in config.items()}
     if reserved := {"name", "on_message"} & options.keys():
         raise UserError(

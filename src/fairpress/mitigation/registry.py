@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.grouping import keys_of_groups, parse_by
 from fairpress.mitigation import calibrated_equalized_odds, thresholds
@@ -42,7 +43,12 @@ def fit_mitigation(
     task = dataset.task
     if task.positive is None or len(task.classes) != 2:
         raise UserError(
-            f"{method} mitigates decisions between two classes; {task.target!r} has {len(task.classes)}"
+            f"{method} mitigates decisions between two classes; {task.target!r} "
+            + (
+                f"is {DESCRIPTIONS[task.outputs]}"
+                if task.outputs != "classes"
+                else f"has {len(task.classes)}"
+            )
             + ("." if len(task.classes) != 2 else " and neither is declared the positive class.")
         )
     if not len(index):

@@ -9,8 +9,8 @@ from fairpress.models.registry import Architecture, build
 
 
 def initialize(architecture: Architecture, dataset: Dataset) -> nn.Module:
-    """Return the module for the inputs and classes of this dataset."""
-    return build(architecture, row_shape(dataset), len(dataset.task.classes))
+    """Return the module for the inputs and the task of this dataset."""
+    return build(architecture, row_shape(dataset), dataset.task.width)
 
 
 def row_shape(dataset: Dataset) -> tuple[int, ...]:

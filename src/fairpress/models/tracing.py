@@ -23,6 +23,24 @@ aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 LOOKUP = aten.embedding.default
+# Other operators that compute products with what may be a weight → the positions of those arguments.
+PRODUCTS: Mapping[Any, tuple[int, ...]] = {
+    **dict.fromkeys((*WEIGHTED, aten.conv1d.padding, aten.conv3d.default, aten.conv3d.padding), (1,)),
+    **dict.fromkeys(
+        (aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input), (1,)
+    ),
+    **dict.fromkeys(
+        (aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default), (0, 1)
+    ),
+    **dict.fromkeys((aten.addmm.default, aten.baddbmm.default, aten.addmv.default), (1, 2)),
+    **dict.fromkeys((aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input), (2,)),
+    **dict.fromkeys((aten.lstm_cell.default, aten.gru_cell.default), (2, 3)),
+    **dict.fromkeys((aten.rnn_tanh_cell.default, aten.rnn_relu_cell.default), (2, 3)),
+    aten.einsum.default: (1,),
+    aten.bilinear.default: (2,),
+    **dict.fromkeys((LOOKUP, aten.embedding_bag.padding_idx, aten.embedding_bag.default), (0,)),
+    **dict.fromkeys((aten.index.Tensor, aten.index_select.default, aten.gather.default), (0,)),
+}
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
@@ -316,15 +334,37 @@ def is_lookup(node: Node) -> bool:
     )
 
 
+def weights_in_products(node: Node) -> list[Node]:
+    """Return what an operator of `PRODUCTS` multiplies or looks up, a weight or not; nothing for other operators."""
+    found: list[Node] = []
+    for position in PRODUCTS.get(node.target, ()):
+        value: Any = node.args[position] if position < len(node.args) else None
+        found += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Node)]
+    return found
+
+
+def varying_nodes(graph: GraphModule) -> set[Node]:
+    """Return the nodes that depend on the network's inputs."""
+    varying: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
+            varying.add(node)
+    return varying
+
+
 def products(graph: GraphModule) -> Counter[str]:
-    """Return the number of different products of each layer: runtimes merge two calls on the same values."""
+    """Return the number of different products of each layer: runtimes merge two calls on the same values.
+
+    Products that do not depend on the inputs are computed when the file is loaded, and do not count.
+    """
+    varying = varying_nodes(graph)
     numbers: dict[Node, int] = {}
     number_of: dict[Any, int] = {}
     distinct: set[tuple[str, int]] = set()
     for node in graph.graph.nodes:
         same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
         numbers[node] = number_of.setdefault(same, len(number_of))
-        if is_weighted(node):
+        if is_weighted(node) and node in varying:
             distinct.add((layer_name(node), numbers[node]))
     return Counter(layer for layer, _ in distinct)
 
@@ -343,4 +383,9 @@ def stored_weight(layer: str, tensors: Container[str]) -> str:
 
 def layer_name(node: Node) -> str:
     """Return the name of an operator's layer: the name of its weight without ``.weight``."""
-    return weight_of(node).removesuffix(".weight")
+    return layer_of_weight(weight_of(node))
+
+
+def layer_of_weight(name: str) -> str:
+    """Return the name of the layer that a weight belongs to: without ``.weight``, or that of a bare parameter."""
+    return name.removesuffix(".weight")

@@ -32,3 +32,33 @@ def decide(
     return np.where(probabilities[:, positive_index] >= threshold, positive_index, 1 - positive_index).astype(
         np.int64
     )
+
+
+def ties(
+    probabilities: np.ndarray, classes: Sequence[str], positive: str | None, threshold: float = 0.5
+) -> int:
+    """Return how many rows `decide` decides by its rule for ties alone.
+
+    With two classes, one of them positive, their probability is exactly the threshold; otherwise two classes are equally
+    probable, and none more so.
+    """
+    if decides_by_threshold(classes, positive):
+        assert positive is not None
+        return int((probabilities[:, list(classes).index(positive)] == threshold).sum())
+    largest = probabilities.max(axis=1, keepdims=True)
+    return int(((probabilities == largest).sum(axis=1) > 1).sum())
+
+
+def labels_present(outputs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Return whether each of several labels is present [rows, labels] bool, from their logits [rows, labels].
+
+    A label is present if its probability, the sigmoid of its logit, is at least its threshold.
+    """
+    return np.asarray(label_probabilities(outputs) >= np.asarray(thresholds, dtype=np.float32))
+
+
+def label_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the probability of each of several labels [rows, labels] float32: the sigmoid of its logit."""
+    exponential = np.exp(-np.abs(np.asarray(logits, dtype=np.float64)))
+    positive = np.where(logits >= 0, 1 / (1 + exponential), exponential / (1 + exponential))
+    return np.asarray(positive, dtype=np.float32)

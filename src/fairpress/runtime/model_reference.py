@@ -1,4 +1,4 @@
-"""Model references: an artifact, a model folder, or an ONNX file, with or without ``@runtime``."""
+"""Model references: an artifact, a model folder, or an external file, with or without ``@runtime``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fairpress.datasets.reload import reload
 from fairpress.runtime.artifact import CARD_FILE, Artifact
 
 if TYPE_CHECKING:
+    from fairpress.runtime.backends.base import Backend
     from fairpress.runtime.external.model import ExternalModel
 
 Model = Artifact | str | os.PathLike[str]
@@ -24,8 +25,7 @@ def name_models(models: Sequence[Model]) -> dict[str, Model]:
     """Name models after their folders, or by their full paths if two folders share a name."""
     references = [split_model(m)[0] for m in models]
     names = [
-        f"model {i + 1}" if isinstance(p, Artifact) else Path(p).name.removesuffix(".onnx")
-        for i, p in enumerate(references)
+        f"model {i + 1}" if isinstance(p, Artifact) else _name(Path(p)) for i, p in enumerate(references)
     ]
     if len(set(names)) < len(names):
         names = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(names, models, strict=True)]
@@ -33,6 +33,24 @@ def name_models(models: Sequence[Model]) -> dict[str, Model]:
     if len(by_name) < len(models):
         raise UserError("the same model is given twice; give each model once.")
     return by_name
+
+
+def _name(path: Path) -> str:
+    """Return a folder's name, or a file's without the suffix of its format."""
+    from fairpress.runtime.external.engines.registry import FORMATS
+
+    return path.stem if path.suffix.lower() in FORMATS else path.name
+
+
+def default_runtime_of(model: Model) -> str:
+    """Return the name of the runtime that runs a model if none is named."""
+    from fairpress.runtime.backends.registry import DEFAULT
+    from fairpress.runtime.external.engines.registry import runtimes_of
+
+    reference, _ = split_model(model)
+    if isinstance(reference, Artifact) or not is_external(reference):
+        return DEFAULT
+    return runtimes_of(Path(reference))[0]
 
 
 def read_onnx(path: Path) -> bytes:
@@ -93,9 +111,13 @@ def split_model(model: Model) -> tuple[Model, str | None]:
 
 
 def is_external(model: Model) -> bool:
-    """Return whether the model is an ONNX file and not a model folder."""
+    """Return whether the model is an external file, such as an ONNX file, and not a model folder."""
+    from fairpress.runtime.external.engines.registry import FORMATS
+
     reference, _ = split_model(model)
-    return not isinstance(reference, Artifact) and Path(reference).suffix.lower() == ".onnx"
+    if isinstance(reference, Artifact) or os.path.isdir(reference):
+        return False
+    return Path(reference).suffix.lower() in FORMATS
 
 
 def is_huggingface(model: Model) -> bool:
@@ -108,14 +130,17 @@ def is_huggingface(model: Model) -> bool:
 
 
 def open_reference(
-    model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
+    model: Model,
+    dataset: Dataset,
+    model_config: str | os.PathLike[str] | None = None,
+    runtime: Backend | None = None,
 ) -> Artifact | ExternalModel:
-    """Return the artifact of a model folder, or an external ONNX file opened for this dataset."""
+    """Return the artifact of a model folder, or an external file opened for this dataset by its runtime."""
     from fairpress.runtime.external.model import open_external
 
     if isinstance(model, Artifact) or not is_external(model):
         return open_model(model)
-    return open_external(model, dataset, model_config)
+    return open_external(model, dataset, model_config, runtime)
 
 
 def open_model(model: Model) -> Artifact:

@@ -14,19 +14,19 @@ from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.backends.base import Backend, processor
-from fairpress.runtime.decision_rule import decide, decides_by_threshold
+from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.decision_rule import decide, decides_by_threshold, ties
 from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
 from fairpress.runtime.fit import check_fit
-from fairpress.runtime.predictions_file import TASK_KEY, task_json
+from fairpress.runtime.predictions_file import RUNTIMES_KEY, TASK_KEY, task_json
 from fairpress.runtime.probabilities import score
 from fairpress.runtime.text_predictions import EncodedTexts, score_texts
+from fairpress.runtime.value_predictions import value_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
-RUNTIMES_KEY = "fairpress.runtimes"
 NOTES_KEY = "fairpress.notes"
 
 
@@ -41,11 +41,14 @@ def predictions(
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
 
-    A model's mitigation is applied. A model that outputs labels only has no score. Texts are encoded by each
-    model's own tokenizer; a note says which share of each group is longer than a model reads.
+    Of numbers, and of several labels at once, see `value_predictions`. A model's mitigation is applied. A model that
+    outputs labels only has no score. Texts are encoded by each model's own tokenizer; a note says which share of each group
+    is longer than a model reads.
 
     The table's metadata contains JSON: under ``fairpress.runtimes`` the runtime of each model,
-    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under
+    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5,
+    "at_threshold": 0, …}}``, where ``at_threshold`` counts the rows whose probability is exactly the threshold, or equal for
+    two classes; under
     ``fairpress.task`` the task that the scores belong to, ``{"label": …, "classes": […], "positive": … or null}``; and under
     ``fairpress.notes``, if there are any, warnings as sentences, ``{M: […]}``.
 
@@ -76,12 +79,19 @@ def predictions(
     if not len(index):
         raise UserError(f"{dataset.name!r} has no {part} rows to predict; choose another part.")
     task = dataset.task
-    classes = np.array(task.classes)
-    columns: dict[str, pa.Array] = {
+    row_names = {
         "row_id": pa.array([str(v) for v in dataset.row_ids[index]]),
         "subject": pa.array([str(v) for v in dataset.subjects[index]]),
+    }
+    attributes = {name: pa.array(values[index]) for name, values in dataset.attributes.items()}
+    backends = {name: (runtimes or {}).get(name, Backend(threads=threads)) for name in models}
+    if task.outputs != "classes":
+        return value_predictions(models, dataset, index, {**row_names, **attributes}, backends, progress)
+    classes = np.array(task.classes)
+    columns: dict[str, pa.Array] = {
+        **row_names,
         "label": pa.array(classes[dataset.labels[index]]),
-        **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
+        **attributes,
     }
     runtime_facts: dict[str, Mapping[str, Any]] = {}
     encoded: EncodedTexts = {}
@@ -97,9 +107,8 @@ def predictions(
         if isinstance(model, Artifact):
             check_fit(name, model, dataset)
     for name, model in models.items():
-        runtime = (runtimes or {}).get(name, Backend(threads=threads))
         predicted, threshold, facts = _predict(
-            name, model, dataset, index, runtime, progress, encoded, batch_dependence
+            name, model, dataset, index, backends[name], progress, encoded, batch_dependence
         )
         probability, decided = predicted.probabilities, predicted.decided
         binary = decides_by_threshold(dataset.task.classes, dataset.task.positive)
@@ -107,6 +116,9 @@ def predictions(
             **facts,
             "threshold": threshold if binary and probability is not None else None,
         }
+        if probability is not None:
+            count = ties(probability, task.classes, task.positive, threshold)
+            runtime_facts[name] = {**runtime_facts[name], "at_threshold": count}
         if isinstance(model, Artifact):
             runtime_facts[name] = {**runtime_facts[name], "digest": model.digest}
         if predicted.notes:
@@ -152,20 +164,8 @@ def _predict(
     batch_dependence: bool | None,
 ) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
     if isinstance(model, ExternalModel):
-        if runtime.name != "onnxruntime":
-            raise UserError(
-                f"model {name!r} is an external ONNX file, which runs only on @onnxruntime, not on @{runtime.name}."
-            )
-        from onnxruntime import __version__
-
-        facts: Mapping[str, Any] = {
-            "runtime": f"onnxruntime {__version__}",
-            "provider": "CPU",
-            "threads": runtime.threads,
-            "precision": "f32",
-            "processor": processor(),
-        }
-        return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
+        predicted = model.answers(dataset, index, runtime)
+        return predicted, model.config.threshold, predicted.facts
 
     def report_rows(done: int) -> None:
         if progress is not None:

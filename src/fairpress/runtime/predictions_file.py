@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 
 TASK_KEY = "fairpress.task"
+RUNTIMES_KEY = "fairpress.runtimes"
+OUTCOME_KEY = "fairpress.outcome"
+"""The outcome by which `audit` judges the table, where the models predict no classes."""
 
 
 def task_json(label: str, classes: Sequence[str], positive: str | None) -> str:

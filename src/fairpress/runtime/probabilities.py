@@ -31,6 +31,36 @@ def score(
     inputs
         [rows, …] of the whole dataset; only the rows `index` are read, a batch at a time. For a model that reads texts:
         the texts, ``object`` [rows] of str, or its tokenizer's token ids, int32 [rows, length].
+    runtime, progress
+        As for `raw_outputs`.
+
+    Raises
+    ------
+    UserError
+        As `raw_outputs`.
+
+    Notes
+    -----
+    Texts are run in batches of similar length. A file that computes ranges of activations in each call would answer a text
+    differently in another batch: it gets every text alone.
+    """
+    raw, facts = raw_outputs(artifact, inputs, index, runtime, progress)
+    return probabilities(raw, artifact.card.activation), facts
+
+
+def raw_outputs(
+    artifact: Artifact,
+    inputs: np.ndarray,
+    index: np.ndarray,
+    runtime: Backend | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """Return the file's outputs [len(index), width] as they are, and the facts of the runtime that computed them.
+
+    Parameters
+    ----------
+    inputs
+        As for `score`.
     runtime
         ONNX Runtime with one thread by default.
     progress
@@ -40,17 +70,12 @@ def score(
     ------
     UserError
         The runtime cannot load the file, the rows do not fit its input, or an output is not a number (NaN).
-
-    Notes
-    -----
-    Texts are run in batches of similar length. A file that computes ranges of activations in each call would answer a text
-    differently in another batch: it gets every text alone.
     """
     if not len(index):
         raise UserError("there are no rows to predict; choose another part of the data.")
     if artifact.reads_texts:
         raw, facts = _score_texts(artifact, inputs, index, runtime or Backend(), progress)
-        return _checked_probabilities(artifact, raw), facts
+        return _checked_outputs(artifact, raw), facts
     batch = min(rows_at_once(artifact.onnx), max(len(index), 1))
     session = open_session(artifact.onnx, runtime or Backend(), batch)
     shape = session.input.shape[1:]
@@ -66,7 +91,7 @@ def score(
             f"the file reads {session.input.dtype}, the data are {inputs.dtype}; use the data the model was "
             "trained on."
         )
-    return _checked_probabilities(artifact, outputs(session, inputs, index, batch, progress)), session.facts
+    return _checked_outputs(artifact, outputs(session, inputs, index, batch, progress)), session.facts
 
 
 def token_ids(artifact: Artifact, inputs: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -114,21 +139,30 @@ def check_ids(ids: np.ndarray, onnx: bytes, input_name: str) -> None:
         )
 
 
-def _checked_probabilities(artifact: Artifact, raw: np.ndarray) -> np.ndarray:
-    """Return class probabilities [rows, classes] of a file's outputs; raise UserError if they do not fit its card."""
-    n_outputs = int(np.prod(raw.shape[1:]))
-    if n_outputs != (1 if artifact.card.activation == "sigmoid" else len(artifact.card.classes)):
+def _checked_outputs(artifact: Artifact, raw: np.ndarray) -> np.ndarray:
+    """Return a file's outputs as a matrix [rows, width]; raise UserError if they do not fit its card."""
+    card, n_outputs = artifact.card, int(np.prod(raw.shape[1:]))
+    one_logit = card.activation == "sigmoid" and card.output_kind == "classes"
+    if n_outputs != (1 if one_logit else card.width):
+        described = {
+            "classes": f"names {len(card.classes)} classes with the activation {card.activation!r}",
+            "number": "says that it predicts a number",
+            "labels": f"names {card.width} labels",
+            "embedding": f"says that an embedding has {card.width:,} numbers",
+        }
         raise UserError(
-            f"the file outputs {n_outputs} numbers per row, but its card names {len(artifact.card.classes)} classes with "
-            f"the activation {artifact.card.activation!r}; create the model again."
+            f"the file outputs {n_outputs} numbers per row, but its card {described[card.output_kind]}; create the model "
+            "again."
         )
-    probability = probabilities(raw.reshape(len(raw), n_outputs), artifact.card.activation)
-    n_nan = int(np.isnan(probability).any(axis=1).sum())
+    raw = raw.reshape(len(raw), n_outputs)
+    # The softmax of a class with an infinite logit beside others is NaN, too.
+    checked = probabilities(raw, card.activation) if card.output_kind == "classes" else raw
+    n_nan = int(np.isnan(checked).any(axis=1).sum())
     if n_nan:
         raise UserError(
             f"the model outputs NaN for {n_nan:,} of {len(raw):,} rows; check that its inputs are scaled as in training."
         )
-    return probability
+    return raw
 
 
 def probabilities(out: np.ndarray, activation: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fairpress.core.errors import UserError
+from fairpress.core.time_left import describe_seconds
 
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
@@ -42,6 +43,16 @@ class Budget:
     def left(self) -> float:
         """Seconds left for making candidates; infinite if the budget is not a time."""
         return float("inf") if self.seconds is None else self.seconds - self.reserve - self.elapsed
+
+    def describe_rest(self) -> str:
+        """Return what is left for candidates, as the end of a sentence; empty without a limit."""
+        if self.seconds is not None:
+            return f"; at most {describe_seconds(max(self.left, 0.0))} left for more"
+        if self.trials is None or self.used == 0:
+            return ""
+        rest = self.trials - self.used
+        seconds = self.elapsed / self.used * rest
+        return f"; {rest} more to try, about {describe_seconds(seconds)} left" if rest > 0 else ""
 
     @property
     def over(self) -> bool:

@@ -66,8 +66,8 @@ class Explorer:
         def watched(sentence: str) -> None:
             if self.budget.left <= 0 and self.trials:
                 raise BudgetExceeded
-            if sentence.startswith("epoch"):
-                self.on_message(f"{sentence} of {name}")
+            if sentence.startswith("epoch") or sentence.endswith(" left"):
+                self.on_message(f"{name}: {sentence}")
 
         try:
             candidate = self.candidates.make(recipe, watched)
@@ -102,6 +102,7 @@ class Explorer:
         origin = "from the store" if candidate.reused else f"{candidate.seconds:.0f} s"
         self.on_message(
             f"{name}: {trial.bytes:,} bytes, {'promising' if trial.promising else 'doubtful'} ({origin})"
+            f"{self.budget.describe_rest()}"
         )
         return trial
 

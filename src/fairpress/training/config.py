@@ -86,8 +86,8 @@ class ImageFitConfig(FitConfig):
     flip, shift
         Mirror half of the images; move each by up to this share of its side.
     way
-        Precision and memory order, by name (`precision.FORMATS`). ``"auto"`` times a few steps of each and takes the
-        fastest, so that two machines may come to slightly different weights; a name repeats.
+        Precision and memory order, by name (`precision.FORMATS`): on request ``"processor"``, bf16 where it has instructions
+        for it, or ``"fastest"``, by timing; both may give other weights on another machine (`training_format`).
     """
 
     max_epochs: int = Field(default=16, ge=1, le=100_000)
@@ -97,7 +97,14 @@ class ImageFitConfig(FitConfig):
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     flip: bool = True
     shift: float = Field(default=0.0625, ge=0, le=0.5)
-    way: Literal["auto", "fp32", "fp32-channels-last", "bf16", "bf16-channels-last"] = "auto"
+    way: Literal["fp32", "fp32-channels-last", "bf16", "bf16-channels-last", "processor", "fastest"] = (
+        "fp32-channels-last"
+    )
+
+    @field_validator("way", mode="before")
+    @classmethod
+    def _timed(cls, way: Any) -> Any:
+        return "fastest" if way == "auto" else way  # its name on older cards and in older studies
 
     @field_validator("start")
     @classmethod
@@ -117,8 +124,8 @@ class TextFitConfig(FitConfig):
     schedule
         Course of the learning rate (`schedule.Schedule`).
     way
-        Precision of the arithmetic. ``"auto"``: bf16 on processors that multiply it by instructions of their own, else
-        fp32: a choice that does not depend on how busy the machine is. Fine-tuning by recipes is in fp32.
+        Precision of the arithmetic: on request ``"processor"``, bf16 where it has instructions for it, or ``"fastest"``, by
+        timing; both may give other weights on another machine (`training_format`). Fine-tuning by recipes is in fp32.
     """
 
     max_epochs: int = Field(default=4, ge=1, le=100_000)
@@ -126,7 +133,12 @@ class TextFitConfig(FitConfig):
     weight_decay: float = Field(default=0.05, ge=0, le=1_000)
     patience: int = Field(default=2, ge=1, le=100_000)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    way: Literal["auto", "fp32", "bf16"] = "auto"
+    way: Literal["fp32", "bf16", "processor", "fastest"] = "fp32"
+
+    @field_validator("way", mode="before")
+    @classmethod
+    def _by_processor(cls, way: Any) -> Any:
+        return "processor" if way == "auto" else way  # its name on older cards and in older studies
 
     @field_validator("start")
     @classmethod

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output_kind import DESCRIPTIONS, OutputKind
 from fairpress.core.values import resolve
 from fairpress.datasets.dataset import Dataset, Part
 
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 class Data:
     """Rows of one network: inputs [rows, …] float32 or token ids [rows, length] int64, labels [rows] int64, and where they
     matter groups [rows] int64 and weights [rows] of the rows in the loss.
+
+    Labels of other `outputs` than classes are float32: numbers [rows], or 0 and 1 [rows, labels].
     """
 
     inputs: Tensor
     labels: Tensor
     groups: Tensor | None = None
     weights: Tensor | None = None
+    outputs: OutputKind = "classes"
 
 
 ClassWeights = Literal["balanced"] | Mapping[str, float]
@@ -45,17 +49,18 @@ def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = N
     from fairpress.training.memmap_rows import MemmapRows
     from fairpress.training.token_rows import TokenRows
 
+    index, kind = dataset.index(part), dataset.task.outputs
+    labels = torch.from_numpy(dataset.labels[index])
+    labels = labels if kind in ("classes", "embedding") else labels.float()
+    inputs: Any
     if dataset.inputs.dtype == np.uint8:
-        index = dataset.index(part)
-        data = Data(MemmapRows(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
+        inputs = MemmapRows(dataset.inputs, index)
     elif dataset.pad_id is not None:
-        index = dataset.index(part)
-        data = Data(TokenRows(dataset.inputs, index, dataset.pad_id), torch.from_numpy(dataset.labels[index]))
+        inputs = TokenRows(dataset.inputs, index, dataset.pad_id)
     else:
-        rows = dataset.part(part)
-        inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs))
-        inputs = inputs.long() if rows.inputs.dtype.kind in "iu" else inputs.float()
-        data = Data(inputs, torch.from_numpy(rows.labels))
+        inputs = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
+        inputs = inputs.long() if dataset.inputs.dtype.kind in "iu" else inputs.float()
+    data = Data(inputs, labels, outputs=kind)
     if class_weights is None:
         return data
     return replace(data, weights=torch.from_numpy(weights_of_classes(dataset, class_weights))[data.labels])
@@ -104,6 +109,11 @@ def check_trainable(dataset: Dataset) -> None:
                 f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
                 "fill them or drop those rows."
             )
+    if dataset.task.outputs != "classes":
+        raise UserError(
+            f"{dataset.name!r} has {DESCRIPTIONS[dataset.task.outputs]} in each row, and fairpress trains classifiers; "
+            "train the network yourself, and compress it in Python: fairpress.compress(module, recipe, data=dataset)."
+        )
     present = np.unique(dataset.labels[dataset.index("train")])
     if len(present) < 2:
         raise UserError(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fairpress.core.output_kind import OutputKind
 from fairpress.training.group_means import means
 
 Teach = Callable[[Tensor], Tensor]
@@ -40,6 +41,30 @@ def divergence(logits: Tensor, expected: Tensor) -> Tensor:
     return cast("Tensor", _Divergence.apply(logits, expected))
 
 
+def target_of(outputs: Tensor, kind: OutputKind) -> Tensor:
+    """Return what a student is to reproduce of a teacher's outputs […, width]: log-probabilities of classes, probabilities
+    of several labels, else the outputs themselves.
+    """
+    return (
+        outputs.log_softmax(-1) if kind == "classes" else outputs.sigmoid() if kind == "labels" else outputs
+    )
+
+
+def distance(outputs: Tensor, target: Tensor, kind: OutputKind) -> Tensor:
+    """Return how far outputs are from a teacher's `target_of` in every row […].
+
+    Of classes the divergence of the probabilities, of several labels its mean over the labels, of a number or an embedding
+    the mean squared difference. Its gradient is exactly 0 where both are equal.
+    """
+    if kind == "classes":
+        return divergence(outputs, target)
+    if kind == "labels":
+        entropy = nn.functional.binary_cross_entropy(target, target, reduction="none")
+        loss = nn.functional.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+        return (loss - entropy).mean(-1)
+    return (outputs - target).square().mean(-1)
+
+
 class Distillation:
     """weight · T²·KL(teacher‖student), both softened by the temperature T, added to the cross-entropy of the labels.
 
@@ -54,6 +79,8 @@ class Distillation:
         Inputs [networks, rows, …] → the teachers' logits [networks, rows, classes], as the rows are seen then.
     shares
         Share of the training rows in each group [networks, groups]; None without groups.
+    outputs
+        What the networks predict (`distance`); of a number or an embedding the temperature has no effect.
     """
 
     inner = 1
@@ -68,8 +95,9 @@ class Distillation:
         step: float = 0.0,
         *,
         hold: bool = False,
+        outputs: OutputKind = "classes",
     ) -> None:
-        self.teach, self.temperature, self.weight = teach, temperature, weight
+        self.teach, self.temperature, self.weight, self.outputs = teach, temperature, weight, outputs
         self.shares, self.step, self.hold = shares, step, hold
         self.weights = None if shares is None else torch.ones_like(shares)
         self.used = self.weights
@@ -81,12 +109,12 @@ class Distillation:
     @torch.no_grad()
     def see(self, inputs: Tensor) -> None:
         """Compute the teachers' outputs for a batch [networks, rows, …]."""
-        self._wanted = (self.teach(inputs) / self.temperature).log_softmax(-1)
+        self._wanted = target_of(self.teach(inputs) / self.temperature, self.outputs)
 
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Return each network's term [networks]; rows of no group weigh 1."""
         assert self._wanted is not None
-        apart = divergence(logits / self.temperature, self._wanted) * self.temperature**2
+        apart = distance(logits / self.temperature, self._wanted, self.outputs) * self.temperature**2
         if self.weights is None or self._sums is None or self._rows is None:
             return self.weight * apart.mean(-1)
         weights = self.weights.to(apart.device)

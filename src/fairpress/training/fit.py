@@ -44,8 +44,8 @@ def fit(
     """Train network i on datasets[i] with seeds[i]: those that read tables as one batch, the others in turn.
 
     Each keeps the state of its own epoch of lowest validation loss, among the epochs before its patience
-    ran out; networks do not influence one another. Equal arguments give equal artifacts (on images: with a `way`
-    that is named).
+    ran out; networks do not influence one another. Equal arguments give equal artifacts on one kind of processor with as
+    many threads (unless the training's `way` is ``"fastest"`` or ``"processor"``).
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def fit(
         torch is not installed.
     """
     require_torch("Training a network")
+    import torch
 
     from fairpress.models.export import export_many
     from fairpress.models.mlp import Mlp
@@ -115,6 +116,7 @@ def fit(
                 "training": config.model_dump(mode="json"),
                 "networks_in_batch": len(seeds),
                 "device": str(torch_device),
+                "threads": torch.get_num_threads(),
                 "epochs": network.epochs,
                 "best_epoch": network.best_epoch,
                 "validation_loss": network.validation_loss,

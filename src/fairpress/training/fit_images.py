@@ -1,14 +1,12 @@
-"""Train networks on images, one after another: choose the fastest format, keep the best epoch, verify the file."""
+"""Train networks on images, one after another: keep the best epoch, verify the file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from fairpress.core.card import ModelCard
 from fairpress.core.progress import OnMessage
@@ -20,9 +18,8 @@ from fairpress.models.registry import build
 from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.augment import Augment
-from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.config import ImageFitConfig
-from fairpress.training.data import Data, tensors, verification_rows
+from fairpress.training.data import tensors, verification_rows
 from fairpress.training.group_objective import make_objective, with_groups
 from fairpress.training.one_network import (
     check_export,
@@ -32,13 +29,13 @@ from fairpress.training.one_network import (
     schedule_of,
     versions,
 )
-from fairpress.training.precision import FORMATS, TrainingFormat, fastest
 from fairpress.training.trainer import train_module
+from fairpress.training.training_format import choose_format
 
 if TYPE_CHECKING:
     from fairpress.models.image_architecture import ImageNetwork
 
-TRIED_ROWS, CHECKED_ROWS = 32, 32
+CHECKED_ROWS = 32
 
 
 def fit_image_network(
@@ -78,8 +75,9 @@ def fit_image_network(
     )
     depends_on = {"architecture": described, "started_from": started_from, "device": device.type}
     checkpoint = open_checkpoint(checkpoints, dataset, seed, config, depends_on, notify)
-    training_format, tried = _choose(module, data, config, device, checkpoint)
-    notify(_format_message(training_format, tried, device))
+    chosen = choose_format(module, data, config, device, checkpoint)
+    training_format = chosen.training_format
+    notify(chosen.sentence(device, "images"))
     trained = train_module(
         module,
         data,
@@ -90,12 +88,11 @@ def fit_image_network(
         augment=Augment(config.flip, config.shift),
         validation=validation,
         patience=config.patience if config.keep == "best" else None,
-        checkpoint=None
-        if checkpoint is None
-        else replace(checkpoint, remember={"way": training_format.name, "tried": tried}),
+        checkpoint=None if checkpoint is None else replace(checkpoint, remember=chosen.remember()),
         on_message=on_message,
         objective=objective,
     )
+    notify("exporting the network, and comparing the file with it")
     (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[verification_rows(dataset)])
     check_export(file, module, validation.inputs[:CHECKED_ROWS], device)
     card = ModelCard(
@@ -115,34 +112,10 @@ def fit_image_network(
         provenance={
             **provenance(trained, config, device, training_format.name, module, started_from),
             "images_per_second": round(trained.rows_per_second, 1),
-            "images_per_second_tried": {name: round(rate, 1) for name, rate in tried.items()},
+            "images_per_second_tried": {name: round(rate, 1) for name, rate in chosen.tried.items()},
             "versions": versions(*architecture.packages, "pillow"),
             **constant_baseline_facts(dataset, trained, config),
             **({} if objective is None else {"fairness": objective.facts(0)}),
         },
     )
     return Artifact(card, file, to_bytes(trained.state))
-
-
-def _choose(
-    module: nn.Module,
-    data: Data,
-    config: ImageFitConfig,
-    device: torch.device,
-    checkpoint: TrainingCheckpoint | None,
-) -> tuple[TrainingFormat, Mapping[str, float]]:
-    """Return the training format, and rows per second of each one tried; a resumed training keeps its format."""
-    remembered = None if checkpoint is None else checkpoint.remembered()
-    if remembered is not None:
-        return FORMATS[remembered["way"]], remembered["tried"]
-    if config.way != "auto":
-        return FORMATS[config.way], {}
-    batch = torch.arange(min(config.batch_size, TRIED_ROWS, len(data.labels)))
-    with torch.random.fork_rng(devices=[]):
-        return fastest(module, data.inputs[batch], data.labels[batch], device)
-
-
-def _format_message(training_format: TrainingFormat, tried: Mapping[str, float], device: torch.device) -> str:
-    speeds = ", ".join(f"{name} {rate:.0f}" for name, rate in tried.items())
-    trials = f" (tried, images/s: {speeds})" if speeds else ""
-    return f"training on {device.type} in {training_format.name}{trials}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -32,9 +33,9 @@ from fairpress.training.one_network import (
     schedule_of,
     versions,
 )
-from fairpress.training.precision import FORMATS, TrainingFormat, format_by_processor
 from fairpress.training.token_rows import TokenRows
 from fairpress.training.trainer import train_module
+from fairpress.training.training_format import choose_format
 
 CHECKED_ROWS = 32
 
@@ -101,20 +102,20 @@ def fit_text_network(
         objective, [dataset], [tensors(dataset, "validation", config.class_weights)], "validation"
     )
     lengths = cast("TokenRows", data.inputs).lengths
-    training_format = _format(config, device)
     depends_on = {
         "architecture": described,
         "started_from": started_from,
         "tokenizer": tokenizer.facts(),
-        "way": training_format.name,
         "device": device.type,
     }
     checkpoint = open_checkpoint(checkpoints, dataset, seed, config, depends_on, notify)
+    chosen = choose_format(module, data, config, device, checkpoint)
+    training_format = chosen.training_format
     schedule = schedule_of(config)
     batches = training_batches(data.inputs, schedule.batch_size, torch.Generator().manual_seed(seed))
     padding = padding_share(lengths, batches)
     notify(
-        f"training on {device.type} in {training_format.name}: {len(lengths):,} texts, {tokenizer.size:,} pieces, "
+        f"{chosen.sentence(device, 'texts')}: {len(lengths):,} texts, {tokenizer.size:,} pieces, "
         f"{float(lengths.float().mean()):.1f} tokens a text, {padding:.1%} padding"
     )
     trained = train_module(
@@ -126,10 +127,11 @@ def fit_text_network(
         training_format=training_format,
         validation=validation,
         patience=config.patience if config.keep == "best" else None,
-        checkpoint=checkpoint,
+        checkpoint=None if checkpoint is None else replace(checkpoint, remember=chosen.remember()),
         on_message=on_message,
         objective=objective,
     )
+    notify("exporting the network, and comparing the file with it")
     (file,) = export_many(module, [trained.state], _example(data.inputs), rows=[verification_rows(dataset)])
     check_export(file, module, validation.inputs[:CHECKED_ROWS], device)
     tokens_per_row = float(lengths.float().mean())
@@ -145,6 +147,7 @@ def fit_text_network(
         seed=seed,
         provenance={
             **provenance(trained, config, device, training_format.name, module, started_from),
+            "rows_per_second_tried": {name: round(rate, 1) for name, rate in chosen.tried.items()},
             "rows_per_second": round(trained.rows_per_second, 1),
             "tokens_per_second": round(trained.rows_per_second * tokens_per_row, 1),
             "tokens_per_row": round(tokens_per_row, 2),
@@ -181,10 +184,6 @@ def fit_text_networks(
             fit_text_network(architecture, ready, tokenizer, seed, config, device, on_message, folder)
         )
     return artifacts
-
-
-def _format(config: TextFitConfig, device: torch.device) -> TrainingFormat:
-    return format_by_processor(device) if config.way == "auto" else FORMATS[config.way]
 
 
 def _example(inputs: torch.Tensor) -> torch.Tensor:

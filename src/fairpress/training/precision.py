@@ -1,4 +1,4 @@
-"""Training formats (precision and memory order), and the choice of the fastest on this machine by timing."""
+"""Training formats (precision and memory order), and the choice of the fastest on this machine by timing, on request."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class TrainingFormat:
         return module.to(device=device, memory_format=order)
 
     def inputs(self, x: Tensor, device: torch.device) -> Tensor:
+        """Return inputs on the device, images [rows, channels, height, width] in this way's order."""
         order = torch.channels_last if self.channels_last else torch.contiguous_format
         return x.to(device=device, non_blocking=True).contiguous(memory_format=order)
 
@@ -59,7 +60,7 @@ def fastest(
     device: torch.device,
     formats: Sequence[TrainingFormat] = tuple(FORMATS.values()),
 ) -> tuple[TrainingFormat, Mapping[str, float]]:
-    """Return the fastest way to train on batches like x [rows, 3, height, width], y [rows], and what was measured.
+    """Return the fastest way to train on batches like x [rows, …], y [rows], and what was measured.
 
     Each way takes `STEPS` whole steps (forward, backward, update) on a copy of the module after one to warm up;
     the fastest of them counts, since other work on the machine only ever slows one down. A way that takes
@@ -106,10 +107,13 @@ def _seconds(
     return min(taken[1:])
 
 
-def format_by_processor(device: torch.device) -> TrainingFormat:
-    """Return bf16 where the device multiplies it by instructions of its own, else fp32, without timing anything."""
+def format_by_processor(device: torch.device, *, images: bool = False) -> TrainingFormat:
+    """Return bf16 where the device multiplies it by instructions of its own, else fp32, without timing anything.
+
+    Of images the channels are last, in either.
+    """
     if device.type == "cpu":
         has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     else:
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return FORMATS["bf16" if has_bf16 else "fp32"]
+    return FORMATS[f"{'bf16' if has_bf16 else 'fp32'}{'-channels-last' if images else ''}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from fairpress.core.errors import UserError
@@ -19,6 +18,7 @@ from fairpress.training.group_objective import make_objective
 from fairpress.training.one_network import schedule_of
 from fairpress.training.precision import FORMATS
 from fairpress.training.result import EpochResult
+from fairpress.training.threads import use_threads
 from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def replay_to_epoch(
                 "trained it; train the baseline here."
             )
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(int(origin.get("threads", threads)))  # sums depend on how they are split
-    try:
+    with use_threads(origin.get("threads")):  # sums depend on how they are split
         return train_module(
             module,
             rows,
@@ -97,5 +95,3 @@ def replay_to_epoch(
             on_message=on_message,
             objective=objective,
         ).state
-    finally:
-        torch.set_num_threads(threads)

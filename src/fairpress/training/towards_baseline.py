@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairpress.core.output_kind import OutputKind
 from fairpress.training.distillation import Distillation, Teach
 from fairpress.training.objective import Objective
 
@@ -26,12 +27,21 @@ class TowardsBaseline:
         A term that is added.
     both
         Whether the labels' cross-entropy counts too, with the same weight.
+    outputs
+        What the networks predict: other outputs than classes have other distances (`distillation.distance`).
     """
 
-    def __init__(self, teach: Teach, constraint: Objective | None = None, *, both: bool = False) -> None:
+    def __init__(
+        self,
+        teach: Teach,
+        constraint: Objective | None = None,
+        *,
+        both: bool = False,
+        outputs: OutputKind = "classes",
+    ) -> None:
         self.constraint, self.uses_labels = constraint, both
         self.inner = 1 if constraint is None else constraint.inner
-        self._term = Distillation(teach, 1.0, 1.0)
+        self._term = Distillation(teach, 1.0, 1.0, outputs=outputs)
         self._sum: Tensor | None = None
         self._batches = 0
         self.divergence: Tensor | None = None

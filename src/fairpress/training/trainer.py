@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
+from fairpress.core.time_left import describe_seconds
 from fairpress.training.augment import Augment
 from fairpress.training.batches import evaluation_batches, training_batches
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
+from fairpress.training.label_loss import label_loss
 from fairpress.training.precision import FORMATS, TrainingFormat
 from fairpress.training.result import EpochResult, TrainingResult
 from fairpress.training.schedule import Schedule
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 EVALUATION_BATCH = 256
-MESSAGE_SECONDS = 30.0
+MESSAGE_SECONDS = 15.0
+LEFT_SECONDS = 10.0
+"""Shorter rests are not worth a word."""
 
 
 @dataclass
@@ -92,7 +96,7 @@ def train_module(
     checkpoint
         Stores the state after each epoch; training resumes from it if it belongs to the same training.
     on_message
-        Receives a message each epoch, and every half minute of a long one.
+        Receives a message each epoch, and every quarter of a minute of a long one.
     objective
         Adds to the loss (or is the loss, where it uses no labels), and its violation on validation rows to theirs. Rows
         without groups are of group −1.
@@ -113,6 +117,7 @@ def train_module(
         after_step,
         on_message,
         objective,
+        "about" if patience is None or validation is None else "at most",
     )
     progress = _Progress()
     if checkpoint is not None:
@@ -142,7 +147,7 @@ def train_module(
         if on_epoch is not None:
             on_epoch(epoch)
         if on_message is not None:
-            on_message(_sentence(epoch, schedule.epochs))
+            on_message(_sentence(epoch, schedule.epochs, run.bound))
     if progress.best is not None:
         module.load_state_dict(progress.best)
     set_mode(module, training=False)
@@ -163,7 +168,9 @@ class _Run:
         after_step: AfterStep | None,
         on_message: OnMessage | None,
         objective: Objective | None = None,
+        bound: str = "about",
     ) -> None:
+        self.bound = bound  # early stopping may end it sooner
         self.module, self.data, self.schedule, self.device, self.training_format = (
             module,
             data,
@@ -207,7 +214,11 @@ class _Run:
             if self.on_message is not None and now - last_message > MESSAGE_SECONDS:
                 last_message, speed = now, seen / (now - started)
                 share = (step + 1) / len(batches)
-                self.on_message(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
+                seconds = (now - started) / share * (self.schedule.epochs - number + 1 - share)
+                left = f"{self.bound} {describe_seconds(seconds)} left"
+                self.on_message(
+                    f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s, {left}"
+                )
         if self.objective is not None:
             self.objective.epoch()
         mean = total.item() / len(batches)  # waits for the device
@@ -216,7 +227,7 @@ class _Run:
     def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
         """Take a step on these rows (or as many as the objective asks for) and return their loss before it.
 
-        That is the mean cross-entropy, or the objective's term where labels are not used. `done` is the share of all
+        That is the mean loss of the labels, or the objective's term where labels are not used. `done` is the share of all
         training that is done afterwards.
         """
         x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
@@ -234,12 +245,12 @@ class _Run:
             if not uses_labels:
                 loss = logits.new_zeros(())
             elif weights is None:
-                loss = nn.functional.cross_entropy(logits.float(), y)
+                loss = label_loss(logits.float(), y, self.data.outputs)
             else:
-                loss = (weights * nn.functional.cross_entropy(logits.float(), y, reduction="none")).mean()
+                loss = (weights * label_loss(logits.float(), y, self.data.outputs, "none")).mean()
             labels_loss = loss.detach()
             if self.objective is not None:
-                groups = torch.full_like(y, -1) if self.data.groups is None else self.data.groups[batch]
+                groups = torch.full((len(y),), -1) if self.data.groups is None else self.data.groups[batch]
                 loss = (
                     loss
                     + self.objective.loss(logits.float()[None], y[None], groups[None].to(self.device)).sum()
@@ -342,13 +353,13 @@ def _resume(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> N
             run.optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(value) if same else value
 
 
-def _sentence(epoch: EpochResult, n_epochs: int) -> str:
+def _sentence(epoch: EpochResult, n_epochs: int, bound: str) -> str:
     text = f"epoch {epoch.number} of {n_epochs}: loss {epoch.loss:.3f}"
     if epoch.validation_accuracy is not None:
         text += f", validation loss {epoch.validation_loss:.3f}, accuracy {epoch.validation_accuracy:.3f}"
     left = (n_epochs - epoch.number) * epoch.seconds
     text += f", {epoch.rows_per_second:.0f} rows/s"
-    return text + (f", at most {left / 60:.0f} min left" if left > 90 else "")
+    return text + (f", {bound} {describe_seconds(left)} left" if left > LEFT_SECONDS else "")
 
 
 def _draw(seed: int, number: int) -> int:

@@ -12,7 +12,7 @@ from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantization.batch_quantizer import make_quantizer, quantize_many
 from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
 from fairpress.compression.quantization.preserved_channels import largest_group_difference
-from fairpress.compression.quantization.sensitivity import divergences, rounded
+from fairpress.compression.quantization.sensitivity import rounded
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
 from fairpress.compression.verification import checks
@@ -22,6 +22,7 @@ from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import open_session
+from fairpress.training.output_divergence import output_divergence
 from trained import DEEP, brightness_group_batches, hard, parts, residual
 
 
@@ -42,7 +43,9 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
     for channel in range(16):
         own = weight.clone()
         own[channel] += change[channel]
-        measured.append(float(divergences(answers({**state, "3.weight": own}), expected).mean()))
+        measured.append(
+            float(output_divergence(answers({**state, "3.weight": own}), expected, "classes").mean())
+        )
     assert np.corrcoef(measured, result.mean(0))[0, 1] > 0.95
     assert float(result.mean()) == pytest.approx(np.mean(measured), rel=0.2)
 
@@ -81,9 +84,7 @@ def test_preserved_channels_bring_the_answers_nearer_and_random_ones_less_so():
 
     def apart(options: str) -> float:
         created = fp.compress(bases[0], f"w2({options})", data=data[0])
-        return float(
-            divergences(torch.from_numpy(run(created.onnx, x)).double().log_softmax(-1), expected).mean()
-        )
+        return float(output_divergence(torch.from_numpy(run(created.onnx, x)), expected, "classes").mean())
 
     none, random = (
         apart("rows=512"),

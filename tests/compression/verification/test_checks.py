@@ -156,7 +156,7 @@ def test_a_processor_that_saturates_is_told_from_a_wrong_file(monkeypatch):
     """The same file decides rightly in exact arithmetic: it is as asked, and the card says what happens here."""
     rows, q = parts(*easy())[1][0], created(8)
     outcome = {"default": (0.5, 0.9), "exact": (1.0, 0.01)}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
     reported = check_agreement(q.onnx, rows, q.graph(rows))
     assert reported == {"agreement_with_graph": 0.5, "error_against_graph": 0.9, "saturates": True}
 
@@ -165,7 +165,7 @@ def test_a_processor_that_saturates_is_told_from_a_wrong_file(monkeypatch):
 def test_saturation_that_moves_few_decisions_is_told_as_well(monkeypatch, exact, saturates):
     rows, q = parts(*easy())[1][0], created(8)
     outcome = {"default": (0.99, 0.04), "exact": exact}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
     assert ("saturates" in check_agreement(q.onnx, rows, q.graph(rows))) is saturates
 
 
@@ -251,7 +251,7 @@ def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
     rows, q = parts(*easy())[1][0], created(8)
     expected = q.graph(rows)
     outcome = {"default": default, "exact": ROUNDINGS}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
     centred = expected - expected.mean(1, keepdim=True)
     spread = float((centred - centred.mean(0)).square().mean().sqrt())
     other = expected + own * spread * torch.tensor([1.0, -1.0])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, CHECKED_ROWS, BatchQuantizer
-from fairpress.compression.quantized_graph.pt2e_quantizer import layers, product_layers
+from fairpress.compression.quantized_graph.pt2e_quantizer import layers, product_layers, stored_layers
 from fairpress.compression.verification.checks import check_agreement, check_no_randomness
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.models.export import fill
@@ -24,24 +24,28 @@ def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.Mod
 
 
 def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
-    """Return the layers to change, in the order they run: all that compute products but those in `keep`.
+    """Return the layers to change, in the order they run: convolutions and linear layers but those in `keep`.
 
-    Raises UserError for a name that is neither a layer nor an embedding table, or if no layer is left.
+    Raises UserError for a name that is no layer, embedding table or other storable weight, or if none of all these is left.
     """
     names = layers(engine.folded)
     for name in keep:
         if name not in names:
             raise UserError(f"there is no layer {name!r} to keep in float." + did_you_mean(name, names))
-    remaining = [n for n in product_layers(engine.folded) if n not in keep]
-    if not remaining:
+    if not set(names) - set(keep):
         raise UserError("`keep=` leaves all layers in float; remove one of them to compress something.")
-    return remaining
+    return [n for n in product_layers(engine.folded) if n not in keep]
 
 
 def chosen_tables(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     """Return the embedding tables to change: all but those in `keep`, and those that other operators read too."""
     tables = {layer_name(node) for node in engine.folded.graph.nodes if is_lookup(node)}
     return [name for name in layers(engine.folded) if name in tables and name not in keep]
+
+
+def chosen_stored(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
+    """Return the layers whose weights can only be stored as integers (`models.storable_weights`) but those in `keep`."""
+    return [name for name in stored_layers(engine.folded) if name not in keep]
 
 
 def agreement(
@@ -52,4 +56,4 @@ def agreement(
     rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
     with torch.no_grad():
         expected = FastFunctionalCall(engine.folded).call(state, rows)
-    return check_agreement(data, rows, expected)
+    return check_agreement(data, rows, expected, outputs=engine.outputs)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fairpress.core.output_kind import OutputKind
 from fairpress.training.data import Data
+from fairpress.training.label_loss import label_loss
 
 ROWS = 64  # rows of each group by which the importance of weights is measured
 POOLED_ROWS = 256  # rows without regard to groups
@@ -44,6 +46,7 @@ def importance(
     weights: Mapping[str, Tensor],
     parameters: Mapping[str, Tensor],
     batches: Sequence[tuple[Tensor, Tensor]],
+    outputs: OutputKind = "classes",
 ) -> dict[str, Tensor]:
     """Return how much the loss of each group depends on each weight, (w · ∂L_g/∂w)², as [groups, networks, …].
 
@@ -55,9 +58,7 @@ def importance(
         with torch.enable_grad():
             device = next(iter(weights.values())).device
             logits = forward(inputs.to(device))
-            loss = nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.to(device).flatten(), reduction="sum"
-            )
+            loss = label_loss(logits.flatten(0, 1), labels.to(device).flatten(0, 1), outputs, "sum")
             gradients = torch.autograd.grad(
                 loss / labels.shape[1], [parameters[name] for name in weights], materialize_grads=True
             )

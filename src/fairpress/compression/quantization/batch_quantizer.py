@@ -8,7 +8,7 @@ points are written into a copy of the ONNX template. Each file is then compared 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,8 @@ from fairpress.compression.quantization.calibrate import (
 )
 from fairpress.compression.quantization.float_layers import (
     check_quantizable,
+    computed_in_float,
     float_layers_note,
-    shares_at_bits,
 )
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
@@ -43,6 +43,7 @@ from fairpress.compression.verification.checks import (
     check_zeros,
 )
 from fairpress.compression.verification.numbers import check_values
+from fairpress.core.output_kind import OutputKind
 from fairpress.models.equivalence import check_equivalence, reference
 from fairpress.models.export import export_with_names
 from fairpress.models.functional_call import FastFunctionalCall
@@ -81,19 +82,24 @@ class BatchQuantizer:
         The traced graph with its batch norms, which quantization-aware training starts from.
     folded, pairs
         The graph with batch norms folded, and the batch norms that became part of a layer.
+    outputs
+        What the networks predict, which decides how their outputs are compared.
     """
 
     graph: GraphModule
     folded: GraphModule
     pairs: tuple[BatchNormFold, ...]
     example: Tensor
+    outputs: OutputKind = "classes"
 
     @classmethod
-    def from_module(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
+    def from_module(
+        cls, module: nn.Module, example: Tensor, outputs: OutputKind = "classes"
+    ) -> BatchQuantizer:
         """Trace a network without changing it. Raises UserError naming the layer that cannot be traced."""
         with assert_unmodified(module):
             graph = trace(module, example[:2])
-        return cls(graph, fold_graph(graph), find_batch_norm_folds(graph), example[:2].clone())
+        return cls(graph, fold_graph(graph), find_batch_norm_folds(graph), example[:2].clone(), outputs)
 
     def __post_init__(self) -> None:
         self._templates: dict[Hashable, OnnxTemplate] = {}
@@ -150,14 +156,17 @@ class BatchQuantizer:
                 )
                 for draw in range(N_PERTURBATIONS)
             ],
+            self.outputs,
         )
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.float_layers, 32)},
-            "shares_at_bits": shares_at_bits(prepared, calibrated.state),
             "weight_ranges": calibrated.weights,
             **({"activation_ranges": calibrated.activations} if integer else {}),
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
+            ),
+            **computed_in_float(
+                self.folded, [layer.name for layer in prepared.layers if integer and layer.stored]
             ),
             **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
@@ -214,11 +223,15 @@ def perturb_scales(
 
 @lru_cache(maxsize=4)
 def make_quantizer(
-    architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
+    architecture: Architecture,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    width: int,
+    outputs: OutputKind = "classes",
 ) -> BatchQuantizer:
-    """Return the quantizer of an architecture by its config, cached in this process."""
+    """Return the quantizer of an architecture with `width` outputs by its config, cached in this process."""
     return BatchQuantizer.from_module(
-        build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype)
+        build(architecture, shape, width), torch.zeros((2, *shape), dtype=dtype), outputs
     )
 
 
@@ -266,9 +279,45 @@ def quantize_many(
         A file does not match its graph or the scheme.
     """
     prepared = engine.prepare(scheme or Scheme())
-    out = []
+    every_calibrated = calibrate_many(
+        engine,
+        prepared,
+        states,
+        calibration,
+        weights=weights,
+        activations=activations,
+        validation=validation,
+        groups=groups,
+        tops=tops,
+        rounding=rounding,
+        bias_correction=bias_correction,
+        moments=moments,
+        row_groups=row_groups,
+    )
+    return [
+        engine.finish(prepared, calibrated, rows)
+        for calibrated, rows in zip(every_calibrated, calibration, strict=True)
+    ]
+
+
+def calibrate_many(
+    engine: BatchQuantizer,
+    prepared: PreparedGraph,
+    states: Sequence[Mapping[str, Tensor]],
+    calibration: Sequence[Rows],
+    *,
+    weights: Choice = "mse",
+    activations: Choice = "mse",
+    validation: Sequence[Rows] | None = None,
+    groups: Sequence[Tensor] | None = None,
+    tops: Sequence[Mapping[str, Tensor]] | None = None,
+    rounding: Rounding = "nearest",
+    bias_correction: bool = False,
+    moments: Moments = "pooled",
+    row_groups: Sequence[Tensor] | None = None,
+) -> Iterator[Calibrated]:
+    """Yield the calibrated state of each network for a prepared graph; the parameters are those of `quantize_many`."""
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
-        validation_rows = None if validation is None else validation[i]
         folded = {**engine.fold(state), **({} if tops is None else tops[i])}
         calibrated = calibrate(
             prepared,
@@ -276,14 +325,14 @@ def quantize_many(
             rows,
             weights=weights,
             activations=activations,
-            validation=validation_rows,
+            validation=None if validation is None else validation[i],
             groups=None if groups is None else groups[i],
             rounding=rounding,
             bias_correction=bias_correction,
             moments=moments,
             row_groups=None if row_groups is None else row_groups[i],
+            outputs=engine.outputs,
         )
         for layer in prepared.layers:  # the file is compared with weights that the rounding has moved
             check_zeros(layer.name, calibrated.state[layer.weight].cpu().numpy(), folded[layer.weight])
-        out.append(engine.finish(prepared, calibrated, rows))
-    return out
+        yield calibrated

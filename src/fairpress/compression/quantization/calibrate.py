@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairpress.compression.quantized_graph.fake_quantize import MAX_LEVEL, mode
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
@@ -18,9 +18,12 @@ from fairpress.compression.quantized_graph.range_estimators import (
     activation_scale,
     weight_scales,
 )
-from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, chunks
+from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, positions_of_chunks
 from fairpress.compression.rounding.group_moments import Moments
 from fairpress.compression.rounding.round_weights import Rounding, round_weights
+from fairpress.core.output_kind import OutputKind
+from fairpress.core.time_left import counted
+from fairpress.training.output_divergence import output_divergence
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 
@@ -48,12 +51,13 @@ def calibrate(
     bias_correction: bool = False,
     moments: Moments = "pooled",
     row_groups: Tensor | None = None,
+    outputs: OutputKind = "classes",
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
     Activations are observed with quantized weights, as in the finished file. ``"auto"`` tries every method and takes the
-    one whose outputs on `validation` are nearest to the float network's, by the mean Kullback-Leibler divergence of the
-    class probabilities (labels are not used).
+    one whose outputs on `validation` are nearest to the float network's, by the mean divergence
+    (`output_divergence`; labels are not used).
 
     Parameters
     ----------
@@ -70,6 +74,8 @@ def calibrate(
         group −1 are ignored.
     rounding, bias_correction
         `rounding.round_weights`; all but ``"nearest"`` moves the weights of the returned state to their grids.
+    outputs
+        What the network predicts, which determines the error by which ``"auto"`` chooses.
     moments, row_groups
         Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`rounding.compensate`).
     """
@@ -83,7 +89,7 @@ def calibrate(
     expected = None
     if len(choices) > 1:
         assert validation is not None
-        expected = logits_in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
+        expected = logits_in_chunks(prepared, state, validation, rounded=False)
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state: Mapping[str, Tensor] = {**state, **weight_ranges[w]}
@@ -101,8 +107,8 @@ def calibrate(
             if expected is None:
                 return calibrated
             logits = logits_in_chunks(prepared, calibrated.state, validation, rounded=True)
-            loss = nn.functional.kl_div(logits.log_softmax(-1), expected, reduction="none", log_target=True)
-            candidates.append((_mean_or_worst_group(loss.sum(-1), groups), calibrated))
+            loss = output_divergence(logits, expected, outputs)
+            candidates.append((_mean_or_worst_group(loss, groups), calibrated))
     return min(candidates, key=lambda c: c[0])[1]
 
 
@@ -118,7 +124,7 @@ def scales_of_weights(
 ) -> dict[str, Tensor]:
     """Return the scales of every quantized weight [channels], or of a stack of networks [networks, channels]."""
     out = {}
-    for layer in prepared.layers:
+    for layer in counted(prepared.layers, "ranges of weights, layers"):
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
         out[f"{layer.module}.scale"] = weight_scales(
@@ -136,7 +142,8 @@ def scales_of_activations(
         return {method: {} for method in methods}
     device = next(iter(state.values())).device
     with mode(prepared.graph, weights="round", activations="watch") as observers:
-        for chunk in chunks(rows):
+        positions = positions_of_chunks(rows)
+        for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):
             prepared.slots.call(state, chunk.to(device))
         histograms = [module.histogram for module in observers]
     out: dict[Ranges, dict[str, Tensor]] = {}

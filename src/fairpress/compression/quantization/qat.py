@@ -70,6 +70,7 @@ class QATGraphs:
                 activations=activations,
                 validation=held_out,
                 groups=None if groups is None else groups[i],
+                outputs=self.engine.outputs,
             )
             chosen.append((calibrated.weights, calibrated.activations))
         return chosen

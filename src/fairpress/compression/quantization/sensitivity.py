@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 from fairpress.compression.quantization.calibrate import scales_of_weights
 from fairpress.compression.quantized_graph.range_estimators import weight_scales
 from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk
 from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.core.time_left import counted
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
+from fairpress.training.output_divergence import output_divergence
 
 Table = dict[str, dict[int, Tensor]]
 Weights = Mapping[str, Mapping[int, Tensor]]
@@ -40,7 +42,9 @@ def sensitivity_table(
     nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
     modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
     key = hashlib.sha256(
-        repr((method, rounding, list(layers), list(widths), sorted(state), nodes, modules)).encode()
+        repr(
+            (method, engine.outputs, rounding, list(layers), list(widths), sorted(state), nodes, modules)
+        ).encode()
     )
     for tensor in (*(state[name] for name in sorted(state)), rows[:]):
         key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -70,7 +74,7 @@ def measure_sensitivity(
     rows: Rows,
     weights: Weights | None = None,
 ) -> Table:
-    """Return layer → bit width → Kullback-Leibler divergence from the float network's class probabilities [rows], in nats.
+    """Return layer → bit width → divergence of the outputs from the float network's [rows], in nats (`output_divergence`).
 
     Each layer is quantized alone and the divergence is measured; HAWQ and related methods estimate it by second derivatives
     (Dong et al. 2019, arXiv 1905.03696). Activations stay in float: they have 8 bits in every candidate.
@@ -85,24 +89,24 @@ def measure_sensitivity(
         Layer → bit width → the rounded weight; by default rounded to nearest.
     """
     weights = weights or rounded_weights(engine, state, layers, widths, rows)
-    expected = log_probabilities(engine, state, rows)
+    expected = network_outputs(engine, state, rows)
     return {
         layer: {
-            bits: divergences(
-                log_probabilities(engine, {**state, name: weights[layer][bits]}, rows), expected
+            bits: output_divergence(
+                network_outputs(engine, {**state, name: weights[layer][bits]}, rows), expected, engine.outputs
             )
             for bits in widths
         }
-        for layer in layers
+        for layer in counted(layers, "measuring the sensitivity of layers")
         for name in [stored_weight(layer, state)]
     }
 
 
-def log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Rows) -> Tensor:
-    """Return the log-probabilities [rows, classes], float64, of the folded graph with this state."""
+def network_outputs(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Rows) -> Tensor:
+    """Return the outputs [rows, width], float64, of the folded graph with this state."""
     slots = FastFunctionalCall(engine.folded)
     with torch.no_grad():
-        return by_chunk(lambda chunk: slots.call(state, chunk), rows).double().log_softmax(-1)
+        return by_chunk(lambda chunk: slots.call(state, chunk), rows).double()
 
 
 def estimate_sensitivity(
@@ -122,7 +126,7 @@ def estimate_sensitivity(
         for layer in layers
         for name in [stored_weight(layer, state)]
     }
-    return layer_sensitivities(engine.folded, state, changes, rows)
+    return layer_sensitivities(engine.folded, state, changes, rows, engine.outputs)
 
 
 def rounded_weights(
@@ -144,11 +148,6 @@ def rounded_weights(
         layer: {bits: rounded(state[stored_weight(layer, state)], bits) for bits in widths}
         for layer in layers
     }
-
-
-def divergences(log_q: Tensor, log_p: Tensor) -> Tensor:
-    """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities ln q and ln p [rows, classes]."""
-    return nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
 def mean_divergence(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:

@@ -19,7 +19,8 @@ from fairpress.compression.quantized_graph.scheme import PRESERVED_BITS, Scheme
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.functional_call import FastFunctionalCall
-from fairpress.models.tracing import LOOKUP, hide_batch_norm, products
+from fairpress.models.storable_weights import storable_weights
+from fairpress.models.tracing import LOOKUP, hide_batch_norm, layer_of_weight, products
 
 with suppress_exporter_warnings():  # torchao's registration of enums raises a deprecation warning
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
@@ -40,7 +41,8 @@ class Layer:
     `preserved` of its output channels have 8 bits instead; a network's state determines which (`tops`). `uses` counts the
     products that the layer computes. With `full_range` the smallest integer is −top − 1, otherwise −top.
 
-    An embedding `table` [rows, width] is a layer whose channels are its rows. It computes no product.
+    An embedding `table` [rows, width] is a layer whose channels are its rows. It computes no product. A `stored` weight
+    (`models.storable_weights`) computes its products in float.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Layer:
     uses: int = 1
     full_range: bool = False
     table: bool = False
+    stored: bool = False
 
     @property
     def low(self) -> int:
@@ -133,25 +136,25 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
         )
     modules = dict(prepared.named_modules())
     found_layers: dict[str, Layer] = {}
-    uses = products(graph)
+    uses, stored_weights = products(graph), storable_weights(graph)
     for node in prepared.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
-            reader = next(user for user in node.users)
             weight = str(node.args[0].target)
             tensor = prepared.get_parameter(weight)
-            name = weight.removesuffix(".weight")
+            name = layer_of_weight(weight)
             bits = widths[name]
             assert bits is not None
-            table = reader.target is LOOKUP
-            assert reader.args[0 if table else 1] is node
-            count = 0 if table else scheme.preserved(len(tensor), bits)
+            stored = weight in stored_weights
+            table = not stored and all(user.target is LOOKUP for user in node.users)
+            assert stored or any(user.args[0 if table else 1] is node for user in node.users)
+            count = 0 if table or stored else scheme.preserved(len(tensor), bits)
             module.size(tensor, channel_tops=count > 0)
             shape = tuple(tensor.shape)
             top = scheme.top(bits)
             full = scheme.low(bits) < -top
             found_layers[name] = Layer(
-                name, weight, str(node.target), bits, top, shape, count, uses[name], full, table
+                name, weight, str(node.target), bits, top, shape, count, uses[name], full, table, stored
             )
     if scheme.preserve and not any(layer.preserved for layer in found_layers.values()):
         raise UserError(

@@ -14,12 +14,15 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.storable_weights import storable_weights, tied_weights
 from fairpress.models.tracing import (
     CONVOLUTIONS,
     batch_norm,
     is_lookup,
     is_weighted,
     layer_name,
+    layer_of_weight,
+    varying_nodes,
     weighted,
 )
 
@@ -51,6 +54,9 @@ class LayerQuantizer(Quantizer):
     output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
     then marked.
 
+    Weights without an integer kernel (`storable_weights`) are marked wherever they are read, and so are weights of layers
+    that other operators read too (`tied_weights`).
+
     `limits` maps every layer to the smallest and largest integer of its weight; None leaves it in float. Every zero point of
     a weight is 0; activations are unsigned 8 bits.
     """
@@ -61,6 +67,7 @@ class LayerQuantizer(Quantizer):
 
     def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
         downstream: set[Any] = set()  # nodes that depend on an integer layer
+        varying = varying_nodes(model)
         for node in model.graph.nodes:
             if any(i in downstream for i in node.all_input_nodes):
                 downstream.add(node)
@@ -74,7 +81,7 @@ class LayerQuantizer(Quantizer):
                 limits = self.limits[layer_name(node)]
                 # Activation first: PT2E reads this map by position. The input of a float layer after an integer one is
                 # quantized as well: only then does the layer before it run on integers.
-                if limits is not None or node.args[0] in downstream:
+                if node.args[0] in varying and (limits is not None or node.args[0] in downstream):
                     read = [node.args[0]]
                 if limits is not None:
                     downstream.add(node)
@@ -88,6 +95,15 @@ class LayerQuantizer(Quantizer):
                 read = [node.args[0]]
             if read and self.activations:
                 _annotate(node, self._read(read))
+        for name, readers in {**storable_weights(model), **tied_weights(model)}.items():
+            stored_limits = self.limits[layer_of_weight(name)]
+            if stored_limits is None:
+                continue
+            for reader in readers:
+                annotation = _marked(reader)
+                inputs = {i: _weight(*stored_limits) for i in reader.all_input_nodes if str(i.target) == name}
+                annotation.input_qspec_map = {**annotation.input_qspec_map, **inputs}
+                reader.meta["quantization_annotation"] = annotation
         if self.activations:
             for node in weighted(model):
                 if self.limits[layer_name(node)] is not None:
@@ -103,9 +119,22 @@ class LayerQuantizer(Quantizer):
 
 
 def layers(graph: torch.fx.GraphModule) -> list[str]:
-    """Return the layers and embedding tables in the order they run; one that runs twice is named once."""
-    nodes = [node for node in graph.graph.nodes if is_weighted(node) or is_lookup(node)]
-    return list(dict.fromkeys(map(layer_name, nodes)))
+    """Return the layers, embedding tables and other storable weights in the order they run; each is named once."""
+    first_readers: dict[torch.fx.Node, list[str]] = {}
+    for name, readers in storable_weights(graph).items():
+        first_readers.setdefault(readers[0], []).append(layer_of_weight(name))
+    names: dict[str, None] = {}
+    for node in graph.graph.nodes:
+        if is_weighted(node) or is_lookup(node):
+            names[layer_name(node)] = None
+        names.update(dict.fromkeys(first_readers.get(node, ())))
+    return list(names)
+
+
+def stored_layers(graph: torch.fx.GraphModule) -> list[str]:
+    """Return the layers whose weights can be stored as integers, but not multiplied as such, in the order they run."""
+    stored = {layer_of_weight(name) for name in storable_weights(graph)}
+    return [name for name in layers(graph) if name in stored]
 
 
 def product_layers(graph: torch.fx.GraphModule) -> list[str]:

@@ -138,12 +138,13 @@ def compensated_alone(
         return weight_scales(weight.flatten(1), top, "mse", None if low == -top else low), (low, top)
 
     for layer in prepared.layers:
-        if layer.table and layer.name in layers:
+        if (layer.table or layer.stored) and layer.name in layers:
             table = state[layer.weight].detach()
             out[layer.name] = {}
             for bits in widths:
                 scale, limits = grid(table, bits)
-                out[layer.name][bits] = (table / scale[:, None]).round().clamp(*limits) * scale[:, None]
+                scale = scale.view(-1, *[1] * (table.dim() - 1))
+                out[layer.name][bits] = (table / scale).round().clamp(*limits) * scale
     sweep(prepared, state, rows_in_memory(prepared, state, rows)[1], visit)
     return out
 

@@ -15,6 +15,7 @@ from fairpress.compression.quantized_graph.fake_quantize import mode
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.rounding.graph_run import GraphRun, in_order, layer_of
+from fairpress.core.time_left import counted
 from fairpress.training.token_rows import TokenRows
 
 Visit = Callable[[Layer, Node, Sequence[Tensor], Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -40,11 +41,11 @@ def sweep(
     chunks
         The calibration inputs [rows, …] in chunks.
     """
-    layers = {layer.module: layer for layer in prepared.layers}
+    layers = {layer.module: layer for layer in prepared.layers if not layer.stored}
     visited: set[str] = set()
     with mode(prepared.graph, weights="round", activations="pass"):
         run = GraphRun(prepared, state, chunks, rounded=True)
-        for node in in_order(prepared):
+        for node in counted(in_order(prepared), "rounding layers, operators"):
             layer = layer_of(node, layers)
             if layer is not None and layer.weight not in visited:
                 visited.add(layer.weight)

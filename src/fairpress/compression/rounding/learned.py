@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fairpress.core.time_left import counted
 from fairpress.models.tracing import aten
 
 STEPS = 300
@@ -82,7 +83,7 @@ def learn_rounding(
     optimizer = torch.optim.Adam([learner.logits for learner in learners], learning_rate, fused=True)
     generator = torch.Generator().manual_seed(seed)
     factor = regularization / sum(weight.weight.numel() for weight in weights)
-    for step in range(steps):
+    for step in counted(range(steps), "learning the rounding, steps"):
         rows = torch.randint(len(target), (min(ROWS, len(target)),), generator=generator)
         soft = [learner.soft() for learner in learners]
         with torch.enable_grad():

@@ -17,6 +17,7 @@ from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.rounding.blocks import Block
 from fairpress.compression.rounding.graph_run import GraphRun, in_order
 from fairpress.compression.rounding.learned import RoundedWeight, learn_rounding
+from fairpress.core.time_left import counted
 
 
 @torch.no_grad()
@@ -55,8 +56,10 @@ def reconstruct(
         expected = GraphRun(prepared, state, chunks, rounded=False)
         run = GraphRun(prepared, start, chunks, rounded=True)
         reached = 0
+        ahead_of_blocks = iter(counted(blocks, "learning the rounding of blocks"))
         for node in nodes:
             if (block := by_first.get(node)) is not None:
+                next(ahead_of_blocks)
                 for ahead in nodes[reached : position[block.output] + 1]:
                     expected.step(ahead)
                     if ahead in outputs:  # later nodes may change its values in place, or drop them

@@ -130,7 +130,7 @@ class Distill(Step):
         teacher = networks[0].architecture
         student = self.student(teacher, networks[0].tokenizer)
         check_readable(student, datasets[0])
-        training_run, classes = self.training_run(student), len(datasets[0].task.classes)
+        training_run, width = self.training_run(student), datasets[0].task.width
         rows, groups = self._grouped(
             datasets,
             [tensors(d, "train", n.class_weights) for d, n in zip(datasets, networks, strict=True)],
@@ -140,10 +140,21 @@ class Distill(Step):
         blank_teacher = initialize(teacher, datasets[0])
 
         def objective(teach: Callable[[Tensor], Tensor], group_shares: Tensor | None) -> Distillation:
-            return Distillation(teach, self.temperature, self.weight, group_shares, step, hold=self.hold)
+            return Distillation(
+                teach,
+                self.temperature,
+                self.weight,
+                group_shares,
+                step,
+                hold=self.hold,
+                outputs=rows[0].outputs,
+            )
 
-        modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
+        modules = [build(student, row_shape(d), width, s) for d, s in zip(datasets, seeds, strict=True)]
         taken = [self._begin(m, student, n) for m, n in zip(modules, networks, strict=True)]
+        if datasets[0].task.outputs == "number":
+            for module, data in zip(modules, rows, strict=True):
+                _start_at_mean(module, data)
         if not trains_alone(student) and not trains_alone(teacher):
             states = []
             for module, data in zip(modules, rows, strict=True):
@@ -270,6 +281,16 @@ class Distill(Step):
             "parameters": sum(p.numel() for p in small.parameters()),
             "parameters_of_teacher": sum(p.numel() for p in large.parameters()),
         }
+
+
+def _start_at_mean(module: nn.Module, data: Data) -> None:
+    """Set the bias of a number's output to the mean of the labels, which training would take many epochs to reach."""
+    import torch
+
+    biases = [p for name, p in module.named_parameters() if name.endswith("bias") and p.shape == (1,)]
+    if biases:
+        with torch.no_grad():
+            biases[-1].fill_(float(data.labels.mean()))
 
 
 def _shares(groups: Groups) -> Tensor:

@@ -10,6 +10,7 @@ from fairpress.compression.steps.onnx_step import OnnxStep
 from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from torch.fx import GraphModule
 
@@ -30,7 +31,9 @@ class QuantizeDynamic(OnnxStep):
 
     Embedding tables are stored as 8-bit integers too, a scale per row, and only the rows that a text needs become floats.
     The inputs of a layer become unsigned 8-bit integers, over a range that is computed when the file runs. Networks with
-    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float.
+    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float. LSTM
+    layers run on ONNX Runtime's DynamicQuantizeLSTM, with the range of the call. Weights without an integer kernel (GRU,
+    einsum, …) are stored as integers and become floats when the file is loaded.
 
     Attributes
     ----------
@@ -52,14 +55,17 @@ class QuantizeDynamic(OnnxStep):
     ) -> tuple[bytes, Mapping[str, Any]]:
         """Quantize linear layers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
+        from fairpress.compression.onnx.dynamic_lstm import use_integer_lstm
         from fairpress.compression.onnx.float_graph import (
             agreement,
             chosen_layers,
+            chosen_stored,
             chosen_tables,
             float_model,
         )
         from fairpress.compression.onnx.packed_embedding import look_up_integers
-        from fairpress.compression.quantization.float_layers import float_layers_note
+        from fairpress.compression.onnx.stored_integers import store_integers
+        from fairpress.compression.quantization.float_layers import computed_in_float, float_layers_note
         from fairpress.compression.quantization.sensitivity import rounded_weights
         from fairpress.compression.quantized_graph.range_estimators import weight_scales
         from fairpress.compression.verification.checks import check_zeros
@@ -68,37 +74,47 @@ class QuantizeDynamic(OnnxStep):
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
-        convolutions = refuse_convolutions(chosen, state, "int8-dynamic", SLOW_CONVOLUTIONS)
+        stored = chosen_stored(engine, self.keep)
+        convolutions = refuse_convolutions(chosen, state, "int8-dynamic", SLOW_CONVOLUTIONS, stored)
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
-        if not chosen:
-            raise UserError(
-                f"int8-dynamic would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
-                "take int8."
-            )
+        stored += tied  # other operators read them as a whole
         model = float_model(engine, state)
         weights = rounded_weights(engine, state, chosen, (8,), rows, self.rounding)
         tables = chosen_tables(engine, self.keep)
-        for layer in (*chosen, *tables):
+        codes: dict[str, np.ndarray] = {}
+        steps: dict[str, np.ndarray] = {}
+        for layer in (*chosen, *tables, *stored):
             name = stored_weight(layer, state)
             weight = state[name]
-            scale = weight_scales(weight, 127, "mse")
-            values = weight if layer in tables else weights[layer][8]
-            integers = (values / scale[:, None]).round().clamp(-127, 127)
-            state[name] = integers * scale[:, None]
+            scale = weight_scales(weight.flatten(1), 127, "mse")
+            values = weights[layer][8] if layer in weights else weight
+            columns = scale.view(-1, *[1] * (weight.dim() - 1))
+            integers = (values / columns).round().clamp(-127, 127)
+            state[name] = integers * columns
             check_zeros(layer, integers.numpy(), weight)
             if layer in tables:
                 look_up_integers(model, name, integers.numpy(), scale[:, None].numpy(), 8)
+            elif layer in stored:
+                codes[name], steps[name] = integers.numpy(), scale.numpy()
             else:
                 multiply_integers(model, name, integers.numpy(), scale.numpy(), self.ranges)
+        recurrent, in_kernels = use_integer_lstm(model, codes, steps) if self.ranges == "call" else (0, [])
+        for name in codes.keys() - set(in_kernels):
+            store_integers(model, name, codes[name], steps[name], 8)
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
-        float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
+        float_bits = dict.fromkeys([*convolutions, *self.keep], 32)
         details = {
-            "bits": {**dict.fromkeys([*tables, *chosen], 8), **float_bits},
+            "bits": {**dict.fromkeys([*tables, *chosen, *stored], 8), **float_bits},
             "activation_ranges": RANGES[self.ranges],
-            "integer_kernels": integer_layers(data, uses),
-            **float_layers_note(engine.folded, [*tables, *chosen], self.keep),
+            "integer_kernels": integer_layers(data, uses + recurrent),
+            **computed_in_float(
+                engine.folded,
+                [n for n in stored if stored_weight(n, state) not in in_kernels],
+                dynamic=self.ranges == "call",
+            ),
+            **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 
@@ -119,12 +135,15 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
 
 
 def refuse_convolutions(
-    layers: Sequence[str], state: Mapping[str, Tensor], recipe: str, reason: str
+    layers: Sequence[str], state: Mapping[str, Tensor], recipe: str, reason: str, others: Sequence[str] = ()
 ) -> list[str]:
-    """Return the convolutions among layers. Raises UserError, with a reason, if they contain most of the weights."""
+    """Return the convolutions among layers.
+
+    Raises UserError, with a reason, if they contain most of the weights of these layers and the `others`.
+    """
     from fairpress.models.tracing import stored_weight
 
-    sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
+    sizes = {name: state[stored_weight(name, state)].numel() for name in (*layers, *others)}
     convolutions = [name for name in layers if state[stored_weight(name, state)].dim() > 2]
     if 2 * sum(sizes[name] for name in convolutions) > sum(sizes.values()):
         largest = max(convolutions, key=lambda name: sizes[name])

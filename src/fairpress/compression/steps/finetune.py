@@ -183,7 +183,7 @@ class FineTune(ConstraintConfig, Step):
         if self.towards == "labels":
             return rows, constraint
         teach = baselines_of(networks, datasets[0])
-        return rows, TowardsBaseline(teach, constraint, both=self.towards == "both")
+        return rows, TowardsBaseline(teach, constraint, both=self.towards == "both", outputs=rows[0].outputs)
 
     def plain(self) -> FineTune:
         """Return the same step, trained without a constraint."""

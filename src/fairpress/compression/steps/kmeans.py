@@ -42,6 +42,7 @@ class Cluster(OnnxStep):
         from fairpress.compression.onnx.float_graph import (
             agreement,
             chosen_layers,
+            chosen_stored,
             chosen_tables,
             float_model,
         )
@@ -53,7 +54,11 @@ class Cluster(OnnxStep):
         model = float_model(engine, state)
         errors: dict[str, float] = {}
         bits: dict[str, int] = {}
-        chosen = [*chosen_tables(engine, self.keep), *chosen_layers(engine, self.keep)]
+        chosen = [
+            *chosen_tables(engine, self.keep),
+            *chosen_layers(engine, self.keep),
+            *chosen_stored(engine, self.keep),
+        ]
         for layer in chosen:
             name = stored_weight(layer, state)
             weight = state[name]

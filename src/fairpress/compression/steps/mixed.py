@@ -149,22 +149,30 @@ class Mixed(QuantizationOptions, Step):
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.quantization.bit_allocation import allocate
         from fairpress.compression.quantization.sensitivity import (
-            divergences,
-            log_probabilities,
             mean_divergence,
+            network_outputs,
             sensitivity_table,
         )
-        from fairpress.compression.quantized_graph.pt2e_quantizer import layers, small_tables
+        from fairpress.compression.quantized_graph.pt2e_quantizer import layers, small_tables, stored_layers
         from fairpress.models.tracing import stored_weight
         from fairpress.runtime.onnx.three_bits import JOINING_BYTES
+        from fairpress.training.output_divergence import output_divergence
 
         state = engine.fold(network.state)
         budget = self.byte_budget(network)
         names_in_order = layers(engine.folded)
-        small = small_tables(engine.folded)
+        small = [
+            *small_tables(engine.folded),
+            *stored_layers(engine.folded),
+        ]  # 8 bits, unless `bits=` names them
         chosen = [
             n for n, w in self.scheme.widths(names_in_order).items() if w is not None and n not in small
         ]
+        if not chosen:
+            raise UserError(
+                "mixed chooses the widths of convolutions, linear layers and vocabularies, and the network has none; "
+                "take w4."
+            )
         fixed_bits = self.scheme.named_bits(names_in_order)
         sensitivities = sensitivity_table(
             self.sensitivity, engine, state, chosen, WIDTHS, rows, self.rounding
@@ -213,8 +221,7 @@ class Mixed(QuantizationOptions, Step):
             raise UserError(
                 f"the bit widths chosen for {budget:,} bytes give a file of {len(best.onnx):,}; raise the budget."
             )
-        compressed = best.graph(rows).double().log_softmax(-1)
-        measured = divergences(compressed, log_probabilities(engine, state, rows))
+        measured = output_divergence(best.graph(rows), network_outputs(engine, state, rows), engine.outputs)
 
         def sums(table: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
             groups_of_rows = None if group is None else protected

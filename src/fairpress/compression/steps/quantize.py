@@ -317,30 +317,8 @@ class Quantize(QuantizationOptions, Step):
         engine = quantizer_for(networks[0], datasets[0])
         states = [n.state for n in networks]
         calibration, sampling_facts = self.calibration_rows(datasets, seeds)
-        validation, groups = self.validation_rows(datasets) or (None, None)
-        tops, channel_facts = self.preserved(engine, states, calibration, datasets, seeds) or (
-            None,
-            [{}] * len(sampling_facts),
-        )
-        row_groups: list[Tensor] | None = None
-        if self.moments != "pooled":
-            row_groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"moments={self.moments}")
-            channel_facts = [{**a, **b} for a, b in zip(channel_facts, facts, strict=True)]
-        quantized = quantize_many(
-            engine,
-            states,
-            calibration,
-            self.scheme,
-            weights=self.weights,
-            activations=self.activations,
-            validation=validation,
-            groups=groups,
-            tops=tops,
-            rounding=self.rounding,
-            bias_correction=self.bias_correction,
-            moments=self.moments,
-            row_groups=row_groups,
-        )
+        options, channel_facts = self.calibration_options(engine, states, calibration, datasets, seeds)
+        quantized = quantize_many(engine, states, calibration, self.scheme, **options)
         if on_message is not None:
             on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
             warn_of_differences(quantized, on_message)
@@ -354,6 +332,37 @@ class Quantize(QuantizationOptions, Step):
                 networks, quantized, calibration, sampling_facts, channel_facts, strict=True
             )
         ]
+
+    def calibration_options(
+        self,
+        engine: BatchQuantizer,
+        states: Sequence[Mapping[str, Tensor]],
+        calibration: Sequence[Rows],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+    ) -> tuple[dict[str, Any], Sequence[dict[str, Any]]]:
+        """Return the options of `batch_quantizer.calibrate_many` for these networks, and facts for each card."""
+        validation, groups = self.validation_rows(datasets) or (None, None)
+        tops, channel_facts = self.preserved(engine, states, calibration, datasets, seeds) or (
+            None,
+            [{} for _ in states],
+        )
+        row_groups: list[Tensor] | None = None
+        if self.moments != "pooled":
+            row_groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"moments={self.moments}")
+            channel_facts = [{**a, **b} for a, b in zip(channel_facts, facts, strict=True)]
+        options = {
+            "weights": self.weights,
+            "activations": self.activations,
+            "validation": validation,
+            "groups": groups,
+            "tops": tops,
+            "rounding": self.rounding,
+            "bias_correction": self.bias_correction,
+            "moments": self.moments,
+            "row_groups": row_groups,
+        }
+        return options, channel_facts
 
 
 def warn_of_differences(quantized: Sequence[Quantized], on_message: OnMessage) -> None:
@@ -403,7 +412,9 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     make = (
         make_quantizer.__wrapped__ if getattr(network.architecture, "trains_alone", False) else make_quantizer
     )
-    engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
+    engine = make(
+        network.architecture, tuple(row.shape[1:]), row.dtype, dataset.task.width, dataset.task.outputs
+    )
     engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine
 

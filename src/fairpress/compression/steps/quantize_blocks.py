@@ -10,7 +10,6 @@ from pydantic import Field, field_validator
 from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.dynamic import read_elsewhere, refuse_convolutions
 from fairpress.compression.steps.onnx_step import OnnxStep
-from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,14 +58,17 @@ class QuantizeBlocks(OnnxStep):
         from fairpress.compression.onnx.float_graph import (
             agreement,
             chosen_layers,
+            chosen_stored,
             chosen_tables,
             float_model,
         )
         from fairpress.compression.onnx.packed_embedding import look_up_integers
+        from fairpress.compression.onnx.stored_integers import store_integers
         from fairpress.compression.onnx.weight_blocks import packed_products, store_in_blocks
         from fairpress.compression.quantization.calibrate import scales_of_weights
-        from fairpress.compression.quantization.float_layers import float_layers_note
+        from fairpress.compression.quantization.float_layers import computed_in_float, float_layers_note
         from fairpress.compression.quantized_graph.pt2e_quantizer import small_tables
+        from fairpress.compression.quantized_graph.range_estimators import weight_scales
         from fairpress.compression.quantized_graph.scheme import Scheme
         from fairpress.compression.rounding.block_scales import (
             block_scales,
@@ -79,20 +81,18 @@ class QuantizeBlocks(OnnxStep):
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
+        stored = chosen_stored(engine, self.keep)
         recipe = f"w{self.weight_bits}(block={self.block})"
         convolutions = refuse_convolutions(
             chosen,
             state,
             recipe,
             f"blocks are for products of matrices; take w{self.weight_bits}",
+            stored,
         )
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
-        if not chosen:
-            raise UserError(
-                f"{recipe} would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
-                f"take w{self.weight_bits}."
-            )
+        stored += tied  # other operators read them as a whole
         tables = chosen_tables(engine, self.keep)
         model = float_model(engine, state)
         small = small_tables(engine.folded)
@@ -115,16 +115,30 @@ class QuantizeBlocks(OnnxStep):
                 look_up_integers(model, name, integers.numpy(), scales.numpy(), width)
             else:
                 store_in_blocks(model, name, integers.numpy(), scales.numpy(), width, block)
+        for layer in stored:
+            name = stored_weight(layer, state)
+            weight, top = state[name], 2 ** (self.weight_bits - 1) - 1
+            scale = weight_scales(weight.flatten(1), top, "mse")
+            step = scale.view(-1, *[1] * (weight.dim() - 1))
+            integers = (weight / step).round().clamp(-top, top)
+            check_zeros(layer, integers.numpy(), weight)
+            state[name] = integers * step
+            store_integers(model, name, integers.numpy(), scale.numpy(), self.weight_bits)
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
         others = {name: block for name, block in blocks.items() if block != self.block}
         details = {
-            "bits": {**bits, **dict.fromkeys([*convolutions, *tied, *self.keep], 32)},
+            "bits": {
+                **bits,
+                **dict.fromkeys(stored, self.weight_bits),
+                **dict.fromkeys([*convolutions, *self.keep], 32),
+            },
             "block": self.block,
             **({"other_blocks": others} if others else {}),
             "packed_products": packed_products(data, uses),
             **({"rounding": self.rounding} if self.rounding != "nearest" else {}),
-            **float_layers_note(engine.folded, [*tables, *chosen], self.keep),
+            **computed_in_float(engine.folded, stored),
+            **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

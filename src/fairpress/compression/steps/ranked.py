@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import model_validator
 
 from fairpress.compression.steps.finetune import FineTune, TrainingContext
+from fairpress.core.output_kind import OutputKind
 from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
@@ -46,18 +47,22 @@ class RankedPruning(FineTune):
 
 @dataclass(frozen=True)
 class Importance:
-    """Importance of the weights to each group (`group_importance`); `active` [networks, groups] are counted."""
+    """Importance of the weights to each group (`group_importance`); `active` [networks, groups] are counted.
+
+    `outputs` is what the network predicts, which determines the loss.
+    """
 
     forward: Callable[[Tensor], Tensor]
     parameters: Mapping[str, Tensor]
     batches: Sequence[tuple[Tensor, Tensor]]
     active: Tensor
+    outputs: OutputKind = "classes"
 
     def compute(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the importance of weights [networks, …] to groups, as [groups, networks, …]."""
         from fairpress.compression.pruning.group_importance import importance
 
-        return importance(self.forward, weights, self.parameters, self.batches)
+        return importance(self.forward, weights, self.parameters, self.batches, self.outputs)
 
     def keep(self, weights: Sequence[Tensor], importances: Sequence[Tensor], sparsity: float) -> list[Tensor]:
         """Return masks of weights that compete with one another, as `keep_largest` does."""
@@ -87,7 +92,7 @@ def measured_importance(
         pooled = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in context.rows]
         batches = batches_of_groups(pooled, 1, context.seeds, POOLED_ROWS)
         active = torch.ones(len(pooled), 1, dtype=torch.bool)
-        return Importance(context.forward, context.parameters, batches, active)
+        return Importance(context.forward, context.parameters, batches, active, context.rows[0].outputs)
     task = context.datasets[0].task
     groups = constrained_groups(
         step, context.datasets, None if task.positive is None else task.classes.index(task.positive)
@@ -98,4 +103,5 @@ def measured_importance(
         context.parameters,
         batches_of_groups(rows, len(groups.names), context.seeds),
         groups.active,
+        rows[0].outputs,
     )

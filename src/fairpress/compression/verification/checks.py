@@ -19,9 +19,11 @@ from torch.nn.parameter import is_lazy
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.prepare import Layer
 from fairpress.core.errors import UserError
+from fairpress.core.output_kind import OutputKind
 from fairpress.models.equivalence import load_for_check
 from fairpress.runtime.backends.base import Backend
-from fairpress.runtime.backends.batching import outputs, rows_at_once
+from fairpress.runtime.backends.batching import outputs as run
+from fairpress.runtime.backends.batching import rows_at_once
 from fairpress.runtime.backends.registry import open_session
 from fairpress.runtime.onnx.three_bits import three_bit_weights
 
@@ -46,6 +48,7 @@ INTEGER_KERNELS = frozenset(
         "MatMulIntegerToFloat",
         "ConvInteger",
         "DynamicQuantizeMatMul",
+        "DynamicQuantizeLSTM",
     }
 )
 MIN_AGREEMENT, MAX_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
@@ -192,6 +195,19 @@ def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
         raise VerificationError(f"{n_nonzero} weights of layer {layer!r} that were 0 are not 0 in the file.")
 
 
+def integer_products(model: onnx.ModelProto) -> int:
+    """Return the number of products of an optimised graph that multiply stored weights as integers.
+
+    A product of two activations that are integers anyway, as in attention, is not one.
+    """
+    constant = {t.name for t in model.graph.initializer}
+    return sum(
+        node.op_type in INTEGER_KERNELS
+        and node.input[3 if node.op_type in ("QGemm", "QLinearConv", "QLinearMatMul") else 1] in constant
+        for node in model.graph.node
+    )
+
+
 def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     """Return the number of products on integer kernels of ONNX Runtime: all, or none for weight-only quantization.
 
@@ -199,7 +215,7 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     slower than a float layer.
     """
     model = optimized_graph(data)
-    integer_count = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
+    integer_count = integer_products(model)
     stored = {t.name: t for t in model.graph.initializer if len(t.dims) >= 2}
     repeated = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
     expected = sum(layer.uses for layer in layers)
@@ -241,7 +257,11 @@ def optimized_graph(data: bytes) -> onnx.ModelProto:
 
 
 def check_agreement(
-    data: bytes, inputs: Tensor, expected: Tensor, perturbed: Callable[[], Sequence[Tensor]] | None = None
+    data: bytes,
+    inputs: Tensor,
+    expected: Tensor,
+    perturbed: Callable[[], Sequence[Tensor]] | None = None,
+    outputs: OutputKind = "classes",
 ) -> dict[str, Any]:
     """Return the agreement of a file with its graph: the share of equal predictions, and the relative error of logits.
 
@@ -257,23 +277,26 @@ def check_agreement(
     ----------
     inputs
         Rows [rows, …].
-    wanted
-        The graph's logits [rows, classes] for them.
-    shaken
+    expected
+        The graph's outputs [rows, width] for them.
+    outputs
+        What they are (`compare_outputs`).
+    perturbed
         Returns logits of the same graph, several times, with all step sizes of activations perturbed by about 0.01 %, so
         that other values are rounded differently. Called only if the file would be refused; such a file is distinguished
         from a wrong one by its numbers (`numbers.check_values`).
     """
-    agreement, error = _agreement(data, inputs, expected, Backend())
+    agreement, error = _agreement(data, inputs, expected, Backend(), outputs)
     result: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
     if error <= NOTICEABLE_ERROR:
         return result
-    without_saturation = _without_saturation(data, inputs, expected)
+    without_saturation = _without_saturation(data, inputs, expected, outputs)
     best = without_saturation or (agreement, error)
     if not _is_acceptable(agreement, error) and not _is_acceptable(*best):
         perturbed_logits = () if perturbed is None else perturbed()
         rounding_error = max(
-            (compare_outputs(other.numpy(), expected.numpy())[1] for other in perturbed_logits), default=0.0
+            (compare_outputs(other.numpy(), expected.numpy(), outputs)[1] for other in perturbed_logits),
+            default=0.0,
         )
         if best[1] > rounding_error * ROUNDING_FACTOR:
             raise VerificationError(
@@ -300,22 +323,34 @@ def _is_acceptable(agreement: float, error: float) -> bool:
     return agreement >= MIN_AGREEMENT or error <= MAX_ERROR
 
 
-def _without_saturation(data: bytes, inputs: Tensor, expected: Tensor) -> tuple[float, float] | None:
+def _without_saturation(
+    data: bytes, inputs: Tensor, expected: Tensor, outputs: OutputKind
+) -> tuple[float, float] | None:
     """Return the agreement with sums that never saturate; None if ONNX Runtime fails (1.32 does on MatMulInteger)."""
     try:
-        return _agreement(data, inputs, expected, Backend(variant="exact"))
+        return _agreement(data, inputs, expected, Backend(variant="exact"), outputs)
     except UserError:
         return None
 
 
-def _agreement(data: bytes, inputs: Tensor, expected: Tensor, runtime: Backend) -> tuple[float, float]:
+def _agreement(
+    data: bytes, inputs: Tensor, expected: Tensor, runtime: Backend, outputs: OutputKind
+) -> tuple[float, float]:
     rows = inputs.numpy()
-    logits = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
-    return compare_outputs(logits, expected.numpy())
+    computed = run(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
+    return compare_outputs(computed, expected.numpy(), outputs)
 
 
-def compare_outputs(logits: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Return the share of equal predictions of logits [rows, classes], and the relative error (`check_agreement`)."""
+def compare_outputs(
+    logits: np.ndarray, expected: np.ndarray, outputs: OutputKind = "classes"
+) -> tuple[float, float]:
+    """Return the share of equal predictions of outputs [rows, width], and the relative error (`check_agreement`).
+
+    Several labels are equal where all of them are, at a probability of ½. Numbers and embeddings are no decisions: their
+    share is that of rows whose outputs differ by at most `MAX_ERROR` of the spread.
+    """
+    if outputs != "classes":
+        return _compare_values(logits, expected, outputs)
     same = float((logits.argmax(1) == expected.argmax(1)).mean())
     infinite = np.isinf(expected) & (logits == expected)  # classes of probability 0
     logits, expected = np.where(infinite, 0, logits), np.where(infinite, 0, expected)
@@ -324,6 +359,16 @@ def compare_outputs(logits: np.ndarray, expected: np.ndarray) -> tuple[float, fl
     spread = float(np.sqrt(np.square(centred - centred.mean(0)).mean()))
     error = float(np.sqrt(np.square(difference).mean())) / max(spread, 1e-12)
     return same, error
+
+
+def _compare_values(computed: np.ndarray, expected: np.ndarray, outputs: OutputKind) -> tuple[float, float]:
+    computed, expected = computed.reshape(len(computed), -1), expected.reshape(len(expected), -1)
+    # Outputs that hardly scatter over rows differ by a rounding error.
+    least = max(1e-5 * float(np.abs(expected).max()), 1e-12)
+    spread = max(float(np.sqrt(np.square(expected - expected.mean(0)).mean())), least)
+    errors = np.sqrt(np.square(computed - expected).mean(1)) / spread
+    same = ((computed >= 0) == (expected >= 0)).all(1) if outputs == "labels" else errors <= MAX_ERROR
+    return float(same.mean()), float(np.sqrt(np.square(errors).mean()))
 
 
 @contextmanager

@@ -30,8 +30,15 @@ def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
     of one value, groups too small or with too few rows of one class, or with other base rates in the test part. For images:
     brightness that determines the label, copies, images of one colour. For texts: words that determine the label, copies and
     near-copies in several parts, texts too long to be read, groups in another script than most. Loading refuses people in
-    two parts unless the options request a split by rows.
+    two parts unless the options request a split by rows. Where the label is a number, or one of several, only
+    people, constant columns and tiny groups are checked.
     """
+    if dataset.task.outputs != "classes":
+        of_values = (
+            _people_in_two_parts,
+            *([_repeated_people, _constants] if dataset.kind == "table" else []),
+        )
+        return [w for find in of_values for w in find(dataset)] + list(_tiny_groups(dataset, floor))
     if dataset.kind == "images":
         from fairpress.datasets.checks.images import check_images
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,13 @@ from fairpress.datasets.assemble import assemble
 from fairpress.datasets.custom.column_roles import (
     groups_of,
     official_parts,
-    refuse_label_as_attribute,
     refuse_unknown,
     require_values,
     similar_group_notes,
-    task_of,
 )
 from fairpress.datasets.custom.columns import Column, Missing, column
 from fairpress.datasets.custom.images_config import Images
+from fairpress.datasets.custom.label_columns import label_strata, refuse_labels_as_attributes, task_and_labels
 from fairpress.datasets.custom.messages import missing_notes
 from fairpress.datasets.custom.table_config import ConfigLocation
 from fairpress.datasets.custom.table_file import read_table
@@ -45,11 +44,12 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
     def read(name: str) -> Column:
         return column(table, name, source_name, missing)
 
-    label, attributes = read(options.label), {n: read(a.column or n) for n, a in options.sensitive.items()}
+    labels_read = [read(name) for name in options.labels]
+    attributes = {n: read(a.column or n) for n, a in options.sensitive.items()}
     numbers = np.char.mod("%d", np.arange(1, table.num_rows + 1))
     paths = require_values(read(options.image), numbers, source_name, "image")
     _refuse_repeated(paths, source_name)
-    labelled, notes = _labelled(label, options, source_name)
+    labelled, notes = _labelled(labels_read, options, source_name)
     pixels = decode_all(folder, paths[labelled].tolist(), options.size, on_message)
     if options.refuses_missing:
         refuse_unreadable(source_name, pixels.unreadable, len(labelled), f"or set {_remedy(options)}")
@@ -60,11 +60,9 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
         raise UserError(
             f"{source_name}: none of its images can be read in {folder}; set `folder` to their folder."
         )
-    task, labels, more = task_of(label.take(keep), options, source_name)
-    groups = {}
-    for name, attribute in options.sensitive.items():
-        groups[name] = groups_of(name, attribute, attributes[name].take(keep), source_name)
-        refuse_label_as_attribute(name, groups[name], labels, options.label, source_name)
+    task, labels, more = task_and_labels([c.take(keep) for c in labels_read], options, source_name)
+    groups = {n: groups_of(n, a, attributes[n].take(keep), source_name) for n, a in options.sensitive.items()}
+    refuse_labels_as_attributes(groups, labels, options.labels, source_name)
 
     subject, split = (
         None if name is None else read(name).take(keep) for name in (options.subject, options.split)
@@ -74,6 +72,7 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
         task=task,
         inputs=pixels,
         labels=labels,
+        strata=label_strata(labels, task),
         attributes=groups,
         subjects=pixels.digests
         if subject is None
@@ -85,7 +84,7 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
             f"Source: {Path(options.path).name}, {table.num_rows:,} images.",
             prepared_note(options.size),
             *notes,
-            *missing_notes(file, options.separator, [label, *attributes.values()], missing),
+            *missing_notes(file, options.separator, [*labels_read, *attributes.values()], missing),
             *more,
             *similar_group_notes(groups),
         ),
@@ -113,13 +112,15 @@ def _refuse_repeated(paths: np.ndarray, source_name: str) -> None:
         )
 
 
-def _labelled(label: Column, options: Images, source_name: str) -> tuple[np.ndarray, list[str]]:
-    """Return the indices of the rows that have a label, and a note on the others."""
-    count = int(label.missing.sum())
-    if count and options.refuses_missing:
-        raise UserError(
-            f"{source_name}: column {label.name!r} has {count:,} missing values, the first in row "
-            f"{int(label.missing.argmax()) + 1}; fill them in, or set {_remedy(options)}."
-        )
-    notes = [f"{count:,} images are left out because they have no {label.name!r}."] if count else []
-    return np.flatnonzero(~label.missing), notes
+def _labelled(labels: Sequence[Column], options: Images, source_name: str) -> tuple[np.ndarray, list[str]]:
+    """Return the indices of the rows that have all labels, and notes on the others."""
+    notes = []
+    for label in labels:
+        count = int(label.missing.sum())
+        if count and options.refuses_missing:
+            raise UserError(
+                f"{source_name}: column {label.name!r} has {count:,} missing values, the first in row "
+                f"{int(label.missing.argmax()) + 1}; fill them in, or set {_remedy(options)}."
+            )
+        notes += [f"{count:,} images are left out because they have no {label.name!r}."] if count else []
+    return np.flatnonzero(~np.any([label.missing for label in labels], axis=0)), notes

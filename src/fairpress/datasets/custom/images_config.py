@@ -38,4 +38,6 @@ class Images(TabularConfig):
         for role in ("label", "subject", "split"):
             if getattr(self, role) == self.image:
                 raise ValueError(f"`image` and `{role}` name the same column {self.image!r}")
+        if self.image in self.more_labels:
+            raise ValueError(f"`image` and `more_labels` name the same column {self.image!r}")
         return self

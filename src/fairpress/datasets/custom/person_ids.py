@@ -139,7 +139,7 @@ def undeclared_people(
 
     `values` are columns that are known to hold something else, such as categories or texts.
     """
-    taken = {options.label, options.split, *options.not_subject, *values}
+    taken = {*options.labels, options.split, *options.not_subject, *values}
     taken |= {a.column or n for n, a in options.sensitive.items()}
     candidates = []
     for name, codes in _encoded_columns(table, keep):

@@ -15,13 +15,12 @@ from fairpress.datasets.custom.column_roles import (
     groups_of,
     official_parts,
     raise_all,
-    refuse_label_as_attribute,
     refuse_unknown,
     require_values,
     similar_group_notes,
-    task_of,
 )
 from fairpress.datasets.custom.columns import Column, Missing, Spellings, column
+from fairpress.datasets.custom.label_columns import label_strata, refuse_labels_as_attributes, task_and_labels
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import undeclared_people
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
@@ -44,24 +43,28 @@ def load(options: Table, location: ConfigLocation) -> Dataset:
     def read(name: str) -> Column:
         return column(table, name, source_name, missing)
 
-    label, features = read(options.label), [read(name) for name in feature_names]
+    labels_read, features = [read(name) for name in options.labels], [read(name) for name in feature_names]
     attributes = {n: (a, read(a.column or n)) for n, a in options.sensitive.items()}
     subject = read(options.subject) if options.subject else None
     split_column = read(options.split) if options.split else None
-    used = [label, *features, *(c for _, c in attributes.values()), *([] if subject is None else [subject])]
-    keep, notes = _complete([label, *features], options, source_name)
+    used = [
+        *labels_read,
+        *features,
+        *(c for _, c in attributes.values()),
+        *([] if subject is None else [subject]),
+    ]
+    keep, notes = _complete([*labels_read, *features], options, source_name)
     notes += missing_notes(file, options.separator, used, missing)
     notes += name_notes(table.column_names, [c.name for c in used])
-    label, features = label.take(keep), [f.take(keep) for f in features]
+    labels_read, features = [c.take(keep) for c in labels_read], [f.take(keep) for f in features]
     raise_all(_unusable(features, options, source_name))
     groups = {n: groups_of(n, a, c.take(keep), source_name) for n, (a, c) in attributes.items()}
-    task, labels, more = task_of(label, options, source_name)
-    for attribute, values in groups.items():
-        refuse_label_as_attribute(attribute, values, labels, options.label, source_name)
+    task, labels, more = task_and_labels(labels_read, options, source_name)
+    refuse_labels_as_attributes(groups, labels, options.labels, source_name)
     rows = np.char.mod("%d", keep + 1)
     subjects = rows if subject is None else require_values(subject.take(keep), rows, source_name, "subject")
     official = None if split_column is None else official_parts(split_column.take(keep), rows, source_name)
-    parts = split(labels, groups, subjects, options, official)
+    parts = split(label_strata(labels, task), groups, subjects, options, official)
     inputs, pooled = encode_features(features, options.categorical, parts, source_name)
     return assemble(
         name=location.name,

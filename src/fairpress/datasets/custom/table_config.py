@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -64,7 +64,7 @@ class AttributeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: Value | None = None
-    bins: tuple[float, ...] = ()
+    bins: Annotated[tuple[float, ...], BeforeValidator(_listed)] = ()
     names: Values = ()
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class AttributeConfig(BaseModel):
 
 
 def named_attributes(value: Any) -> Any:
-    """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name."""
+    """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name, text another column."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
@@ -93,7 +93,7 @@ def named_attributes(value: Any) -> Any:
             raise ValueError("the same attribute is listed twice")
         value = dict.fromkeys(value)
     if isinstance(value, Mapping):
-        return {k: {} if v is None else v for k, v in value.items()}
+        return {k: {} if v is None else {"column": v} if isinstance(v, str) else v for k, v in value.items()}
     raise ValueError("expected names of columns, or lines `name: {column: …, bins: […]}`")
 
 
@@ -139,6 +139,11 @@ class TabularConfig(SplitOptions):
         The column to be predicted, and its positive class. With two values it must be
         given; with more it may be left out. Classes are matched exactly, else as numbers and truth values: 1, 1.0
         and True are one class (`core.values`).
+    label_is
+        ``"number"`` if the label is a quantity, such as an age; by default a class.
+    more_labels
+        Further columns that a network predicts beside `label`: several labels of a row, each 1 or 0 (true or false, yes or
+        no).
     positive_is
         Instead of `positive`: one or several classes against the rest, which makes a task of two classes. The
         positive one is called by its names, joined by "or"; the rest by its name, or "other" where it has several.
@@ -173,6 +178,8 @@ class TabularConfig(SplitOptions):
 
     path: Annotated[str, BeforeValidator(_path)] = Field(min_length=1)
     label: Value
+    label_is: Literal["number"] | None = None
+    more_labels: Values = ()
     positive: Value | None = None
     positive_is: Values = ()
     classes: Values = ()
@@ -239,7 +246,7 @@ class TabularConfig(SplitOptions):
     @model_validator(mode="after")
     def _roles_are_consistent(self) -> TabularConfig:
         for name, attribute in self.sensitive.items():
-            if (attribute.column or name) == self.label:
+            if (attribute.column or name) in self.labels:
                 raise ValueError(
                     f"the sensitive attribute {name!r} is the label, so an audit by it is meaningless; name another"
                 )
@@ -248,6 +255,16 @@ class TabularConfig(SplitOptions):
                     f"a sensitive attribute cannot be called {name!r}, which the predictions table uses; give it "
                     f"another name: `my_{name}: {{column: {name}}}`"
                 )
+        if self.label_is is not None and self.more_labels:
+            raise ValueError("`label_is: number` is for a single label; leave out `more_labels`")
+        if len({self.label, *self.more_labels}) < 1 + len(self.more_labels):
+            raise ValueError("`label` and `more_labels` name a column twice")
+        if (self.label_is is not None or self.more_labels) and (
+            self.classes or self.positive or self.positive_is
+        ):
+            raise ValueError(
+                "`classes`, `positive` and `positive_is` are for a label of classes; leave them out"
+            )
         if self.positive is not None and self.positive_is:
             raise ValueError("give either `positive` or `positive_is`")
         if len(set(self.classes)) < len(self.classes):
@@ -268,6 +285,11 @@ class TabularConfig(SplitOptions):
             name: str(Path(given[name]).expanduser().absolute()) for name in paths if given.get(name)
         }
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns that are predicted: `label`, and `more_labels`."""
+        return (self.label, *self.more_labels)
+
     def attribute_names(self) -> tuple[str, ...]:
         """Return the sensitive attributes, without reading the data."""
         return tuple(self.sensitive)
@@ -277,6 +299,8 @@ class TabularConfig(SplitOptions):
         for role in ("label", "subject", "split"):
             if getattr(self, role) is not None:
                 yield (role,), getattr(self, role)
+        for i, name in enumerate(self.more_labels):
+            yield ("more_labels", i), name
         for i, name in enumerate(self.not_subject):
             yield ("not_subject", i), name
         for i, (name, attribute) in enumerate(self.sensitive.items()):
@@ -315,12 +339,14 @@ class Table(TabularConfig):
                 column = getattr(self, role)
                 if column is not None and column in self.features:
                     raise ValueError(f"the {role} {column!r} is listed among the features; take it out")
+            if both := set(self.more_labels) & set(self.features):
+                raise ValueError(f"the label {min(both)!r} is listed among the features; take it out")
         return self
 
     def read_as_features(self, columns: list[str]) -> list[str]:
         """Return the columns a network reads, of those the file has, in order."""
         if self.features is not None:
             return list(self.features)
-        apart = {self.label, self.subject, self.split, *(self.all_but or ())}
+        apart = {*self.labels, self.subject, self.split, *(self.all_but or ())}
         apart |= {attribute.column or name for name, attribute in self.sensitive.items()}
         return [column for column in columns if column not in apart]

@@ -42,6 +42,8 @@ class TextTable(TabularConfig):
 
     @model_validator(mode="after")
     def _text_is_a_column_of_its_own(self) -> TextTable:
+        if self.label_is is not None or self.more_labels:
+            raise ValueError("models of texts are classifiers here; leave out `label_is` and `more_labels`")
         if len(set(self.text)) < len(self.text):
             raise ValueError("`text` lists a column twice")
         for role in ("label", "subject", "split"):

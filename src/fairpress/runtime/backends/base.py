@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Engine = Literal["onnxruntime", "openvino"]
-Variant = Literal["default", "exact", "bf16"]
+Engine = Literal["onnxruntime", "openvino", "litert", "executorch"]
+Variant = Literal["default", "exact", "bf16", "reference"]
 
 
 @dataclass(frozen=True)

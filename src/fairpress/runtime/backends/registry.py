@@ -1,12 +1,14 @@
-"""The available inference backends: ``onnxruntime``, ``openvino`` and their variants."""
+"""The available inference backends: ``onnxruntime``, ``openvino``, ``litert`` and their variants."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import util
 from pathlib import Path
 
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.errors import MissingExtra, UserError, did_you_mean
+from fairpress.core.threads import checked_threads
 from fairpress.runtime.backends.base import Backend, Kernels, Session
 
 # One line each, for the help and doctor; users type the key after the @.
@@ -15,9 +17,11 @@ RUNTIMES: Mapping[str, str] = {
     "onnxruntime-exact": "ONNX Runtime, 8-bit sums that never saturate (slower on processors without VNNI)",
     "openvino": "OpenVINO, floats in 32 bits",
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
+    "litert": "LiteRT (TensorFlow Lite), .tflite files, with its XNNPACK delegate",
+    "litert-reference": "LiteRT, its reference kernels, without XNNPACK (slow)",
+    "executorch": "ExecuTorch, for .pte files, as on a phone's processor",
 }
 DEFAULT = "onnxruntime"
-MAX_THREADS = 1_024
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Backend:
@@ -28,28 +32,30 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
     UserError
         The runtime or provider is unknown, or `threads` is out of range.
     MissingExtra
-        OpenVINO is not installed.
+        The runtime is not installed.
     """
     if name not in RUNTIMES:
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
-    if threads < 1:
-        raise UserError(f"`threads={threads}` is too small; use at least 1.")
-    if threads > MAX_THREADS:
-        raise UserError(
-            f"`threads={threads}` is too large; use at most {MAX_THREADS:,}, and no more than this machine has "
-            "cores."
-        )
+    checked_threads(threads)
     provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
     if engine == "openvino":
         from fairpress.runtime.backends.openvino import require
 
         require(bf16=variant == "bf16")
-        if provider != "CPU":
-            raise UserError(
-                f"`provider={provider!r}` belongs to ONNX Runtime, and OpenVINO runs on the CPU; omit one of the two."
-            )
+        _refuse_provider(provider, "OpenVINO")
         return Backend("openvino", "bf16" if variant else "default", threads)
+    if engine == "litert":
+        if util.find_spec("ai_edge_litert") is None:
+            raise MissingExtra("Running a .tflite file", "litert")
+        _refuse_provider(provider, "LiteRT")
+        return Backend("litert", "reference" if variant else "default", threads)
+    if engine == "executorch":
+        from fairpress.runtime.backends.executorch import require as require_executorch
+
+        require_executorch()
+        _refuse_provider(provider, "ExecuTorch")
+        return Backend("executorch", threads=threads)
     from fairpress.runtime.backends.onnxruntime import providers
 
     available = providers()
@@ -59,6 +65,13 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
             + did_you_mean(provider, available)
         )
     return Backend("onnxruntime", "exact" if variant else "default", threads, provider)
+
+
+def _refuse_provider(provider: str, title: str) -> None:
+    if provider != "CPU":
+        raise UserError(
+            f"`provider={provider!r}` belongs to ONNX Runtime, and {title} runs on the CPU; omit one of the two."
+        )
 
 
 def kernels(data: bytes, runtime: Backend) -> Kernels:
@@ -85,8 +98,12 @@ def open_session(data: bytes | Path, runtime: Backend, batch: int | None = None)
     Raises
     ------
     UserError
-        The runtime cannot load the file, or it has several inputs.
+        The runtime cannot load ONNX files, or this one, or the file has several inputs.
     """
+    if runtime.engine not in ("onnxruntime", "openvino"):
+        raise UserError(
+            f"it is an ONNX file, which @{runtime.name} does not load; use @onnxruntime or @openvino."
+        )
     if runtime.engine == "openvino":
         from fairpress.runtime.backends.openvino import OpenVinoSession
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fairpress.datasets.reload import reload
 from fairpress.runtime.backends.base import Backend, Input
 from fairpress.runtime.backends.batching import MAX_BYTES, require_batch
 from fairpress.runtime.benchmark.token_rows import reads_token_ids
+from fairpress.runtime.external.engines.registry import files_of
 from fairpress.runtime.onnx.load import parse_model
 from fairpress.tokenization.tokenizer import TextTokenizer
 
@@ -25,13 +27,22 @@ READABLE = frozenset({1, 11, 10, 2, 3, 4, 5, 6, 7, 12, 13, 9})
 
 @dataclass(frozen=True)
 class BenchmarkModel:
-    """A model to benchmark: its file, its card if it has one, its backends, and its tokenizer if it reads texts."""
+    """A model to benchmark: its file, its card if it has one, its backends, and its tokenizer if it reads texts.
+
+    `path` is that of a file in another format than ONNX; `onnx` is empty then.
+    """
 
     name: str
     onnx: bytes
     card: ModelCard | None
     runtimes: tuple[Backend, ...]
     tokenizer: TextTokenizer | None = None
+    path: Path | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The bytes that are shipped, those of weights beside the file included."""
+        return self.onnx if self.path is None else b"".join(p.read_bytes() for p in files_of(self.path))
 
 
 def available_data(card: ModelCard | None) -> Dataset | None:
@@ -79,15 +90,21 @@ def input_of(data: bytes, model_name: str) -> Input:
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     spec = Input(inputs[0].name, shape, dtype)
-    if reads_token_ids(spec):
-        return spec
+    if not reads_token_ids(spec):
+        check_shape(spec, model_name)
+    return spec
+
+
+def check_shape(spec: Input, model_name: str) -> None:
+    """Raise UserError if rows cannot be generated for an input, because its shape is free or too large."""
+    shape = spec.shape
     if not shape or None in shape[1:]:
         written = " × ".join("?" if d is None else str(d) for d in shape) or "of no known shape"
         raise UserError(
-            f"{model_name}: its input {inputs[0].name!r} is {written}; bench needs a shape that is fixed except for "
+            f"{model_name}: its input {spec.name!r} is {written}; bench needs a shape that is fixed except for "
             "the batch; export it with fixed dimensions."
         )
-    row = int(np.prod([d or 0 for d in shape[1:]], dtype=float)) * dtype.itemsize
+    row = int(np.prod([d or 0 for d in shape[1:]], dtype=float)) * spec.dtype.itemsize
     if row > MAX_BYTES:
         raise UserError(
             f"{model_name}: one row of its input takes {row:,} bytes, which is too large to generate; use a model "
@@ -95,7 +112,6 @@ def input_of(data: bytes, model_name: str) -> Input:
         )
     if shape[0] is not None:
         require_batch(shape[0], row, model_name)
-    return spec
 
 
 def rows_for(spec: Input, dataset: Dataset | None, seed: int = 0) -> tuple[np.ndarray, str]:

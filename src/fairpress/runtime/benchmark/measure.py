@@ -38,7 +38,7 @@ class BenchmarkRun:
     Attributes
     ----------
     onnx
-        The bytes of the file.
+        The bytes of the file; empty for a file in another format, at `path`.
     rows
         [n, …] rows of its input, repeated cyclically to fill a batch.
     fixed_batch
@@ -50,6 +50,7 @@ class BenchmarkRun:
     rows: np.ndarray
     runtime: Backend
     fixed_batch: int | None = None
+    path: Path | None = None
 
     def batch(self, size: int) -> np.ndarray:
         """Return `size` rows."""
@@ -216,7 +217,8 @@ class _Worker:
 @contextlib.contextmanager
 def _worker(run: BenchmarkRun, batch: int, folder: Path, number: int) -> Iterator[_Worker]:
     model, rows, errors = (folder / f"{number}{ending}" for ending in (".onnx", ".npy", ".txt"))
-    model.write_bytes(prepare_file(run.onnx, run.runtime))
+    if run.path is None:
+        model.write_bytes(prepare_file(run.onnx, run.runtime))
     np.save(rows, run.batch(batch))
     description = f"model {run.model!r} on {run.runtime.name} at batch {batch:,}"
     with errors.open("w") as sink:
@@ -230,9 +232,9 @@ def _worker(run: BenchmarkRun, batch: int, folder: Path, number: int) -> Iterato
             env={**os.environ, "PYTHONPATH": os.pathsep.join([_SOURCE, os.environ.get("PYTHONPATH", "")])},
         )
     try:
-        files = {"model": str(model), "rows": str(rows), "probe": str(folder / PROBE)}
+        files = {"model": str(run.path or model), "rows": str(rows), "probe": str(folder / PROBE)}
         worker = _Worker(process, description, errors)
-        worker.send(json.dumps({**files, "runtime": asdict(run.runtime)}))
+        worker.send(json.dumps({**files, "runtime": asdict(run.runtime), "external": run.path is not None}))
         yield worker
     finally:
         process.kill()

@@ -14,6 +14,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.base import Input, processor
 from fairpress.runtime.backends.batching import MAX_BYTES, MAX_ROWS
 from fairpress.runtime.backends.registry import kernels
+from fairpress.runtime.benchmark.engine_session import input_of_file
 from fairpress.runtime.benchmark.inputs import BenchmarkModel, available_data, input_of, rows_for
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, load_warning, measure
 from fairpress.runtime.benchmark.result import BenchmarkResult, Size
@@ -69,7 +70,8 @@ def bench_all(
     for c in {c.model: c for c in runs if c.fixed_batch}.values():
         if [c.fixed_batch] != requested:
             notes.append(
-                f"{c.model} requires exactly {c.fixed_batch} rows per call and was measured at that batch size."
+                f"{c.model} requires exactly {c.fixed_batch} row{'s' * (c.fixed_batch != 1)} per call and was measured at "
+                "that batch size."
             )
     bench = BenchmarkResult(sizes, measurements, processor(), notes=notes)
     slow = {(m.model, m.runtime) for m in bench.slower()}
@@ -78,7 +80,7 @@ def bench_all(
         kernels={
             (c.model, c.runtime.name): kernels(c.onnx, c.runtime)
             for c in runs
-            if (c.model, c.runtime.name) in slow
+            if (c.model, c.runtime.name) in slow and c.path is None
         },
     )
 
@@ -88,7 +90,12 @@ def _benchmark_runs(
 ) -> tuple[list[BenchmarkRun], list[Size], bool]:
     """Return the runs, the sizes of the files, and whether all models read columns of tables."""
     dataset = next((d for d in (available_data(e.card) for e in entries) if d is not None), None)
-    specs = [input_of(entry.onnx, f"model {entry.name!r}") for entry in entries]
+    specs = [
+        input_of(entry.onnx, f"model {entry.name!r}")
+        if entry.path is None
+        else input_of_file(entry.path, entry.runtimes[0], f"model {entry.name!r}")
+        for entry in entries
+    ]
     texts = [reads_token_ids(spec) for spec in specs]
     if length is not None and not any(texts):
         raise UserError("`length=` is for models that read texts, and none of these does; leave it out.")
@@ -103,8 +110,11 @@ def _benchmark_runs(
         else:
             rows, source = rows_for(spec, dataset)
         tables &= not reads and rows.ndim == 2
-        sizes.append(Size(entry.name, len(entry.onnx), len(gzip.compress(entry.onnx, 6, mtime=0)), source))
-        runs += [BenchmarkRun(entry.name, entry.onnx, rows, r, spec.shape[0]) for r in entry.runtimes]
+        content = entry.content
+        sizes.append(Size(entry.name, len(content), len(gzip.compress(content, 6, mtime=0)), source))
+        runs += [
+            BenchmarkRun(entry.name, entry.onnx, rows, r, spec.shape[0], entry.path) for r in entry.runtimes
+        ]
     return runs, sizes, tables
 
 

@@ -26,8 +26,10 @@ def main(commands: TextIO, answers: TextIO) -> None:
     import numpy as np
 
     from fairpress.core.errors import UserError
-    from fairpress.runtime.backends.base import Backend
+    from fairpress.runtime.backends.base import Backend, Session
     from fairpress.runtime.backends.registry import open_session
+    from fairpress.runtime.benchmark.engine_session import EngineSession
+    from fairpress.runtime.external.engines.registry import load_to_time, start
 
     def answer(**content: Any) -> None:
         answers.write(json.dumps(content) + "\n")
@@ -38,13 +40,18 @@ def main(commands: TextIO, answers: TextIO) -> None:
     rows = np.load(task["rows"])
     try:
         # First a network of one node: the start-up cost of the runtime is not attributed to the model.
-        open_session(Path(task["probe"]), runtime).run(np.zeros((1, 1), np.float32))
+        if not start(runtime):
+            open_session(Path(task["probe"]), runtime).run(np.zeros((1, 1), np.float32))
         before = peak_memory()
         answer(started=True)
         if commands.readline().strip() != "load":
             return
         started = time.perf_counter()
-        session = open_session(Path(task["model"]), runtime, len(rows))
+        session: Session
+        if task["external"]:
+            session = EngineSession(load_to_time(Path(task["model"]), runtime))
+        else:
+            session = open_session(Path(task["model"]), runtime, len(rows))
         loading = time.perf_counter() - started
         per_call = _warm_up(lambda: session.run(rows))
     except UserError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.external.onnx_model import ExternalOnnxFile
+from fairpress.runtime.external.external_file import ExternalFile
 from fairpress.runtime.external.outputs import PASS_THROUGH
 
 _ENCODERS = frozenset({"LabelEncoder", "OneHotEncoder", "CategoryMapper"})
@@ -15,7 +15,7 @@ _CATEGORY_ATTRIBUTES = ("keys_strings", "cats_strings", "keys_int64s", "cats_int
 
 
 def unknown_categories(
-    file: ExternalOnnxFile, spec: str, column_values: np.ndarray, column: str, source_name: str
+    file: ExternalFile, spec: str, column_values: np.ndarray, column: str, source_name: str
 ) -> str | None:
     """Return a note on values [rows] of a column that the input's encoder does not know; None if it knows all.
 
@@ -48,11 +48,11 @@ def unknown_categories(
     )
 
 
-def _categories(file: ExternalOnnxFile, name: str) -> Iterator[str]:
+def _categories(file: ExternalFile, name: str) -> Iterator[str]:
     """Yield the categories of the encoder that reads an input unchanged."""
     from onnx import numpy_helper
 
-    for node in file.graph.node:
+    for node in file.nodes():
         if name not in node.input[:1]:
             continue
         if node.op_type in PASS_THROUGH and node.op_type != "Cast":

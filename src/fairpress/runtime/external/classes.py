@@ -12,10 +12,10 @@ from fairpress.core.errors import UserError, listed
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.external.config import ExternalModelConfig
-from fairpress.runtime.external.onnx_model import (
+from fairpress.runtime.external.external_file import (
     FLOATS,
     LABELS,
-    ExternalOnnxFile,
+    ExternalFile,
     OutputCandidates,
     n_columns,
 )
@@ -52,7 +52,7 @@ class ModelLabels:
 
 
 def choose_classes(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     candidates: OutputCandidates,
     output: Output,
@@ -125,7 +125,7 @@ def choose_classes(
 
 
 def model_labels(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     candidates: OutputCandidates,
     output: Output,
     flat: np.ndarray,
@@ -164,7 +164,7 @@ def model_labels(
 
 
 def external_labels(
-    file: ExternalOnnxFile, candidates: OutputCandidates, output: Output, task: Task
+    file: ExternalFile, candidates: OutputCandidates, output: Output, task: Task
 ) -> str | None:
     """Return a note on labels of the file that are not classes of the dataset; None if there are none."""
     outputs = {output} if isinstance(output, str) else set(output)
@@ -256,7 +256,7 @@ def _short_number_between(low: float, high: float) -> float:
     return high
 
 
-def _class_attributes(file: ExternalOnnxFile, output: Output) -> tuple[str, ...] | None:
+def _class_attributes(file: ExternalFile, output: Output) -> tuple[str, ...] | None:
     """Return the classes named by the operator that computes the scores, in the order of its columns."""
     if isinstance(output, tuple):
         return None
@@ -272,7 +272,7 @@ def _class_attributes(file: ExternalOnnxFile, output: Output) -> tuple[str, ...]
 
 
 def _column_names(
-    file: ExternalOnnxFile, candidates: OutputCandidates, output: Output, task: Task, count: int
+    file: ExternalFile, candidates: OutputCandidates, output: Output, task: Task, count: int
 ) -> tuple[str, ...] | None:
     """Return the file's names for its columns if they differ from the task's classes; else None.
 

@@ -9,11 +9,11 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.cast import NUMPY, cast, round_trip
 from fairpress.runtime.external.categories import unknown_categories
 from fairpress.runtime.external.config import Columns, ExternalModelConfig
-from fairpress.runtime.external.onnx_model import WHOLE, ExternalOnnxFile, FileInput, format_shape
+from fairpress.runtime.external.external_file import WHOLE, ExternalFile, FileInput, format_shape
 
 
 def plan_columns(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     dataset: Dataset,
     source_name: str,
@@ -87,7 +87,7 @@ def plan_columns(
 
 
 def feed_columns(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
 ) -> dict[str, np.ndarray]:
     """Return the array that each input of the model reads for these rows."""
     out = {}
@@ -112,7 +112,7 @@ def feed_columns(
 
 
 def notes_on_columns(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, source_name: str
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset, source_name: str
 ) -> tuple[str, ...]:
     """Return notes on inputs of unknown rank, columns whose integers are rounded, and unknown categories.
 
@@ -146,7 +146,7 @@ def notes_on_columns(
 
 
 def _inputs_with_columns(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset
 ) -> list[tuple[FileInput, tuple[str, ...]]]:
     """Return each input with the columns that it reads."""
     if config.inputs is not None:

@@ -14,8 +14,19 @@ def _to_text(value: Any) -> Any:
     return spelling(value) if isinstance(value, (bool, int, float)) else value
 
 
+def _to_list(value: Any) -> Any:
+    """Convert a single number to a list of one."""
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _column_to_list(value: Any) -> Any:
+    """Convert the name of a single column to a list of one."""
+    return value if isinstance(value, (list, tuple, dict)) or value in (None, "encoded") else (value,)
+
+
+Numbers = Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], BeforeValidator(_to_list)]
 Text = Annotated[str, BeforeValidator(_to_text)]
-Columns = Literal["encoded"] | tuple[Text, ...]
+Columns = Annotated[Literal["encoded"] | tuple[Text, ...], BeforeValidator(_column_to_list)]
 Activation = Literal["none", "softmax", "sigmoid"]
 Layout = Literal["nchw", "nhwc"]
 
@@ -36,7 +47,7 @@ class ExternalModelConfig(BaseModel):
     scale
         For images: divisor of pixel values from 0 to 255.
     mean, std
-        Mean subtracted from, and divisor of, the columns or the channels of (scaled) images.
+        Mean subtracted from, and divisor of, the columns or the channels of (scaled) images; one number or one for each.
     output
         The output of scores; a list if each class has its own output, in the order of `classes`; or the output of labels,
         which are then used as predictions, without scores.
@@ -60,8 +71,8 @@ class ExternalModelConfig(BaseModel):
     inputs: dict[str, Text | tuple[Text, ...]] | None = None
     layout: Layout | None = None
     scale: float | None = Field(default=None, gt=0, le=1e30)
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
     output: str | tuple[str, ...] | None = None
     activation: Activation | None = None
     classes: tuple[Text, ...] | None = None

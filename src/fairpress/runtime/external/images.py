@@ -9,7 +9,7 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.external.config import ExternalModelConfig, Layout
-from fairpress.runtime.external.onnx_model import ExternalOnnxFile, FileInput
+from fairpress.runtime.external.external_file import ExternalFile, FileInput
 
 NUMPY = {
     "tensor(float)": np.float32,
@@ -20,7 +20,7 @@ NUMPY = {
 
 
 def plan_images(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     dataset: Dataset,
     source_name: str,
@@ -79,7 +79,7 @@ def _layout(shape: Sequence[int | None], channels: int, source_name: str, guesse
 
 
 def feed_images(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
 ) -> dict[str, np.ndarray]:
     """Return the array that the model's input reads for these rows."""
     spec = file.inputs[0]

@@ -1,10 +1,10 @@
-"""Run an external ONNX classifier; facts that the file lacks are configured, or inferred if unambiguous."""
+"""Run an external classifier; facts that the file lacks are configured, or inferred if unambiguous."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fairpress.core.config import parse, read_yaml
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.datasets.dataset import Dataset, Task
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.batch_dependence import PREDICTED_ALONE
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.classes import (
@@ -26,8 +27,9 @@ from fairpress.runtime.external.classes import (
 )
 from fairpress.runtime.external.columns import notes_on_columns, plan_columns
 from fairpress.runtime.external.config import ExternalModelConfig
+from fairpress.runtime.external.engines.registry import default_runtime
+from fairpress.runtime.external.external_file import ExternalFile, open_file
 from fairpress.runtime.external.images import plan_images
-from fairpress.runtime.external.onnx_model import ExternalOnnxFile, open_file
 from fairpress.runtime.external.outputs import (
     Output,
     choose_activation,
@@ -56,16 +58,19 @@ class ExternalPredictions:
         [rows], indices into the task's classes.
     notes
         Warnings about them: sentences without a full stop.
+    facts
+        What is needed to reproduce the run of an external file (`Engine.facts`).
     """
 
     probabilities: np.ndarray | None
     decided: np.ndarray
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ExternalModel:
-    """An external ONNX classifier with everything needed to run it on a dataset.
+    """An external classifier with everything needed to run it on a dataset.
 
     `config` is complete; `guessed` names its inferred fields. `config_path` is the file that can override them, and `notes`
     are remarks on the inputs.
@@ -78,16 +83,19 @@ class ExternalModel:
     config_path: str = "model.yaml"
     notes: tuple[str, ...] = ()
 
-    def answers(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> ExternalPredictions:
-        """Return predictions and probabilities for some rows."""
+    def answers(
+        self, dataset: Dataset, rows: np.ndarray, runtime: Backend | None = None
+    ) -> ExternalPredictions:
+        """Return predictions and probabilities for some rows; by default on the file's default runtime."""
         task, output, model_name = dataset.task, _output_of_config(self.config.output), str(self.path)
-        file = open_file(self.path, threads)
+        file = open_file(self.path, runtime or default_runtime(self.path))
         if not len(rows):
             return ExternalPredictions(
                 np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes
             )
         encoded = encode_rows(file, self.config, dataset, rows, self.config_path)
         candidates = run_rows(file, self.config, self.config_path, dataset, rows, encoded=encoded)
+        notes, facts = (*self.notes, *file.engine.notes), file.engine.facts
         for name in (output,) if isinstance(output, str) else output:
             if name in candidates.unfit:
                 raise UserError(
@@ -99,13 +107,13 @@ class ExternalModel:
             indices = label_indices(candidates.values[output], self.classes)
             if indices is None:
                 raise UserError(_unknown_labels(output, candidates.values[output], task, self.config_path))
-            return ExternalPredictions(None, to_task[indices], self.notes)
+            return ExternalPredictions(None, to_task[indices], notes, facts)
         flat, _ = score_table(output, candidates.values, model_name)
         kind = file.outputs[output] if isinstance(output, str) else ""
         by_column = probabilities(flat, self.config.activation, output, kind, model_name)
         ordered = by_column[:, [self.classes.index(c) for c in task.classes]]
         decided = decide(ordered, task.classes, task.positive, self.config.threshold)
-        notes = [*self.notes, *_normalization_notes(ordered, decided, task)]
+        remarks = [*notes, *_normalization_notes(ordered, decided, task)]
         labels = model_labels(file, candidates, output, flat, self.classes, task)
         if labels is not None:
             indices = labels.indices(candidates, self.classes)
@@ -116,13 +124,13 @@ class ExternalModel:
             )
         else:
             note = external_labels(file, candidates, output, task)
-        notes += [note] if note is not None else []
+        remarks += [note] if note is not None else []
         if encoded is not None:
-            notes += self._notes_on_texts(file, dataset, rows, encoded)
-        return ExternalPredictions(ordered, decided, tuple(notes))
+            remarks += self._notes_on_texts(file, dataset, rows, encoded)
+        return ExternalPredictions(ordered, decided, tuple(remarks), facts)
 
     def _notes_on_texts(
-        self, file: ExternalOnnxFile, dataset: Dataset, rows: np.ndarray, encoded: TokenIds
+        self, file: ExternalFile, dataset: Dataset, rows: np.ndarray, encoded: TokenIds
     ) -> list[str]:
         """Return notes on texts that are cut, and on answers that depend on the batch."""
         attributes = {name: values[rows] for name, values in dataset.attributes.items()}
@@ -131,12 +139,12 @@ class ExternalModel:
             notes.append(PREDICTED_ALONE)
         return [note for note in notes if note is not None]
 
-    def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:
+    def scores(self, dataset: Dataset, rows: np.ndarray, runtime: Backend | None = None) -> np.ndarray:
         """Return class probabilities [rows, classes of the dataset's task], float64.
 
         Raises UserError if the file outputs labels only.
         """
-        probability = self.answers(dataset, rows, threads).probabilities
+        probability = self.answers(dataset, rows, runtime).probabilities
         if probability is None:
             raise UserError(
                 f"{self.path}: its output {self.config.output!r} contains labels, not scores; use "
@@ -146,7 +154,7 @@ class ExternalModel:
 
     def feeds(self, dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield the inputs of the file for some rows, `size` at a time or as many as the file requires."""
-        file = open_file(self.path, 1)
+        file = open_file(self.path, default_runtime(self.path))
         feeds, _ = feeds_of_rows(file, self.config, self.config_path, dataset, rows, size)
         for feed in feeds:
             short = (file.batch or 0) - len(next(iter(feed.values())))
@@ -175,19 +183,24 @@ class ExternalModel:
 
 
 def open_external(
-    path: str | os.PathLike[str], dataset: Dataset, config: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    dataset: Dataset,
+    config: str | os.PathLike[str] | None = None,
+    runtime: Backend | None = None,
 ) -> ExternalModel:
-    """Open an ONNX file to be run on a dataset.
+    """Open a model file to be run on a dataset.
 
     Parameters
     ----------
     config
         The YAML that completes the file; by default ``NAME.model.yaml`` or ``model.yaml`` in the same folder.
+    runtime
+        The runtime that loads it, by default the first that its format has (`engines.registry`).
 
     Raises
     ------
     UserError
-        The path is not an ONNX file, the YAML does not fit it, a fact is ambiguous (the message names it, and where to set
+        The path is not a model file, the YAML does not fit it, a fact is ambiguous (the message names it, and where to set
         it), or the file's own labels contradict its scores.
     """
     model_path = Path(path)
@@ -195,7 +208,7 @@ def open_external(
     if not model_path.is_file():
         raise UserError(f"there is no file {model_path}; check the path.")
     given, source_name = _read_config(model_path, config)
-    file, task = open_file(model_path, 1), dataset.task
+    file, task = open_file(model_path, runtime or default_runtime(model_path)), dataset.task
     guessed: list[str] = []
     if dataset.kind == "text":
         partial = plan_texts(file, given, dataset, source_name, guessed)

@@ -10,10 +10,10 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.external.config import Activation, ExternalModelConfig
-from fairpress.runtime.external.onnx_model import (
+from fairpress.runtime.external.external_file import (
     FLOATS,
     LABELS,
-    ExternalOnnxFile,
+    ExternalFile,
     OutputCandidates,
     n_columns,
 )
@@ -28,7 +28,7 @@ _LOGARITHMS = ("LogSoftmax", "Log", "Softplus", "Neg")
 
 
 def choose_output(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     candidates: OutputCandidates,
     task: Task,
@@ -115,7 +115,7 @@ def choose_output(
     )
 
 
-def holds_labels(file: ExternalOnnxFile, output: Output, values: Any, task: Task) -> bool:
+def holds_labels(file: ExternalFile, output: Output, values: Any, task: Task) -> bool:
     """Return whether an output contains predicted labels and not scores."""
     if isinstance(output, tuple) or isinstance(values, list) or n_columns(values) != 1:
         return False
@@ -163,7 +163,7 @@ def score_table(
 
 
 def choose_activation(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     output: Output,
     flat: np.ndarray,
@@ -177,7 +177,11 @@ def choose_activation(
     final_operator, columns = _final_operator(file, output), flat.shape[1]
     finite = flat[np.isfinite(flat).all(axis=1)]
     inside = bool(((finite >= 0) & (finite <= 1)).all())
-    sums = columns > 1 and bool(np.allclose(finite.sum(1), 1, atol=1e-3))
+    # Each quantized probability may be off by half a step, and one that would be 1 by a whole one.
+    step = max(
+        file.engine.output_steps.get(n, 0.0) for n in ((output,) if isinstance(output, str) else output)
+    )
+    sums = columns > 1 and bool(np.allclose(finite.sum(1), 1, atol=max(1e-3, step * (columns / 2 + 1))))
     remedy = f"set `activation: none`, softmax or sigmoid in {source_name}"
     if (
         (final_operator == "Softmax" and sums)
@@ -255,11 +259,11 @@ def _list_values(values: np.ndarray) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def _final_operator(file: ExternalOnnxFile, output: Output) -> str:
+def _final_operator(file: ExternalFile, output: Output) -> str:
     """Return the operator that computes the output."""
-    for node in file.origin(output if isinstance(output, str) else output[0]):
-        if node.op_type not in PASS_THROUGH:
-            return str(node.op_type)
+    for operator in file.engine.operators_to(output if isinstance(output, str) else output[0]):
+        if operator not in PASS_THROUGH:
+            return operator
     return ""
 
 
@@ -273,7 +277,7 @@ def _sum_to_one(candidates: OutputCandidates, names: list[str]) -> bool:
     return bool(np.allclose(flat.sum(1), 1, atol=1e-3) and (flat >= -1e-6).all())
 
 
-def _holds_float_labels(file: ExternalOnnxFile, name: str, values: Any, task: Task) -> bool:
+def _holds_float_labels(file: ExternalFile, name: str, values: Any, task: Task) -> bool:
     """Return whether an output of floats contains class labels: integers that name more than one class."""
     if isinstance(values, list) or file.outputs[name] not in FLOATS or n_columns(values) != 1:
         return False

@@ -10,8 +10,8 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.external.columns import feed_columns
 from fairpress.runtime.external.config import ExternalModelConfig
+from fairpress.runtime.external.external_file import ExternalFile, OutputCandidates
 from fairpress.runtime.external.images import feed_images
-from fairpress.runtime.external.onnx_model import ExternalOnnxFile, OutputCandidates
 from fairpress.runtime.external.outputs import Output
 from fairpress.runtime.external.texts import encode_rows, feed_texts, text_batches
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
@@ -22,7 +22,7 @@ BATCH, IMAGE_BATCH = 8192, 64
 
 
 def feeds_of_rows(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     config_path: str,
     dataset: Dataset,
@@ -55,7 +55,7 @@ def feeds_of_rows(
 
 
 def run_rows(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     config_path: str,
     dataset: Dataset,
@@ -77,7 +77,7 @@ def run_rows(
 
 
 def check_row_independence(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     config_path: str,
     dataset: Dataset,

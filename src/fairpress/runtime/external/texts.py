@@ -15,7 +15,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.cast import NUMPY
 from fairpress.runtime.backends.text_batches import MAX_IDS, MAX_ROWS, length_batches
 from fairpress.runtime.external.config import ExternalModelConfig
-from fairpress.runtime.external.onnx_model import ExternalOnnxFile, FileInput
+from fairpress.runtime.external.external_file import ExternalFile, FileInput
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
 from fairpress.tokenization.tokenizer import (
     MAX_TOKENIZER_BYTES,
@@ -31,7 +31,7 @@ UNLIMITED = 2**16
 
 
 def plan_texts(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     dataset: Dataset,
     source_name: str,
@@ -96,13 +96,13 @@ def plan_texts(
     return config.model_copy(update=update)
 
 
-def reads_strings(file: ExternalOnnxFile) -> bool:
+def reads_strings(file: ExternalFile) -> bool:
     """Return whether the only input of a file reads texts themselves."""
     return len(file.inputs) == 1 and file.inputs[0].type == "tensor(string)"
 
 
 def text_batches(
-    file: ExternalOnnxFile, encoded: TokenIds | None, rows: int, size: int | None = None
+    file: ExternalFile, encoded: TokenIds | None, rows: int, size: int | None = None
 ) -> list[np.ndarray]:
     """Return the positions of the texts of each call: similar lengths together; alone where ranges are computed per call."""
     if size is None and file.operators & PER_CALL_RANGES:
@@ -114,7 +114,7 @@ def text_batches(
 
 
 def encode_rows(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
 ) -> TokenIds | None:
     """Return the token ids of some rows; None for data without texts, and for a file that reads the texts themselves."""
     if dataset.texts is None or reads_strings(file):
@@ -125,7 +125,7 @@ def encode_rows(
 
 
 def feed_texts(
-    file: ExternalOnnxFile,
+    file: ExternalFile,
     config: ExternalModelConfig,
     texts: np.ndarray,
     encoded: TokenIds | None,
@@ -152,7 +152,7 @@ def feed_texts(
         }
 
 
-def class_names(file: ExternalOnnxFile, source_name: str) -> tuple[str, ...] | None:
+def class_names(file: ExternalFile, source_name: str) -> tuple[str, ...] | None:
     """Return the names of the outputs in config.json beside a file (id2label); None without names, such as LABEL_0.
 
     Raises UserError if they are not numbered from 0.
@@ -172,7 +172,7 @@ def class_names(file: ExternalOnnxFile, source_name: str) -> tuple[str, ...] | N
 
 
 def _roles(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, source_name: str
+    file: ExternalFile, config: ExternalModelConfig, dataset: Dataset, source_name: str
 ) -> dict[str, str]:
     """Return what each input reads: token ids, attention mask or token types."""
     known = (IDS, MASK, TYPES)
@@ -213,7 +213,7 @@ def _may_be_ids(spec: FileInput) -> bool:
     return spec.type in ("tensor(int64)", "tensor(int32)") and len(spec.shape or (1, 1)) == 2
 
 
-def _fixed_length(file: ExternalOnnxFile) -> int | None:
+def _fixed_length(file: ExternalFile) -> int | None:
     """Return the number of token ids that a file requires; None for any."""
     return next(
         (s.shape[1] for s in file.inputs if s.shape is not None and len(s.shape) == 2 and s.shape[1]), None
@@ -260,7 +260,7 @@ def locate_tokenizer(model: Path, config: ExternalModelConfig, source_name: str)
     return path
 
 
-def _tokenizer(file: ExternalOnnxFile, config: ExternalModelConfig, source_name: str) -> TextTokenizer:
+def _tokenizer(file: ExternalFile, config: ExternalModelConfig, source_name: str) -> TextTokenizer:
     path = locate_tokenizer(file.path, config, source_name)
     return _read_tokenizer(path, path.stat().st_mtime_ns, config.max_length or 1, config.pad_id or 0)
 
@@ -270,7 +270,7 @@ def _read_tokenizer(path: Path, modified: int, max_length: int, pad_id: int) -> 
     return TextTokenizer(read_regular(path, "a tokenizer", MAX_TOKENIZER_BYTES), max_length, pad_id)
 
 
-def _check_embedding(file: ExternalOnnxFile, config: ExternalModelConfig, encoded: TokenIds) -> None:
+def _check_embedding(file: ExternalFile, config: ExternalModelConfig, encoded: TokenIds) -> None:
     """Raise UserError if a token id is outside the embedding."""
     assert config.inputs is not None
     name = next(n for n, role in config.inputs.items() if role == IDS)

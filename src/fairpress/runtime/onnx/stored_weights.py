@@ -61,7 +61,7 @@ def stored_weights(data: bytes) -> list[StoredWeights]:
     """
     graph = parse_model(data).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    packed, scales = _packed_bits(graph), _scales(graph) | _scales_of_rows(graph, stored)
+    packed, scales = packed_bits(graph), scales_of(graph) | _scales_of_rows(graph, stored)
     inputs = [value.name for value in graph.input if value.name not in stored]
     tables = set(embedding_tables(graph, inputs[0])) if inputs else set()
     three_bits = {part.low: part.high for part in three_bit_weights(graph)}
@@ -95,7 +95,7 @@ def _scales_of_rows(graph: onnx.GraphProto, stored: Mapping[str, onnx.TensorProt
     return {t for t, ids in lookups if t in floats and stored[t].dims[-1:] == [1] and ids in ids_of_integers}
 
 
-def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
+def packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
     """Return the bit width of weights that operators read from packed bytes."""
     out = {}
     stored = {t.name: t.data_type for t in graph.initializer}
@@ -111,7 +111,7 @@ def _packed_bits(graph: onnx.GraphProto) -> dict[str, int]:
     return out
 
 
-def _scales(graph: onnx.GraphProto) -> set[str]:
+def scales_of(graph: onnx.GraphProto) -> set[str]:
     """Return the stored tensors that operators read as scales, zero points or indices of other weights."""
     names: set[str] = set()
     source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -135,17 +135,41 @@ def finalize(model: onnx.ModelProto) -> bytes:
     for tensor in graph.initializer:
         tensor.name, tensor.doc_string = rename(tensor.name), ""
         del tensor.metadata_props[:]
-    for node in graph.node:
-        node.name = node.doc_string = ""
-        del node.metadata_props[:]
-        inputs, outputs = [rename(i) for i in node.input], [rename(o) for o in node.output]
-        del node.input[:], node.output[:]
-        node.input.extend(inputs)
-        node.output.extend(outputs)
+    for inner in _with_subgraphs(graph):
+        if inner is not graph:  # a name means one value in the whole file
+            for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
+                value.name, value.doc_string = rename(value.name), ""
+                del value.metadata_props[:]
+        for node in inner.node:
+            node.name = node.doc_string = ""
+            del node.metadata_props[:]
+            inputs, outputs = [rename(i) for i in node.input], [rename(o) for o in node.output]
+            del node.input[:], node.output[:]
+            node.input.extend(inputs)
+            node.output.extend(outputs)
     for value in (*graph.input, *graph.output):
         del value.metadata_props[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _with_subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph, and the graphs in its nodes: branches and bodies of loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _with_subgraphs(inner)
+
+
+def _in_order(graph: onnx.GraphProto) -> Iterator[list[str]]:
+    """Yield the names that each node reads, those of its subgraphs after its own."""
+    for node in graph.node:
+        yield list(node.input)
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _in_order(inner)
+                yield [value.name for value in inner.output]
 
 
 def _share_equal_initializers(graph: onnx.GraphProto) -> None:
@@ -153,7 +177,9 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
 
     The order must not depend on what the exporter happened to share; otherwise equal networks differ in bytes.
     """
-    used = {i for node in graph.node for i in node.input}
+    graphs = list(_with_subgraphs(graph))
+    used = {i for inner in graphs for node in inner.node for i in node.input}
+    used |= {value.name for inner in graphs for value in inner.output}
     first: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
     for tensor in (t for t in graph.initializer if t.name in used):
@@ -161,12 +187,15 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
         weight = tensor.name if len(tensor.dims) >= 2 else ""
         content = (tensor.data_type, tuple(tensor.dims), _raw(tensor), weight)
         alias[tensor.name] = first.setdefault(content, tensor.name)
-    for node in graph.node:
-        inputs = [alias.get(i, i) for i in node.input]
-        del node.input[:]
-        node.input.extend(inputs)
+    for inner in graphs:
+        for node in inner.node:
+            inputs = [alias.get(i, i) for i in node.input]
+            del node.input[:]
+            node.input.extend(inputs)
+        for value in inner.output if inner is not graph else ():
+            value.name = alias.get(value.name, value.name)
     stored = {t.name: t for t in graph.initializer}
-    read = dict.fromkeys(i for node in graph.node for i in node.input if i in stored)
+    read = dict.fromkeys(i for node in _in_order(graph) for i in node if i in stored)
     retained = [stored[name] for name in read]
     del graph.initializer[:]
     graph.initializer.extend(retained)

@@ -1,10 +1,9 @@
-"""An open external ONNX file: its inputs and outputs, and how rows are run through it."""
+"""An open external model file: its inputs and outputs, and how rows are run through it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -14,38 +13,21 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.slow import show_progress
-from fairpress.runtime.backends.batching import bytes_per_row, require_batch
-from fairpress.runtime.bounded import (
-    SECONDS,
-    TooLarge,
-    TooLong,
-    call_with_timeout,
-    limit_from_environment,
-    limit_memory,
-)
+from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.backends.batching import require_batch
+from fairpress.runtime.external.engines.base import Engine, FileInput, format_shape
+from fairpress.runtime.external.engines.onnx_runtime import origin
+from fairpress.runtime.external.engines.registry import load
 from fairpress.runtime.onnx.embedding_table import rows_of_embedding
-from fairpress.runtime.onnx.load import external_data_files, read_model
 
 if TYPE_CHECKING:
     import onnx
 
+__all__ = ["ExternalFile", "FileInput", "OutputCandidates", "format_shape", "n_columns", "open_file"]
+
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 WHOLE = tuple(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABELS = (*WHOLE, "tensor(bool)", "tensor(string)")
-_MAX_CALL_BYTES = 2**29
-_MAX_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class FileInput:
-    """An input: its type in ONNX Runtime's notation, and its shape; free dimensions and unknown ranks are None."""
-
-    name: str
-    type: str
-    shape: tuple[int | None, ...] | None
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.type} {format_shape(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -65,29 +47,35 @@ class OutputCandidates:
 
 
 @dataclass(frozen=True)
-class ExternalOnnxFile:
-    """An ONNX file, loaded by ONNX Runtime.
-
-    `weights`: bytes of the file and its external data. `pace`: seconds per row, measured at the first call.
-    """
+class ExternalFile:
+    """A model file, loaded by a runtime."""
 
     path: Path
-    session: Any
-    graph: onnx.GraphProto
-    inputs: tuple[FileInput, ...]
-    outputs: Mapping[str, str]
-    weights: int = 0
-    pace: list[float] = field(default_factory=list)
+    engine: Engine
 
-    @cached_property
+    @property
+    def inputs(self) -> tuple[FileInput, ...]:
+        return self.engine.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """Output → its type in ONNX Runtime's notation."""
+        return self.engine.outputs
+
+    @property
     def max_rows(self) -> int | None:
-        """Return the number of rows whose values in a call surely fit into memory; None if shapes are unknown."""
-        size = bytes_per_row(self.path.read_bytes())
-        return None if size is None else max(1, _MAX_CALL_BYTES // max(size, 1))
+        """Return the number of rows whose values in a call surely fit into memory; None if unknown."""
+        return self.engine.max_rows
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The operators of the file, by their names in ONNX; empty if they are unknown."""
+        return self.engine.operators
 
     def embedding_rows(self, input_name: str) -> int | None:
         """Return the number of token ids that the file knows, if an input of token ids is looked up in a stored table."""
-        return rows_of_embedding(self.graph, input_name)
+        graph = self.engine.graph
+        return None if graph is None else rows_of_embedding(graph, input_name)
 
     @cached_property
     def batch(self) -> int | None:
@@ -106,18 +94,13 @@ class ExternalOnnxFile:
         require_batch(size, row, str(self.path))
         return size
 
-    @cached_property
-    def operators(self) -> frozenset[str]:
-        """The operators of the graph."""
-        return frozenset(n.op_type for n in self.graph.node)
+    def nodes(self) -> Iterator[onnx.NodeProto]:
+        """Yield the nodes of an ONNX file; none of other formats."""
+        yield from () if self.engine.graph is None else self.engine.graph.node
 
     def origin(self, output: str) -> Iterator[onnx.NodeProto]:
-        """Yield the nodes that lead to an output, from the last one backwards along first inputs."""
-        producers = {o: n for n in self.graph.node for o in n.output}
-        node, n_visited = producers.get(output), 0
-        while node is not None and n_visited <= len(producers):
-            yield node
-            node, n_visited = (producers.get(node.input[0]) if node.input else None), n_visited + 1
+        """Yield the nodes of an ONNX file that lead to an output, from the last one backwards along first inputs."""
+        yield from () if self.engine.graph is None else origin(self.engine.graph, output)
 
     def run(self, feeds: Iterator[dict[str, np.ndarray]], rows: int, data: str) -> OutputCandidates:
         """Run the feeds of `rows` rows in all, and return every output.
@@ -126,7 +109,7 @@ class ExternalOnnxFile:
         """
         names = [n for n, kind in self.outputs.items() if "bfloat16" not in kind]
         unfit = {
-            n: "it is in bfloat16, which ONNX Runtime does not return to Python; export it as float32"
+            n: f"it is in bfloat16, which {self.engine.title} does not return to Python; export it as float32"
             for n in self.outputs
             if n not in names
         }
@@ -173,80 +156,25 @@ class ExternalOnnxFile:
         return count
 
     def _call(self, names: list[str], feed: dict[str, np.ndarray], data: str) -> list[Any]:
-        """Return the outputs; the first call tries a single row, because the model may never return."""
-        rows, max_seconds, model_name = (
-            len(next(iter(feed.values()))),
-            limit_from_environment(SECONDS, _MAX_SECONDS),
-            str(self.path),
-        )
-        if not self.pace:
-            n_trial = self.batch or 1
-            started = time.monotonic()
-            try:
-                with limit_memory(model_name, self.weights):
-                    call_with_timeout(
-                        self.session,
-                        names,
-                        {k: v[:n_trial] for k, v in feed.items()},
-                        model_name,
-                        max_seconds + n_trial - 1,
-                    )
-            except (TooLong, TooLarge):
-                raise
-            except Exception:  # the main call reports the error
-                started = time.monotonic() - 1.0
-            self.pace.append((time.monotonic() - started) / n_trial)
         try:
-            with limit_memory(model_name, self.weights):
-                return call_with_timeout(
-                    self.session, names, feed, model_name, max_seconds + 100 * rows * self.pace[0]
-                )
+            return self.engine.run(names, feed)
         except UserError:
             raise
         except Exception as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{self.path} cannot be run on {data!r}: ONNX Runtime reports {first[:200]!r}; compare its inputs, "
-                f"{'; '.join(map(str, self.inputs))}, with the data."
+                f"{self.path} cannot be run on {data!r}: {self.engine.title} reports {first[:200]!r}; compare its "
+                f"inputs, {'; '.join(map(str, self.inputs))}, with the data."
             ) from None
 
 
-def open_file(path: Path, threads: int) -> ExternalOnnxFile:
-    """Load an ONNX file by its path, including external data. Raises UserError if that is impossible."""
-    import onnxruntime as ort
-
-    model = read_model(path)
-    weights = path.stat().st_size + sum(file.stat().st_size for file in external_data_files(model, path))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4
-    try:
-        with limit_memory(str(path), weights), show_progress(f"loading {path}"):
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except UserError:
-        raise
-    except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "External data" in first:
-            raise UserError(
-                f"the external weights of {path} cannot be read ({first[:200]}); copy them to its folder, or export it "
-                "as one file."
-            ) from None
-        raise UserError(f"ONNX Runtime cannot load {path} ({first}); export it again.") from None
-    declared = {v.name: v for v in model.graph.input}
-    inputs = []
-    for spec in session.get_inputs():
-        # ONNX Runtime writes [] both for a single number and for an unknown rank.
-        value = declared.get(spec.name)
-        unknown = not spec.shape and (value is None or not value.type.tensor_type.HasField("shape"))
-        shape = None if unknown else tuple(d if isinstance(d, int) else None for d in spec.shape)
-        inputs.append(FileInput(spec.name, spec.type, shape))
-    if not inputs:
+def open_file(path: Path, runtime: Backend) -> ExternalFile:
+    """Load a model file by its path. Raises UserError if that is impossible, or if its inputs take no rows."""
+    file = ExternalFile(path, load(path, runtime))
+    if not file.inputs:
         raise UserError(
             f"{path} has no inputs, so its output is the same for every row; export a model that reads the data."
         )
-    outputs = {o.name: o.type for o in session.get_outputs()}
-    file = ExternalOnnxFile(path, session, model.graph, tuple(inputs), outputs, weights)
     for spec in file.inputs:
         if spec.shape == ():
             raise UserError(
@@ -255,14 +183,6 @@ def open_file(path: Path, threads: int) -> ExternalOnnxFile:
             )
     assert file.batch is None or file.batch > 0
     return file
-
-
-def format_shape(shape: tuple[int | None, ...] | None) -> str:
-    """Return a shape as text, such as [n, 3]: the free first dimension is the number of rows."""
-    if shape is None:
-        return "of unknown rank"
-    texts = [("n" if i == 0 else "any") if d is None else str(d) for i, d in enumerate(shape)]
-    return f"[{', '.join(texts)}]"
 
 
 def n_columns(values: Any) -> int:

@@ -1,0 +1,1 @@
+"""Loaders of model files, one per runtime: ONNX Runtime, OpenVINO, …"""
