@@ -101,8 +101,8 @@ def worst_group(table: Any, options: AuditOptions, watch: Sequence[str] = ()) ->
     if not assessed:
         by, needed = ", ".join(map(str, data.attributes)), rules.min_rows[metrics[0]]
         raise UserError(
-            f"no group of {by} has the {needed:,} rows that an assessment needs among these {evidence.table_rows:,}; add rows, "
-            "or allow a larger `margin=` or fewer rows (`min_rows=`)."
+            f"no group of {by} has the {needed:,} rows that an assessment needs among these {evidence.table_rows:,}; add "
+            "rows, or allow a larger `margin=` or fewer rows (`min_rows=`)."
         )
     worst = max((c for c in candidates if not np.isnan(c.upper)), key=lambda c: c.upper)
     too_few = (g for m in metrics for g in _too_few(evidence, family, data.attributes, m))
