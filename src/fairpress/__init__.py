@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         compare,
         compress,
         compress_file,
+        draw_pairs,
         embed,
         export,
         export_cells,
+        link_people,
         load_dataset,
         mitigate,
         plan,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         read_lm_eval,
         read_pair,
         search,
+        thresholds,
         train,
     )
 
@@ -51,9 +54,11 @@ __all__ = [
     "compare",
     "compress",
     "compress_file",
+    "draw_pairs",
     "embed",
     "export",
     "export_cells",
+    "link_people",
     "load_dataset",
     "mitigate",
     "plan",
@@ -62,6 +67,7 @@ __all__ = [
     "read_lm_eval",
     "read_pair",
     "search",
+    "thresholds",
     "train",
 ]
 

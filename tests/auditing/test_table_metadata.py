@@ -83,3 +83,15 @@ def test_notes_of_predict_are_sentences_with_their_models():
     table = table.replace_schema_metadata({"fairpress.notes": json.dumps(notes)})
     audit = fp.audit(table, baseline="x", compressed="y", by="group", positive="b")
     assert audit.notes[:2] == ("'x': 9 % are cut.", "'x', 'y': rows are unknown.")
+
+
+def test_notes_of_readers_have_the_form_of_notes_of_predict():
+    """Tables of earlier releases had a note a line; both are read."""
+    columns = {"label": ["a", "b"] * 20, "x": ["a", "b"] * 20, "group": ["s"] * 20 + ["t"] * 20}
+    said = ('Assumed: "1" is right.', "Two lines\n are one.")
+    metadata = TableDescription(("x",), ("a", "b"), notes=said).metadata()
+    assert json.loads(metadata["fairpress.notes"]) == {"": [said[0], "Two lines are one."]}
+    for recorded in (metadata["fairpress.notes"], 'Assumed: "1" is right.\nTwo lines are one.'):
+        table = pa.table(columns).replace_schema_metadata({**metadata, "fairpress.notes": recorded})
+        audit = fp.audit(table, by="group")
+        assert audit.notes[:2] == (said[0], "Two lines are one.")

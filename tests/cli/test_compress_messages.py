@@ -8,7 +8,9 @@ import re
 import pytest
 
 import fairpress as fp
+from fairpress import api
 from fairpress.cli import main
+from fairpress.compression import apply
 from fairpress.compression.recipes import parse
 from small_model import write_table
 
@@ -86,3 +88,38 @@ def test_a_file_that_answers_as_its_baseline_is_not_warned_of(base, capsys):
     compress("int8", "small")
     assert "warning" not in capsys.readouterr().err
     assert "warnings" not in json.loads((base.parent / "small" / "card.json").read_text())["provenance"]
+
+
+def test_a_truncated_file_is_named_before_any_work(base, capsys, monkeypatch):
+    file = base / "model.onnx"
+    file.write_bytes(file.read_bytes()[:200])
+    monkeypatch.setattr(api.models, "load_dataset", None)
+    monkeypatch.setattr(apply, "apply_steps", None)  # work would fail otherwise
+    with pytest.raises(SystemExit) as exit_:
+        main(["compress", "base", "--recipe", "int8", "--out", "small"])
+    assert exit_.value.code == 2
+    assert (
+        "base/model.onnx is not an ONNX file, or it is truncated; copy the whole folder"
+        in capsys.readouterr().err
+    )
+    assert not (base.parent / "small").exists()
+
+
+def test_threads_are_not_for_files(base, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(
+            [
+                "compress",
+                "base/model.onnx",
+                "--recipe",
+                "int8",
+                "--data",
+                "t.yaml",
+                "--out",
+                "s.onnx",
+                "--threads",
+                "1",
+            ]
+        )
+    assert exit_.value.code == 2
+    assert "--threads is for model folders" in capsys.readouterr().err

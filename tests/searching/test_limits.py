@@ -53,6 +53,18 @@ def test_another_budget_is_refused(text):
         parse_budget(text)
 
 
+def test_a_budget_says_what_is_left():
+    now = 0.0
+    timed = Budget(seconds=600, reserve=60, clock=lambda: now)
+    counted = Budget(trials=5, clock=lambda: now)
+    assert counted.describe_rest() == Budget().describe_rest() == ""
+    now, counted.used = 90.0, 2
+    assert timed.describe_rest() == "; at most 8 min left for more"
+    assert counted.describe_rest() == "; 3 more to try, about 2 min left"
+    counted.used = 5
+    assert counted.describe_rest() == ""
+
+
 def test_a_budget_keeps_time_for_judging():
     now = 0.0
     budget = Budget(seconds=100, reserve=30, clock=lambda: now)

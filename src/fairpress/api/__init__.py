@@ -8,6 +8,9 @@ from fairpress.api.exporting import export
 from fairpress.api.models import compress, compress_file, mitigate, train
 from fairpress.api.running import bench, embed, predict
 from fairpress.api.searching import search
+from fairpress.auditing.biometrics.draw_pairs import draw_pairs
+from fairpress.auditing.biometrics.linked_people import link_people
+from fairpress.auditing.biometrics.operating_threshold import thresholds
 from fairpress.auditing.export_cells import export_cells
 from fairpress.auditing.logs.inspect_ai import read_inspect
 from fairpress.auditing.logs.joined_files import read_pair
@@ -33,9 +36,11 @@ __all__ = [
     "compare",
     "compress",
     "compress_file",
+    "draw_pairs",
     "embed",
     "export",
     "export_cells",
+    "link_people",
     "load_dataset",
     "mitigate",
     "plan",
@@ -44,5 +49,6 @@ __all__ = [
     "read_lm_eval",
     "read_pair",
     "search",
+    "thresholds",
     "train",
 ]

@@ -12,8 +12,9 @@ from typing import Any
 from fairpress.core.errors import UserError
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.model_reference import Model, data_for, is_huggingface, open_model, split_model
+from fairpress.runtime.onnx.load import parse_model
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -31,6 +32,9 @@ def open_base(
                 f"the maximum length of {_named(base)} is on its card; choose another when it is trained or opened."
             )
         artifact = open_model(base)
+        reference, _ = split_model(base)
+        if not isinstance(reference, Artifact):  # now, not after an hour of work
+            parse_model(artifact.onnx, str(Path(reference) / ONNX_FILE), "copy the whole folder again")
         return artifact, data_for(artifact, data)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:

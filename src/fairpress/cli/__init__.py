@@ -27,6 +27,7 @@ from fairpress.cli import (  # noqa: F401  importing a module registers its comm
     search,
     show,
     study,
+    threshold,
     train,
 )
 from fairpress.cli.app import Signals, app, close_output, discard_output

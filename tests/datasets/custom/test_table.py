@@ -48,6 +48,14 @@ def load(tmp_path):
     return load
 
 
+def test_one_edge_and_another_column_need_no_list(load):
+    data = load(
+        yaml=YAML.replace("{column: age, bins: [30, 50]}", "{column: age, bins: 30}\n  diploma: degree")
+    )
+    assert set(data.attributes["age_group"]) == {"below 30", "30 and above"}
+    np.testing.assert_array_equal(data.attributes["diploma"], people().degree)
+
+
 def test_a_table_becomes_a_dataset(load):
     data, table = load(), people()
     assert data.task.classes == ("no", "yes")

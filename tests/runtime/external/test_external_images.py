@@ -87,6 +87,14 @@ def test_mean_and_deviation_are_per_channel_after_scaling(tmp_path, pictures):
     np.testing.assert_allclose(result, reference, atol=1e-4)
 
 
+def test_one_number_holds_for_every_channel(tmp_path, pictures):
+    model = say(mean_colour(tmp_path / "m.onnx"), "scale: 1\nmean: 0.5\nstd: 256\n")
+    result = open_external(model, pictures).scores(pictures, np.arange(150))[:, 1]
+    np.testing.assert_allclose(
+        result, expected(pictures, mean=[0.5] * 3, std=[256] * 3, scale=1.0), atol=1e-4
+    )
+
+
 def test_whole_pixel_values_are_handed_over_as_they_are(tmp_path, pictures):
     model = mean_colour(tmp_path / "m.onnx", kind=TensorProto.UINT8)
     result = open_external(model, pictures)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, cli, datasets
 from fairpress.core.errors import UserError
+from fairpress.runtime.external.config import ExternalModelConfig
 from fairpress.runtime.external.model import open_external
 
 WEIGHTS = np.array([1.5, -0.7, 0.3])
@@ -155,6 +156,15 @@ def test_the_yaml_beside_the_file_says_order_scaling_classes_and_threshold(tmp_p
     table = api.predict({"m": model}, data, part="all")
     scores = np.array(table["m.score"])
     assert (np.array(table["m"]) == np.where(scores >= 0.3, "yes", "no")).all()
+
+
+def test_one_number_is_taken_for_a_list_of_numbers():
+    parsed = ExternalModelConfig.model_validate({"columns": "age", "mean": 0, "std": 256})
+    assert (parsed.columns, parsed.mean, parsed.std) == (("age",), (0.0,), (256.0,))
+    assert ExternalModelConfig.model_validate({"columns": "encoded"}).columns == "encoded"
+    for wrong in ({"std": 0}, {"mean": float("inf")}, {"mean": "much"}):
+        with pytest.raises(ValueError, match=r"std|mean"):
+            ExternalModelConfig.model_validate(wrong)
 
 
 def test_what_was_guessed_can_be_saved_and_is_then_no_guess(tmp_path, data):

@@ -64,7 +64,7 @@ class AttributeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: Value | None = None
-    bins: tuple[float, ...] = ()
+    bins: Annotated[tuple[float, ...], BeforeValidator(_listed)] = ()
     names: Values = ()
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class AttributeConfig(BaseModel):
 
 
 def named_attributes(value: Any) -> Any:
-    """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name."""
+    """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name, text another column."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
@@ -93,7 +93,7 @@ def named_attributes(value: Any) -> Any:
             raise ValueError("the same attribute is listed twice")
         value = dict.fromkeys(value)
     if isinstance(value, Mapping):
-        return {k: {} if v is None else v for k, v in value.items()}
+        return {k: {} if v is None else {"column": v} if isinstance(v, str) else v for k, v in value.items()}
     raise ValueError("expected names of columns, or lines `name: {column: …, bins: […]}`")
 
 

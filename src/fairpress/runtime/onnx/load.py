@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**31  # limit of protobuf; larger models have external data
 
 
-def parse_model(data: bytes, source_name: str = "the file") -> onnx.ModelProto:
-    """Return the model. Raises UserError, naming `source_name`, if the bytes are not an ONNX file."""
+def parse_model(
+    data: bytes, source_name: str = "the file", remedy: str = "export it again"
+) -> onnx.ModelProto:
+    """Return the model. Raises UserError, naming `source_name` and a remedy, if the bytes are not an ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -24,9 +26,9 @@ def parse_model(data: bytes, source_name: str = "the file") -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError:
-        raise UserError(f"{source_name} is not an ONNX file, or it is truncated; export it again.") from None
+        raise UserError(f"{source_name} is not an ONNX file, or it is truncated; {remedy}.") from None
     if not model.HasField("graph"):
-        raise UserError(f"{source_name} is not an ONNX file: it has no graph; export it again.")
+        raise UserError(f"{source_name} is not an ONNX file: it has no graph; {remedy}.")
     return model
 
 

@@ -1,0 +1,1 @@
+"""Pairs of people with a score: thresholds from other rows, pairs to audit, and which pairs share people."""
