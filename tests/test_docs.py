@@ -25,6 +25,8 @@ PAGES = (
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/verification.md",
+    "docs/zero-shot.md",
 )
 
 
