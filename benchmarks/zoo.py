@@ -23,7 +23,6 @@ from zoo_of_networks import handmade, images, texts
 from zoo_of_networks.measure import measure
 from zoo_of_networks.table import tables
 
-RECIPES = ("fp32", "int8", "int8-dynamic", "w8", "w4", "int4")
 Inputs = Callable[[int, torch.Generator], dict[str, Tensor]]
 
 
@@ -41,11 +40,10 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], Inputs]]:
 
 
 def recipes_of(name: str, position: int) -> tuple[str, ...]:
-    """Return the recipes for a network: all, or of a large one int8 and one of the others in turn."""
-    if not name.startswith(("torchvision", "timm")):
-        return RECIPES
-    others = ("w4", "fp32", "int4", "w8", "int8-dynamic")
-    return ("int8", others[position % len(others)])
+    """Return the recipes for a network: int8, int8-dynamic (not for images), and one of the others in turn."""
+    images_alone = name.startswith(("torchvision", "timm"))
+    others = ("w4", "fp32", "int4", "w8", *(("int8-dynamic",) if images_alone else ()))
+    return ("int8", *(() if images_alone else ("int8-dynamic",)), others[position % len(others)])
 
 
 def main(path: Path, only: str, recipes: tuple[str, ...], again: bool) -> None:
@@ -54,9 +52,9 @@ def main(path: Path, only: str, recipes: tuple[str, ...], again: bool) -> None:
     done: list[dict] = (yaml.load(path) if path.exists() else None) or []
     torch.set_num_threads(1)
     for position, (name, (build, inputs)) in enumerate(networks().items()):
-        for recipe in recipes_of(name, position):
+        for recipe in recipes or recipes_of(name, position):
             same = [row for row in done if (row["network"], row["recipe"]) == (name, recipe)]
-            if not re.search(only, name) or (recipes and recipe not in recipes) or (same and not again):
+            if not re.search(only, name) or (same and not again):
                 continue
             row = measure(name, recipe, build, inputs).row()
             print({k: v for k, v in row.items() if v is not None}, flush=True)

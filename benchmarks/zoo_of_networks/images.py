@@ -28,7 +28,6 @@ TIMM = {
     "eva02_tiny_patch14_224": (56, {"img_size": 56, "depth": 2}),
     "beit_base_patch16_224": (64, {"img_size": 64, "depth": 2, "embed_dim": 64, "num_heads": 4}),
     "repvgg_a0": (64, {}),
-    "mobileone_s0": (64, {}),
 }
 
 
@@ -83,22 +82,49 @@ def _transformers_vit() -> nn.Module:
     return transformers.ViTForImageClassification(config)
 
 
+def _mobilenet_v3() -> nn.Module:
+    block = models.mobilenetv3.InvertedResidualConfig
+    blocks = [
+        block(16, 3, 16, 16, True, "RE", 2, 1, 1.0),
+        block(16, 3, 72, 24, False, "RE", 2, 1, 1.0),
+        block(24, 5, 96, 40, True, "HS", 2, 1, 1.0),
+    ]
+    return models.MobileNetV3(blocks, 128, num_classes=CLASSES)
+
+
+def _efficientnet() -> nn.Module:
+    block = models.efficientnet.MBConvConfig
+    blocks = [block(1, 3, 1, 16, 16, 1), block(6, 3, 2, 16, 24, 1), block(6, 5, 2, 24, 40, 2)]
+    return models.EfficientNet([*blocks], 0.2, num_classes=CLASSES, last_channel=160)
+
+
+def _mobilenet_v2() -> nn.Module:
+    blocks = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 1]]
+    return models.MobileNetV2(CLASSES, inverted_residual_setting=blocks)
+
+
+def _regnet() -> nn.Module:
+    blocks = models.regnet.BlockParams.from_init_params(4, 16, 8.0, 2.0, 8, se_ratio=0.25)
+    return models.RegNet(blocks, CLASSES)
+
+
+def _basic() -> nn.Module:
+    return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
+
+
 TORCHVISION: dict[str, tuple[int, Callable[[], nn.Module]]] = {
-    "resnet18": (64, partial(models.resnet18, num_classes=CLASSES)),
+    "resnet with basic blocks": (64, _basic),
     "resnet with bottlenecks": (64, partial(_resnet, [1, 1, 1, 1])),
     "resnext": (64, partial(_resnet, [1, 1, 1, 1], groups=4, width_per_group=8)),
-    "mobilenet_v2": (64, partial(models.mobilenet_v2, num_classes=CLASSES)),
-    "mobilenet_v3_small": (64, partial(models.mobilenet_v3_small, num_classes=CLASSES)),
-    "efficientnet_b0": (64, partial(models.efficientnet_b0, num_classes=CLASSES)),
+    "mobilenet_v2": (64, _mobilenet_v2),
+    "mobilenet_v3": (64, _mobilenet_v3),
+    "efficientnet": (64, _efficientnet),
     "convnext": (64, _convnext),
-    "shufflenet_v2_x0_5": (64, partial(models.shufflenet_v2_x0_5, num_classes=CLASSES)),
+    "shufflenet_v2": (64, partial(models.ShuffleNetV2, [2, 2, 2], [24, 32, 64, 128, 256], CLASSES)),
     "squeezenet1_1": (64, partial(models.squeezenet1_1, num_classes=CLASSES)),
-    "densenet": (64, partial(models.DenseNet, 12, (2, 2, 2, 2), 24, num_classes=CLASSES)),
-    "regnet_y_400mf": (64, partial(models.regnet_y_400mf, num_classes=CLASSES)),
-    "mnasnet0_5": (64, partial(models.mnasnet0_5, num_classes=CLASSES)),
+    "densenet": (64, partial(models.DenseNet, 12, (2, 2, 2), 24, num_classes=CLASSES)),
+    "regnet": (64, _regnet),
     "vgg": (64, _vgg),
-    "googlenet": (64, partial(models.GoogLeNet, CLASSES, aux_logits=False, init_weights=False)),
-    "inception_v3": (80, partial(models.Inception3, CLASSES, aux_logits=False, init_weights=False)),
     "vit": (64, _vit),
     "swin": (64, _swin),
     "swin_v2": (
@@ -111,6 +137,9 @@ TORCHVISION: dict[str, tuple[int, Callable[[], nn.Module]]] = {
         ),
     ),
     "maxvit": (64, _maxvit),
+    "mnasnet0_5": (64, partial(models.mnasnet0_5, num_classes=CLASSES)),
+    "googlenet": (64, partial(models.GoogLeNet, CLASSES, aux_logits=False, init_weights=False)),
+    "inception_v3": (80, partial(models.Inception3, CLASSES, aux_logits=False, init_weights=False)),
 }
 
 
@@ -128,17 +157,3 @@ def pictures(rows: int, side: int, generator: torch.Generator) -> torch.Tensor:
     coarse = torch.randn(rows, 3, 4, 4, generator=generator)
     smooth = nn.functional.interpolate(coarse, side, mode="bicubic")
     return smooth + 0.2 * torch.randn(rows, 3, side, side, generator=generator)
-
-
-def settle(net: nn.Module, rows: torch.Tensor) -> nn.Module:
-    """Return the network in evaluation mode, its batch norms set to the statistics of some rows, as training sets them."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if norms:
-        net.train()
-        for norm in norms:
-            norm.momentum = None  # a plain average
-            norm.reset_running_stats()
-        with torch.no_grad():
-            for part in rows.split(32):
-                net(part)
-    return net.eval()

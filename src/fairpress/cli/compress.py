@@ -47,8 +47,9 @@ def compress(
     kmeans-16: 16 distinct weight values per layer.
     qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.
-    prune-channels-50: for images, remove whole channels and attention heads, with fine-tuning.
-    prune-heads-50: for texts, remove attention heads and feed-forward units, with fine-tuning.
+    prune-neurons-50: remove whole neurons of hidden linear layers, with fine-tuning.
+    prune-channels-50: for networks with convolutions, remove whole channels and attention heads, with fine-tuning.
+    prune-heads-50: for transformers, remove attention heads and feed-forward neurons, with fine-tuning.
     trim-vocabulary-50: for texts, remove the rarest pieces of the tokenizer and their embeddings; without training.
     'distill(layers=1)' for texts, 'distill(widths=32|32)' for mlp, 'distill(into=ARCHITECTURE)': train a smaller network to
     answer as the baseline does.
@@ -126,6 +127,7 @@ def compress(
     from fairpress.compression.quantization.float_layers import (
         weights_in_float,  # needs torch, which api.compress checks first
     )
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
@@ -138,6 +140,7 @@ def compress(
             f"{packed} bytes",
             markup=False,
         )
+    print_line(widths_text(stored_widths(artifact.onnx)), markup=False)
     if left := weights_in_float(details):
         print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
@@ -167,6 +170,7 @@ def _compress_file(
     from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
     from fairpress.runtime.model_reference import weights_files
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     if data is None:
         raise UserError(
@@ -187,7 +191,13 @@ def _compress_file(
     replaced = " (replaced)" if out.exists() else ""
     check_files(targets, force=True)
     compressed = api.compress_file(
-        base, recipe, data, model_config=model_config, seed=seed or 0, folder=out.parent
+        base,
+        recipe,
+        data,
+        model_config=model_config,
+        seed=seed or 0,
+        folder=out.parent,
+        on_message=progress_callback(),
     )
     write_together(
         {
@@ -200,6 +210,7 @@ def _compress_file(
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
     print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(widths_text(stored_widths(compressed.onnx)), markup=False)
     print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")

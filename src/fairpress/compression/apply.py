@@ -206,8 +206,8 @@ def artifact(
 
 
 def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
-    """Return the architecture for the card: the baseline's, or that of a student or of a trimmed vocabulary."""
-    if not {"distilled", "vocabulary"} & set(network.details):
+    """Return the architecture for the card: the baseline's, or that of a student, a trimmed vocabulary or fewer neurons."""
+    if not {"distilled", "vocabulary", "neurons"} & set(network.details):
         return dict(card.architecture)
     return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 

@@ -73,7 +73,14 @@ class PackedInputs:
         return ", ".join(described)
 
 
-InputForm = TokenInputs | PackedInputs | None
+@dataclass(frozen=True)
+class NamedInput:
+    """One tensor that a dictionary gives by the name of forward's parameter, such as ``pixel_values``."""
+
+    name: str
+
+
+InputForm = TokenInputs | PackedInputs | NamedInput | None
 
 
 def split_batch(batch: Any, batch_name: str, *, labelled: bool = True) -> tuple[Any, Any, Any]:
@@ -119,6 +126,16 @@ def are_several(value: Any) -> bool:
     if isinstance(value, Mapping):
         return True
     return isinstance(value, list | tuple) and any(isinstance(part, Tensor | np.ndarray) for part in value)
+
+
+def only_input(value: Any) -> tuple[Any, NamedInput | None]:
+    """Return the input of a dictionary or tuple of one, and its name if it has one; other inputs as they are."""
+    if isinstance(value, Mapping) and len(value) == 1 and TOKENS not in value:
+        ((name, part),) = value.items()
+        return part, NamedInput(str(name))
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Tensor | np.ndarray):
+        return value[0], None
+    return value, None
 
 
 def named_parts(value: Any) -> list[tuple[str | None, Any]]:

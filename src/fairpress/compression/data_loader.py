@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fairpress.compression.batch_inputs import (
     MASK,
-    MAX_EXACT_INTEGER,
     TOKENS,
     TYPES,
     InputForm,
@@ -20,12 +18,21 @@ from fairpress.compression.batch_inputs import (
     are_several,
     are_tokens,
     named_parts,
+    only_input,
     pack,
     split_batch,
     token_ids,
 )
+from fairpress.compression.batch_values import (
+    Numbers,
+    array_of,
+    format_shape,
+    groups_of_batch,
+    inputs_of_batch,
+    kind_of_numbers,
+    labels_of_batch,
+)
 from fairpress.core.errors import UserError
-from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
 from fairpress.datasets.reload import LOADER
 
@@ -42,15 +49,15 @@ class Collected:
     ----------
     form
         How a row of several inputs, or of token ids, is made of the batches' inputs; None for one tensor.
-    whole
-        Whether the inputs are whole numbers of an integer type, which a network may need as such.
+    numbers
+        Whether the inputs of all batches are of an integer type, or truth values, which a network may need as such.
     labels
         The labels as they were given: integers or floats [rows] or [rows, labels]; None without labels.
     """
 
     dataset: Dataset
     form: InputForm
-    whole: bool
+    numbers: Numbers
     labels: np.ndarray | None
 
 
@@ -86,7 +93,7 @@ def collect(
     labels: list[np.ndarray] = []
     groups: list[np.ndarray] = []
     form: InputForm = None
-    whole = True
+    kinds: set[Numbers] = set()
     for number, batch in enumerate(_batches(batches), start=1):
         batch_name = f"batch {number}"
         _check_batch(batch, labelled)
@@ -96,8 +103,8 @@ def collect(
                 f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
-        x, read, is_whole = _read(x_given, batch_name, pad_id)
-        y = _labels(y_given, batch_name) if labelled else np.zeros(len(x) if x.ndim else 0, np.int64)
+        x, read, kind = _read(x_given, batch_name, pad_id)
+        y = labels_of_batch(y_given, batch_name) if labelled else np.zeros(len(x) if x.ndim else 0, np.int64)
         if labels and y.shape[1:] != labels[0].shape[1:]:
             raise UserError(
                 f"{batch_name} has labels {y.shape}, the batches before it {labels[0].shape}; give all rows labels alike."
@@ -116,11 +123,13 @@ def collect(
                 "batches the same."
             )
         pad_id = read.pad_id if isinstance(read, TokenInputs) else pad_id
-        tokens, whole = isinstance(read, TokenInputs), whole and is_whole
+        tokens = isinstance(read, TokenInputs)
+        kinds.add(kind)
         if inputs and not tokens and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
             raise UserError(
-                f"{batch_name} has rows of {_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
-                f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must have the same shape and type."
+                f"{batch_name} has rows of {format_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
+                f"{format_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); a file reads rows of one shape and type"
+                f"{': pad the sequences to one length.' if x.ndim > 1 and x.dtype == inputs[0].dtype else '.'}"
             )
         if (groups_given is not None) != (len(groups) == len(labels)) and labels:
             having = "has" if groups_given is not None else "lacks"
@@ -130,7 +139,7 @@ def collect(
         inputs.append(x)
         labels.append(y)
         if groups_given is not None:
-            groups.append(_groups(groups_given, len(y), batch_name))
+            groups.append(groups_of_batch(groups_given, len(y), batch_name))
         if not trains and max_rows is not None and sum(map(len, labels)) >= max_rows:
             break
     rows = sum(map(len, labels))
@@ -145,7 +154,12 @@ def collect(
     dataset = _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
     if isinstance(form, TokenInputs):
         dataset = replace(dataset, pad_id=form.pad_id)
-    return Collected(dataset, form, whole, np.concatenate(labels) if labelled else None)
+    return Collected(
+        dataset,
+        form,
+        kinds.pop() if len(kinds) == 1 else "other",
+        np.concatenate(labels) if labelled else None,
+    )
 
 
 def _check_batch(batch: Any, labelled: bool) -> None:
@@ -175,30 +189,26 @@ def _is_single(labels: Any) -> bool:
     return not isinstance(labels, str) and np.ndim(labels) == 0
 
 
-def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, bool]:
-    """Return the inputs of a batch as one array, how they are made of it, and whether they are of an integer type."""
+def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, InputForm, Numbers]:
+    """Return the inputs of a batch as one array, how they are made of it, and what numbers they are."""
+    value, form = only_input(value)
     if are_tokens(value):
         ids, mask, types = (
-            _array(value[name], f"{name} of {batch_name}") if name in value else None
+            array_of(value[name], f"{name} of {batch_name}") if name in value else None
             for name in (TOKENS, MASK, TYPES)
         )
         assert ids is not None
         x, pad_id = token_ids(ids, mask, types, pad_id, batch_name)
-        return x, TokenInputs(pad_id, mask is not None, types is not None), True
+        return x, TokenInputs(pad_id, mask is not None, types is not None), "integer"
     if are_several(value):
         arrays = [
-            (name, _array(part, f"the input {name or i + 1} of {batch_name}"))
+            (name, array_of(part, f"the input {name or i + 1} of {batch_name}"))
             for i, (name, part) in enumerate(named_parts(value))
         ]
-        packed, form = pack(arrays, batch_name)
-        return packed, form, False
-    x = _inputs(value, batch_name)
-    integer = isinstance(value, Tensor | np.ndarray) and not (
-        value.is_floating_point() or value.dtype == torch.uint8
-        if isinstance(value, Tensor)
-        else value.dtype.kind not in "iu" or value.dtype == np.uint8
-    )
-    return x, None, integer
+        packed, packing = pack(arrays, batch_name)
+        return packed, packing, "other"
+    x = inputs_of_batch(value, batch_name)
+    return x, form, kind_of_numbers(value)
 
 
 def _same_length(rows: list[np.ndarray], pad_id: int | None) -> list[np.ndarray]:
@@ -266,79 +276,6 @@ def _batches(batches: Any) -> Iterator[Any]:
             ) from error
         number += 1
         yield batch
-
-
-def _inputs(value: Any, batch_name: str) -> np.ndarray:
-    x = _array(value, f"the inputs of {batch_name}")
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind not in "fiub":
-        raise UserError(f"the inputs of {batch_name} have type {x.dtype}; convert them to numbers.")
-    values = x.astype(np.float32)
-    if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > MAX_EXACT_INTEGER:
-        raise UserError(
-            f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent "
-            "exactly; renumber them from 0."
-        )
-    if not np.isfinite(values).all():
-        raise UserError(
-            f"the inputs of {batch_name} have {int((~np.isfinite(values)).sum())} missing or infinite values; fill them or "
-            "drop those rows."
-        )
-    return values
-
-
-def _labels(value: Any, batch_name: str) -> np.ndarray:
-    """Return labels [rows] or [rows, labels] as integers or floats; a column [rows, 1] as [rows]."""
-    y = _array(value, f"the labels of {batch_name}")
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim not in (1, 2) or y.dtype.kind not in "fiub":
-        kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
-        raise UserError(
-            f"{batch_name} has labels {y.shape} of type {kind}; labels must be class indices [rows], integers from 0 in the "
-            "order of the network's outputs; or numbers [rows], or 0 and 1 [rows, labels]."
-        )
-    if y.dtype.kind != "f":
-        return y.astype(np.int64)
-    invalid = int((~np.isfinite(y)).sum())
-    if invalid:
-        raise UserError(f"{batch_name} has {invalid} missing or infinite labels; leave those rows out.")
-    return y.astype(np.float64)
-
-
-def _groups(value: Any, rows: int, batch_name: str) -> np.ndarray:
-    groups = (
-        _array(value, f"the groups of {batch_name}")
-        if isinstance(value, Tensor | np.ndarray)
-        else np.asarray(value, object)
-    )
-    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
-    if groups.shape != (rows,):
-        raise UserError(
-            f"{batch_name} has groups {groups.shape} for {rows} rows; give one group for each row."
-        )
-    names = [spelling(name) for name in groups]
-    if None in names:
-        raise UserError(f"{batch_name} has rows without a group; give one for each row, such as 'unknown'.")
-    return np.asarray(names, dtype=str)
-
-
-def _array(value: Any, description: str) -> np.ndarray:
-    try:
-        if isinstance(value, Tensor):
-            value = value.detach().cpu().resolve_conj().resolve_neg()
-            return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-        return np.asarray(value)
-    except Exception as error:
-        raise UserError(
-            f"{description} ({type(value).__name__}) cannot be converted to an array: "
-            f"{(str(error).splitlines() or [''])[0].rstrip('.')}; pass a dense tensor."
-        ) from error
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "1"
 
 
 def _described(batch: Any) -> str:

@@ -48,7 +48,9 @@ def rows_of_batches(batches: Iterable[Any], artifact: Artifact) -> Dataset:
         dataset,
         name="the batches",
         task=task,
-        inputs=dataset.inputs.astype(dtype) if collected.whole or dtype.kind == "f" else dataset.inputs,
+        inputs=dataset.inputs.astype(dtype)
+        if collected.numbers == "integer" or dtype.kind == "f"
+        else dataset.inputs,
         input_names=tuple(card.inputs.get("columns") or ()),
         labels=_labels(labels, task),
         parts={"train": empty, "calibration": empty, "validation": empty, "test": np.arange(len(labels))},

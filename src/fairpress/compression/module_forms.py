@@ -15,6 +15,7 @@ from fairpress.compression.batch_inputs import (
     TOKENS,
     TYPES,
     InputForm,
+    NamedInput,
     PackedInputs,
     TokenInputs,
 )
@@ -53,6 +54,14 @@ def reads_one_tensor(module: nn.Module, form: InputForm) -> nn.Module:
             return kind.forward(self, *positional, **named)
 
         return with_forward(module, read_parts)
+    if isinstance(form, NamedInput):
+        _check_names(module, [form.name])
+        name = form.name
+
+        def read_named(self: nn.Module, x: Tensor) -> Any:
+            return kind.forward(self, **{name: x})
+
+        return with_forward(module, read_named)
     _refuse_more_inputs(module)
     return module
 
@@ -188,6 +197,16 @@ def _wrong_output(
         f"the network returns {type(out).__name__} for 2 rows ({shown}), but one output is needed, "
         f"{expected.partition(',')[0]}: pass a module whose forward returns it, such as {choice}."
     )
+
+
+def reads_truth_values(module: nn.Module) -> nn.Module:
+    """Return the network reading numbers in place of truth values, in place: all but 0 are true."""
+    kind = type(module)
+
+    def forward(self: nn.Module, x: Tensor) -> Any:
+        return kind.forward(self, x != 0)
+
+    return with_forward(module, forward)
 
 
 def as_column(module: nn.Module) -> nn.Module:

@@ -154,9 +154,17 @@ def shaped_outputs(
     else:
         kind = kinds[0]
     if not (single or matrix) or (kind == "number" and not single) or (kind == "labels" and out.dim() != 2):
+        remedy = "Wrap it in a module that does"
+        if kind == "embedding" and out.dim() > 2:
+            flat = (
+                "flattens it (.flatten(1))"
+                if out.shape[2:].numel() == 1
+                else "pools it, such as by .mean(1) over tokens"
+            )
+            remedy = f"Wrap it in a module that {flat}"
         raise UserError(
-            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return {EXPECTED[kind]}. Wrap it in a "
-            f"module that does{'' if requested else TAIL}."
+            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return {EXPECTED[kind]}. {remedy}"
+            f"{'' if requested or out.dim() > 2 else TAIL}."
         )
     if kind in ("classes", "labels"):
         _refuse_probabilities(module, call, rows, kind, single)

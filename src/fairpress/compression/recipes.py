@@ -22,6 +22,7 @@ from fairpress.compression.steps.mixed import Mixed
 from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.prune_channels import PruneChannels
 from fairpress.compression.steps.prune_heads import PruneHeads
+from fairpress.compression.steps.prune_neurons import PruneNeurons
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.compression.steps.quantize_blocks import QuantizeBlocks
 from fairpress.compression.steps.train_quantized import TrainQuantized
@@ -59,6 +60,7 @@ _NAMES: dict[str, _StepName] = {
     "mixed": _StepName(Mixed, {}),
     "kmeans-{n}": _StepName(Cluster, {}, "clusters"),
     "prune-{n}": _StepName(Prune, {}, "sparsity", 0.01),
+    "prune-neurons-{n}": _StepName(PruneNeurons, {}, "share", 0.01),
     "prune-channels-{n}": _StepName(PruneChannels, {}, "share", 0.01),
     "prune-heads-{n}": _StepName(PruneHeads, {}, "share", 0.01),
     "trim-vocabulary-{n}": _StepName(TrimVocabulary, {}, "share", 0.01),
@@ -79,7 +81,14 @@ _OPTION_ORDER = (
 )
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
-    *("checkpoint-1", "kmeans-16", "prune-channels-50", "prune-heads-50", "trim-vocabulary-50"),
+    *(
+        "checkpoint-1",
+        "kmeans-16",
+        "prune-neurons-50",
+        "prune-channels-50",
+        "prune-heads-50",
+        "trim-vocabulary-50",
+    ),
     *(n for n in _NAMES if "{n}" not in n),
 )
 

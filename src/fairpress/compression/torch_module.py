@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
-from fairpress.compression.batch_inputs import PackedInputs
+from fairpress.compression.batch_inputs import NamedInput, PackedInputs
 from fairpress.compression.data_loader import collect
 from fairpress.compression.held_out import change_sentence, value_facts, value_symptom
-from fairpress.compression.module_forms import reads_one_tensor
+from fairpress.compression.module_forms import reads_one_tensor, reads_truth_values
 from fairpress.compression.module_task import check_recipe, outputs_of_task, with_task
 from fairpress.compression.output_choice import checked_kind, shaped_outputs
 from fairpress.compression.quantization.float_layers import weights_in_float
@@ -123,6 +123,8 @@ def compress_module(
         trial = torch.from_numpy(np.ascontiguousarray(dataset.inputs[dataset.index("train")[:TRIAL_ROWS]]))
         network, kind, width, chosen, assumed = shaped_outputs(network, _call, trial, labels, requested)
         notes += [*chosen, *assumed]
+        if on_message is not None and (length := _fixed_length(network, trial)):
+            on_message(length)
         check_recipe(recipe, kind)
         dataset = with_task(
             dataset, data if isinstance(data, Dataset) else None, kind, width, label_names, notes
@@ -203,11 +205,13 @@ def _one_tensor(
             f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
             f"{form.describe()}"
         )
-    if form is None and dataset.inputs.dtype == np.float32:
+    if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
         rows = torch.from_numpy(dataset.inputs[:2])
-        integral = collected.whole or bool((rows == rows.round()).all())
+        if collected.numbers == "boolean" and _reads(network, rows != 0):
+            return reads_truth_values(network), dataset, collected.labels
+        integral = collected.numbers == "integer" or bool((rows == rows.round()).all())
         if integral and not _reads(network, rows) and _reads(network, rows.long()):
-            if not collected.whole and not (dataset.inputs == np.round(dataset.inputs)).all():
+            if collected.numbers != "integer" and not (dataset.inputs == np.round(dataset.inputs)).all():
                 raise UserError(
                     "the network reads integers, and the batches have numbers that are not whole; give batches of integers."
                 )
@@ -225,6 +229,12 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
         layer_text = "the network" if layer is None else f"layer {layer!r}"
         shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        half = next((kind for kind in ("BFloat16", "Half") if kind in reason), None)
+        if half is not None and rows.dtype == torch.float32:
+            raise UserError(
+                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by "
+                "itself; leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
+            ) from error
         raise UserError(f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}.") from error
 
 
@@ -235,6 +245,16 @@ def _reads(module: nn.Module, rows: Tensor) -> bool:
     except Exception:  # a network may raise anything
         return False
     return True
+
+
+def _fixed_length(module: nn.Module, rows: Tensor) -> str:
+    """Return a sentence where a recurrent network, which reads sequences of any length, becomes a file for one; else ""."""
+    if rows.dim() != 3 or not any(isinstance(child, nn.RNNBase) for child in module.modules()):
+        return ""
+    return (
+        f"the file reads sequences of {rows.shape[1]} steps, as the batches have them, and of no other length: pad or cut "
+        "them to it"
+    )
 
 
 def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from fairpress.compression.embedding_bags import without_bags
+from fairpress.compression.plain_layers import with_plain_layers
 from fairpress.core.errors import UserError
 
 # Modules that only pass their inputs on to a network, by class name, and the attribute of that network.
@@ -72,7 +72,7 @@ def unwrap(module: nn.Module) -> UnwrappedModule:
         ) from error
     pruned = _store_pruned(copied)
     _store_computed(copied)
-    result = UnwrappedModule(without_bags(copied), pruned)
+    result = UnwrappedModule(with_plain_layers(copied), pruned)
     kinds = {t.dtype for t in (*copied.parameters(), *copied.buffers()) if t.is_floating_point()} - {
         torch.float32
     }

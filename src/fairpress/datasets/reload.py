@@ -45,8 +45,8 @@ def reload(facts: Mapping[str, Any], on_message: OnMessage = print_message) -> D
         raise UserError("the model's card does not name its dataset; pass it as `data=`.")
     if name == LOADER and not facts.get("fingerprint"):
         raise UserError(
-            "this model was compressed in Python with batches, so its card names no data; name the data with --data, or pass "
-            "`data=` in Python, which may be batches again."
+            "this model was compressed in Python with batches, so its card names no data; name the data with --data, or "
+            "pass `data=` in Python, which may be batches again."
         )
     options = {str(k): v for k, v in config.items()}
     if reserved := {"name", "on_message"} & options.keys():

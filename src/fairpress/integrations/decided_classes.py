@@ -51,8 +51,15 @@ def as_array(predicted: Any) -> np.ndarray:
         and hasattr(predicted[0], "shape")
         and len(predicted[0].shape)
     ):
-        return np.concatenate([np.asarray(_detached(batch)) for batch in predicted])
-    return np.asarray(_detached(predicted))
+        predicted = [np.asarray(_detached(batch)) for batch in predicted]
+        if len({batch.shape[1:] for batch in predicted}) == 1:
+            return np.concatenate(predicted)
+    try:
+        return np.asarray(_detached(predicted))
+    except ValueError:
+        raise UserError(
+            "the predictions have different lengths, and every row needs one class, or one score for each class."
+        ) from None
 
 
 def _detached(value: Any) -> Any:
@@ -90,10 +97,11 @@ def decided_classes(predicted: Any, classes: ClassNames, rows: int, whose: str) 
         return classes.at(_largest(values, classes))
     if values.dtype.kind in "iu":
         _require_order(classes)
-        if values.min() < 0 or values.max() >= len(classes.names):
+        outside = values[(values < 0) | (values >= len(classes.names))]
+        if len(outside):
             raise UserError(
                 f"predictions that are integers are positions among the {len(classes.names)} classes "
-                f"({listed(classes.names)}), and {int(values.max())} is none; give the names of classes instead."
+                f"({listed(classes.names)}), and {outside[0]} is none; give the names of classes instead."
             )
         return classes.at(values)
     if values.dtype.kind == "f":
@@ -102,11 +110,13 @@ def decided_classes(predicted: Any, classes: ClassNames, rows: int, whose: str) 
             "every class."
         )
     names, index = np.unique(values.astype(str), return_inverse=True)
-    return np.array([_named(name, classes) for name in names], dtype=object)[index.reshape(-1)]
+    return np.array([_named(str(name), classes) for name in names], dtype=object)[index.reshape(-1)]
 
 
 def _named(name: str, classes: ClassNames) -> str:
     resolved = resolve(name, classes.names)
+    if not name:
+        raise UserError("some rows have no prediction; every row needs one.")
     if resolved not in classes.names:
         raise UserError(
             f"the prediction {name!r} is not a class of the label." + did_you_mean(name, classes.names)
@@ -118,8 +128,9 @@ def _largest(scores: np.ndarray, classes: ClassNames) -> np.ndarray:
     _require_order(classes)
     if scores.shape[1] != len(classes.names):
         raise UserError(
-            f"the model has {scores.shape[1]} outputs for each row, and the label {len(classes.names)} classes "
-            f"({listed(classes.names)}); give the predicted classes, or name all outputs in their order with `classes=`."
+            f"the model has {scores.shape[1]} output{'' if scores.shape[1] == 1 else 's'} for each row, and the label "
+            f"{len(classes.names)} classes ({listed(classes.names)}); give the predicted classes, or name all outputs in "
+            "their order with `classes=`."
         )
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores).any(axis=1))[0])

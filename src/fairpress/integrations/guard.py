@@ -117,9 +117,14 @@ class Guard:
         self._classes = _class_names(classes, positive, self._loop, self._held_out)
         self._row_id = row_id
         self._ledger = None if ledger is None else Path(ledger)
+        if ledger is not None and len(set(self._options.margin.values())) > 1:
+            raise UserError("a ledger needs one margin for all errors, such as `margin=0.02`; give one.")
         self._identified_by = identified_by
         self._verdicts: dict[str, HeldOutVerdict] = {}
-        used = _columns_used(self._options, self._loop)
+        used = _columns_used(self._options, self._loop, self._held_out)
+        # Scores of the baseline tell flips of answers that were close to call; other models of the table are of no use.
+        scores = [c for c in self._held_out.table.column_names if c.startswith(f"{self.baseline}.score")]
+        self._audited = self._held_out.select([*used, *scores, identified_by, row_id])
         self._lean_loop = self._loop.select(used)
         self.history: list[WorstGroup] = []
         """What every call of `score` and `worst` saw, in their order."""
@@ -211,7 +216,7 @@ class Guard:
             raise UserError(
                 f"{chosen!r} was judged with other predictions; give this candidate another name (`name=`)."
             )
-        table = self._held_out.with_model(chosen, candidate.decided.tolist(), candidate.run)
+        table = self._audited.with_model(chosen, candidate.decided.tolist(), candidate.run)
         verdict = judge_held_out(
             table,
             self._options.model_copy(update={"compressed": (chosen,)}),
@@ -263,6 +268,10 @@ def _class_names(
     recorded, recorded_positive = loop.recorded_classes()
     chosen = recorded_positive if positive is None else str(positive)
     labels = {text for rows in (loop, held_out) for text in rows.texts(rows.label)}
+    if "" in labels:
+        raise UserError(f"some rows have no {loop.label!r}; give every row its label, or leave it out.")
+    if isinstance(given, str) or (given is not None and not hasattr(given, "__iter__")):
+        raise UserError(f"`classes=` is a list of names in the order of the outputs, not {given!r}.")
     if given is None and not recorded:
         return ClassNames.of_labels(sorted(labels), chosen)
     names = tuple(map(str, given)) if given is not None else recorded
@@ -285,8 +294,11 @@ def _absolute_margin(options: AuditOptions) -> float:
     return float(margin.value)
 
 
-def _columns_used(options: AuditOptions, rows: GuardedRows) -> list[str]:
-    """Return the columns that the number of the loop depends on."""
-    attributes = names_of(parse_attributes(options.by, rows.table.column_names))
-    used = {options.label, str(options.baseline), *options.keys.values(), *attributes}
-    return sorted(used)
+def _columns_used(options: AuditOptions, *tables: GuardedRows) -> list[str]:
+    """Return the columns that the number of the loop depends on. Raises UserError where a table lacks one."""
+    attributes = names_of(parse_attributes(options.by, tables[0].table.column_names))
+    used = sorted({options.label, str(options.baseline), *options.keys.values(), *attributes})
+    for rows in tables:
+        for column in used:
+            rows.require(column)
+    return used

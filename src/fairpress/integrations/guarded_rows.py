@@ -66,17 +66,31 @@ class GuardedRows:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def texts(self, column: str) -> list[str]:
-        """Return a column as text, in the spelling of the audit; missing values are empty."""
+    def require(self, column: str) -> None:
+        """Raise UserError where the table has no such column."""
         if column not in self.table.column_names:
             raise UserError(
                 f"the table of the {self.whose} has no column {column!r}."
                 + did_you_mean(column, self.table.column_names)
             )
+
+    def texts(self, column: str) -> list[str]:
+        """Return a column as text, in the spelling of the audit; missing values are empty."""
+        self.require(column)
         return [spelling(value) or "" for value in self.table[column].to_pylist()]
 
+    def identities(self, column: str) -> list[str]:
+        """Return a column that identifies people or rows. Raises UserError where a value is missing."""
+        values = self.texts(column)
+        if "" in values:
+            raise UserError(
+                f"{values.count(''):,} {self.whose} have no {column!r}, so that nobody can tell whose they are; fill it in, "
+                "or leave them out."
+            )
+        return values
+
     def recorded_classes(self) -> tuple[tuple[str, ...], str | None]:
-        """Return the classes in the order of the outputs, and the positive one, as `predict` records them; else () and None."""
+        """Return the classes in the order of the outputs, and the positive one, that `predict` recorded; or () and None."""
         try:
             task = json.loads((self.table.schema.metadata or {})[TASK])
             return tuple(str(c) for c in task["classes"]), task.get("positive")
@@ -171,7 +185,7 @@ def require_apart(loop: GuardedRows, verdict: GuardedRows, subject: str | None, 
             "that no row and no person is in both sets cannot be verified without a column that identifies them; name it "
             "with `subject=` (the person) or `row_id=`."
         )
-    both = sorted(set(loop.texts(chosen)) & set(verdict.texts(chosen)))
+    both = sorted(set(loop.identities(chosen)) & set(verdict.identities(chosen)))
     if both:
         kind = "people" if chosen == subject else "rows"
         raise UserError(

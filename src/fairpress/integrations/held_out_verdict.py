@@ -90,18 +90,18 @@ def judge_held_out(
         f"read the {audit.rows:,} rows of this verdict."
     )
     release: MonitoredRelease | None = None
-    said: tuple[str, ...] = (note,)
+    remarks: tuple[str, ...] = (note,)
     if ledger is not None:
         recorded, releases = record(audit, table, ledger, bins=options.bins, missing=options.missing)
         (release,) = releases
-        said = (note, *sentences_of_release(recorded, release))
+        remarks = (note, *sentences_of_release(recorded, release))
     elif number > 1:
-        said = (_further_look(number, options), note)
-    warnings = said[:1] if release is None and number > 1 else ()
+        remarks = (_further_look(number, options), note)
+    warnings = remarks[:1] if release is None and number > 1 else ()
     report = AuditReport.of(
-        replace(audit, warnings=(*warnings, *audit.warnings), notes=(*said[len(warnings) :], *audit.notes))
+        replace(audit, warnings=(*warnings, *audit.warnings), notes=(*remarks[len(warnings) :], *audit.notes))
     )
-    return HeldOutVerdict(name, report, number, seen_by_loop, release, said)
+    return HeldOutVerdict(name, report, number, seen_by_loop, release, remarks)
 
 
 def _further_look(number: int, options: AuditOptions) -> str:

@@ -29,6 +29,10 @@ def metric(guard: Guard) -> Any:
         raise MissingExtra("The metric of MLflow", "mlflow") from None
 
     def group_score(predictions: Any, targets: Any = None, metrics: Any = None) -> Any:
+        if (
+            len(predictions) == 1 < len(guard.labels)
+        ):  # MLflow tries a metric on the first row, and takes None
+            return None
         if targets is not None:
             guard.check_labels(targets)
         return MetricValue(aggregate_results={"group_score": guard.score(predictions)})

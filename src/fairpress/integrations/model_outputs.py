@@ -99,6 +99,6 @@ def _first(result: Any) -> Any:
     """Return the logits of a result that names them, else its first output."""
     if hasattr(result, "logits"):
         return result.logits
-    if hasattr(result, "values") and callable(result.values):
+    if isinstance(result, Mapping):
         return result["logits"] if "logits" in result else next(iter(result.values()))
     return result[0] if isinstance(result, tuple | list) else result

@@ -1,4 +1,4 @@
-"""Multi-head attention as timm writes it: one linear layer for queries, keys and values, head by head."""
+"""Multi-head attention as timm and torch write it: one matrix for queries, keys and values, head by head."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Protocol, cast
 
-from torch import nn
+from torch import Tensor, nn
+
+from fairpress.models.fewer_heads import count_multihead, is_plain
 
 
 class Attention(Protocol):
@@ -22,6 +24,15 @@ class Attention(Protocol):
     attn_dim: int
     qkv: nn.Linear
     proj: nn.Linear
+
+
+class WindowAttention(Protocol):
+    """Attention in windows; `relative_position_bias_table` has a column for each head."""
+
+    num_heads: int
+    qkv: nn.Linear
+    proj: nn.Linear
+    relative_position_bias_table: Tensor
 
 
 def attentions(module: nn.Module) -> dict[str, Attention]:
@@ -61,8 +72,30 @@ def shares_of_heads(blocks: Mapping[str, Attention], share: float) -> dict[nn.Li
     return shares
 
 
+def window_attentions(module: nn.Module) -> dict[str, WindowAttention]:
+    """Return the attention blocks of timm's Swin transformers, by name."""
+    if find_spec("timm") is None:
+        return {}
+    from timm.models.swin_transformer import WindowAttention as Known
+
+    return {
+        name: cast("WindowAttention", part) for name, part in module.named_modules() if type(part) is Known
+    }
+
+
+def multihead_attentions(module: nn.Module) -> dict[str, nn.MultiheadAttention]:
+    """Return the plain `nn.MultiheadAttention` blocks, by name."""
+    return {
+        name: cast("nn.MultiheadAttention", part) for name, part in module.named_modules() if is_plain(part)
+    }
+
+
 def count_heads(module: nn.Module) -> None:
-    """Update the number of heads of every attention block to its `qkv`, in place; a head keeps its size."""
+    """Update the number of heads of every attention block to its tensors, in place; a head keeps its size."""
     for block in attentions(module).values():
         block.attn_dim = block.qkv.out_features // 3
         block.num_heads = block.attn_dim // block.head_dim
+    for window in window_attentions(module).values():
+        window.num_heads = window.relative_position_bias_table.shape[1]
+    for multihead in multihead_attentions(module).values():
+        count_multihead(multihead)

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 
 from fairpress.core.errors import UserError
 from fairpress.models.functional_call import FastFunctionalCall
+from fairpress.models.random_operators import depends_on_batch, is_random
 from fairpress.models.tracing import has_token_ids
 from fairpress.runtime.backends.onnxruntime import session
 
@@ -161,24 +162,10 @@ def _check_deterministic(
     # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
     same = expected.rows[: _batch_rows(expected.rows)]
     if _exceeds(_outputs(network, values, same, seed=1), expected).any():
-        raise UserError(
-            _not_deterministic("when it is called again: something in it is random in evaluation mode")
-        )
+        raise UserError(is_random(network.module, same[:2]))
     for size in SMALL_BATCHES:
         if _exceeds(_outputs(network, values, rows[: 8 * size], size), expected).any():
-            raise UserError(
-                _not_deterministic(
-                    f"in batches of {size}: a row's output depends on the other rows of its batch"
-                )
-            )
-
-
-def _not_deterministic(when: str) -> str:
-    return (
-        f"the network gives different outputs for the same rows {when}, which no file can reproduce; make a row's outputs "
-        "depend on that row alone (look for dropout with training=True, batch norm without running statistics, sums "
-        "over the first axis)."
-    )
+            raise UserError(depends_on_batch(network.module, size))
 
 
 def check_file_equivalence(data: bytes, expected: Reference) -> None:

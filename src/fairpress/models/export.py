@@ -224,16 +224,16 @@ def ignore_mode_changes(graph: GraphModule) -> GraphModule:
 
 
 def without_equal_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state with small noise, in which no two tensors are equal."""
+    """Return a state with small noise, in which no two tensors are equal; of numbers, those that are a scale."""
     generator = torch.Generator().manual_seed(0)
 
-    def near(value: Tensor) -> Tensor:
-        if not value.is_floating_point() or value.dim() == 0:
+    def near(name: str, value: Tensor) -> Tensor:
+        if not value.is_floating_point() or (value.dim() == 0 and not name.endswith(".scale")):
             return value
         noise = torch.rand(value.shape, generator=generator)
         return value * (1 + 1e-3 * noise) + 1e-6 * noise
 
-    return {name: near(value.detach().cpu()) for name, value in state.items()}
+    return {name: near(name, value.detach().cpu()) for name, value in state.items()}
 
 
 def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:

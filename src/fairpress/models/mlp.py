@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +47,14 @@ class Mlp(BaseModel):
             return self
         free = next(units for min_rows, units in FREE_UNITS if rows >= min_rows)
         return Mlp(widths=tuple(carriers(n_classes) + units for units in free))
+
+    def with_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Mlp:
+        """Return the config with as many units as the weights of these shapes have, by the names of the weights."""
+        widths = list(self.widths or DEFAULT_WIDTHS)
+        for index in range(len(widths)):
+            shape = shapes.get(f"{2 * index + 1}.weight")
+            widths[index] = widths[index] if shape is None else shape[0]
+        return self.model_copy(update={"widths": tuple(widths)})
 
     def build(self, shape: int | Sequence[int], n_classes: int) -> nn.Module:
         """Return the network; raw inputs [rows, columns] in, logits [rows, n_classes] out.

@@ -37,13 +37,21 @@ def apply_pruned_shapes(module: nn.Module, shapes: Mapping[str, Sequence[int]]) 
 
 
 def _resize(layer: nn.Module, shape: Sequence[int]) -> None:
-    if isinstance(layer, nn.Conv2d):
-        depthwise = layer.groups > 1 and layer.groups == layer.in_channels
-        layer.groups = shape[0] if depthwise else layer.groups
-        layer.out_channels, layer.in_channels = shape[0], shape[1] * layer.groups
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        first, second = shape[:2]
+        if layer.groups > 1 and layer.groups == layer.in_channels:  # depthwise
+            layer.groups = first if layer.transposed else first * layer.in_channels // layer.out_channels
+        if layer.transposed:
+            layer.in_channels, layer.out_channels = first, second * layer.groups
+        else:
+            layer.out_channels, layer.in_channels = first, second * layer.groups
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = shape
-    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+    elif isinstance(layer, nn.modules.batchnorm._NormBase):
         layer.num_features = shape[0]
     elif isinstance(layer, nn.LayerNorm):
         layer.normalized_shape = tuple(shape)
+    elif isinstance(layer, nn.GroupNorm):
+        layer.num_channels = shape[0]
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = shape[0]

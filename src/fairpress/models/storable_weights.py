@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from fairpress.models.tracing import is_lookup, is_weighted, weights_in_products
+from fairpress.models.tracing import is_lookup, is_weighted, varying_nodes, weights_in_products
 
 aten = torch.ops.aten
 
@@ -22,10 +22,7 @@ def storable_weights(graph: GraphModule) -> dict[str, list[Node]]:
     A parameter counts if a product (`weights_in_products`) reads it or what is computed from parameters alone, and no layer
     does. Parameters that are added, or scale channels, are not among them.
     """
-    varying: set[Node] = set()
-    for node in graph.graph.nodes:
-        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
-            varying.add(node)
+    varying = varying_nodes(graph)
     names = {name for name, _ in graph.named_parameters()}
     readers: dict[str, list[Node]] = {}
     layers: set[str] = set()
@@ -43,6 +40,21 @@ def storable_weights(graph: GraphModule) -> dict[str, list[Node]]:
         and _is_matrix(graph.get_parameter(name))
         and any(_reaches_product(node, name, varying) for node in nodes)
     }
+
+
+def tied_weights(graph: GraphModule) -> dict[str, list[Node]]:
+    """Return the names of layers' weights that other operators read too, such as an embedding → those operators."""
+    readers: dict[str, list[Node]] = {}
+    layers: set[str] = set()
+    for node in graph.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        for user in node.users:
+            if is_weighted(user) and user.args[1] is node:
+                layers.add(str(node.target))
+            else:
+                readers.setdefault(str(node.target), []).append(user)
+    return {name: nodes for name, nodes in readers.items() if name in layers}
 
 
 def _is_matrix(value: torch.Tensor) -> bool:

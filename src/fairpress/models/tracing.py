@@ -343,15 +343,28 @@ def weights_in_products(node: Node) -> list[Node]:
     return found
 
 
+def varying_nodes(graph: GraphModule) -> set[Node]:
+    """Return the nodes that depend on the network's inputs."""
+    varying: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
+            varying.add(node)
+    return varying
+
+
 def products(graph: GraphModule) -> Counter[str]:
-    """Return the number of different products of each layer: runtimes merge two calls on the same values."""
+    """Return the number of different products of each layer: runtimes merge two calls on the same values.
+
+    Products that do not depend on the inputs are computed when the file is loaded, and do not count.
+    """
+    varying = varying_nodes(graph)
     numbers: dict[Node, int] = {}
     number_of: dict[Any, int] = {}
     distinct: set[tuple[str, int]] = set()
     for node in graph.graph.nodes:
         same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
         numbers[node] = number_of.setdefault(same, len(number_of))
-        if is_weighted(node):
+        if is_weighted(node) and node in varying:
             distinct.add((layer_name(node), numbers[node]))
     return Counter(layer for layer, _ in distinct)
 

@@ -25,6 +25,10 @@ STUDENTS: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
+# The step that removes whole units, which most networks of the kind have.
+UNITS: Mapping[Kind, str] = {"table": "prune-neurons", "images": "prune-channels", "text": "prune-heads"}
+
+
 @dataclass(frozen=True)
 class PlannedCandidate:
     """A recipe to try. Its file has about `share` times the size of the cheap recipe `like`; None if unknown."""
@@ -94,7 +98,7 @@ def mixed_recipes(
 def expensive_recipes(
     bits: int | None, by: Sequence[str], kind: Kind, students: bool = False
 ) -> list[PlannedCandidate]:
-    """Return recipes that train: quantization-aware training (constrained or not), fewer channels, smaller networks.
+    """Return recipes that train: quantization-aware training (constrained or not), fewer units, smaller networks.
 
     Four bits come first: if they are safe, 8 are not needed; if not, 2 hardly are. Networks for images and texts are
     fine-tuned for one epoch, which takes minutes. Smaller networks (`students`) change many predictions.
@@ -107,13 +111,13 @@ def expensive_recipes(
             PlannedCandidate(f"qat-int{width}" + (f"({epochs})" if epochs else ""), reference),
             PlannedCandidate(f"qat-int{width}({bounded})", reference),
         ]
-    if bits is None and kind != "table":
-        # A convolution loses both input and output channels; how much heads are of a network is unknown here.
-        step = "prune-channels" if kind == "images" else "prune-heads"
+    if bits is None:
+        # A layer loses both inputs and outputs; how much heads are of a network is unknown here.
+        step, options = UNITS[kind], f"({epochs})" if epochs else ""
         planned += [
             PlannedCandidate(
-                f"{step}-{percent}({epochs})+int{width}",
-                f"int{width}" if kind == "images" else None,
+                f"{step}-{percent}{options}+int{width}",
+                None if kind == "text" else f"int{width}",
                 (1 - percent / 100) ** 2,
             )
             for width in (8, 4)
@@ -191,6 +195,13 @@ def sampled_recipe(
     if smaller and (student := trial.suggest_categorical("student", ["", *smaller])):
         temperature = trial.suggest_categorical("temperature", [1, 2, 4, 8])
         prefix = f"distill({student},temperature={temperature})+"
+    if (
+        kind == "table"
+        and train
+        and not prefix
+        and (share := trial.suggest_categorical("neurons", [0, 25, 50]))
+    ):
+        prefix = f"prune-neurons-{share}+"
     if kind == "images" and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
         prefix = f"prune-channels-{share}(epochs=1)+"
     if kind == "text":

@@ -8,7 +8,7 @@ from timm.layers import Attention
 
 import fairpress as fp
 from conftest import make_pictures
-from fairpress.compression.steps.prune_channels import remove_channels
+from fairpress.compression.pruning import channels
 from fairpress.core.errors import UserError
 from fairpress.models import registry
 from fairpress.models.timm_models import TimmNetwork
@@ -17,6 +17,10 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import run
 
 HEADS, SIZE = 6, 16
+
+
+def remove_channels(network, example, share, round_to):
+    return channels.remove_channels(network, example, share, round_to).module
 
 
 def transformer(**options):

@@ -9,13 +9,17 @@ import torch
 import transformers
 
 from fairpress.compression.apply import compress
-from fairpress.compression.pruning.heads import (
+from fairpress.compression.pruning.head_groups import text_block_groups
+from fairpress.compression.pruning.units import (
+    keep_for_groups,
     keep_most_important,
-    layers_of,
+    n_retained,
     n_retained_heads,
     n_retained_units,
-    prune_block,
     squared,
+    unit_importance,
+    weights_of,
+    without,
 )
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
@@ -86,9 +90,10 @@ def test_a_pruned_network_is_the_whole_one_with_the_outputs_of_what_goes_set_to_
                 network.get_submodule(block.expand).weight[gone] *= 0.1
                 network.get_submodule(block.contract).weight[:, gone] *= factor
     state = whole.state_dict()
-    changed = {}
-    for block in blocks:
-        changed |= prune_block(block, state, squared(state, layers_of(block)), 0.5, 8, keep_most_important)
+    groups = text_block_groups(whole, blocks)
+    importance = squared(state, weights_of(groups, state))
+    kept = [keep_most_important(unit_importance(g, importance), n_retained(g, 0.5, 8)) for g in groups]
+    changed = without(groups, kept, state)
     pruned = copy.deepcopy(whole)
     apply_pruned_shapes(pruned, {name: tuple(value.shape) for name, value in changed.items()})
     pruned.load_state_dict({**state, **changed})
@@ -149,8 +154,6 @@ def test_the_recipe_writes_a_smaller_file_that_its_card_describes(base, texts, t
 
 def test_a_head_that_one_group_needs_stays_when_groups_are_weighed():
     """Group 1, of little weight in the sum, depends on the heads that the pooled rows need least."""
-    from fairpress.compression.pruning.heads import keep_for_groups
-
     importance = torch.tensor([[100.0, 90, 80, 1], [0, 0, 1, 50.0]])
     assert keep_most_important(importance.sum(0, keepdim=True), 2).tolist() == [True, True, False, False]
     kept = keep_for_groups(torch.ones(1, 2, dtype=torch.bool))(importance, 2)
@@ -192,5 +195,5 @@ def test_a_network_without_known_heads_is_refused():
     module = build(architecture, (32,), 3)
     dataset = learnable_texts(20)
     dataset = type(dataset)(**{**dataset.__dict__, "inputs": np.zeros((20, 32), np.float32), "texts": None})
-    with pytest.raises(UserError, match=r"not those of Sequential \(mlp\); take prune-50"):
+    with pytest.raises(UserError, match=r"Sequential \(mlp\) has no attention; take prune-neurons-50"):
         PruneHeads(share=0.5).apply([TrainedNetwork(architecture, module.state_dict())], [dataset], [0])

@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import has_token_ids, node_at_fault
-from fairpress.runtime.backends.executorch import captured_log, require
+from fairpress.runtime.backends.executorch import quiet, require
 
 # Operators of a graph that compute nothing in the program.
 UNCOUNTED = ("getitem", "quantized_decomposed", "sym_size", "alloc", "view", "_clone_dim_order")
@@ -66,7 +66,7 @@ def lower(
         ExecuTorch is not installed.
     """
     require("Exporting to ExecuTorch")
-    with suppress_exporter_warnings(), captured_log():
+    with suppress_exporter_warnings(), quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 

@@ -14,7 +14,12 @@ from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk
 from fairpress.compression.verification.checks import MAX_ERROR, MIN_AGREEMENT, compare_outputs
 from fairpress.models.equivalence import Reference, check_equivalence
-from fairpress.runtime.backends.executorch import ExecuTorchError, ExecuTorchProgram, load_program
+from fairpress.runtime.backends.executorch import (
+    ExecuTorchError,
+    ExecuTorchProgram,
+    captured_log,
+    load_program,
+)
 
 Compute = Callable[[Tensor], np.ndarray]
 
@@ -34,7 +39,8 @@ def runner(program: ExecuTorchProgram, max_batch: int) -> Compute:
     """Return a function from inputs [rows, …] to the program's first output [rows, …], at most `max_batch` rows a call."""
 
     def compute(rows: Tensor) -> np.ndarray:
-        return np.concatenate([program.run([part.numpy()])[0] for part in rows.split(max_batch)])
+        with captured_log() as log:
+            return np.concatenate([program.run([part.numpy()], log)[0] for part in rows.split(max_batch)])
 
     return compute
 

@@ -26,7 +26,7 @@ from fairpress.compression.quantized_graph.row_chunks import Rows, chunks
 from fairpress.models.export import ignore_mode_changes, load_state
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import aten, is_weighted, layer_name
-from fairpress.runtime.backends.executorch import require
+from fairpress.runtime.backends.executorch import quiet, require
 
 with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -88,7 +88,7 @@ def quantize_for_xnnpack(
 def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:
     """Return a copy of a graph with a fake-quantize module wherever XNNPACK reads or writes integers."""
     require("Exporting to ExecuTorch")
-    with suppress_exporter_warnings():
+    with suppress_exporter_warnings(), quiet():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
             XNNPACKQuantizer,
             get_symmetric_quantization_config,

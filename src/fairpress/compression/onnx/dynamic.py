@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.onnx.stored_products import insert_after, insert_before, stored_products
-from fairpress.compression.verification.checks import INTEGER_KERNELS, optimized_graph
+from fairpress.compression.verification.checks import integer_products, optimized_graph
 
 InputRanges = Literal["call", "row"]
 LEVELS = 255  # steps between the smallest and the largest value of a row
@@ -118,7 +118,7 @@ def _quantize_rows(graph: onnx.GraphProto, x: str, least: str, width: str, round
 
 def integer_layers(data: bytes, expected: int) -> int:
     """Return the number of layers on integer kernels of ONNX Runtime. Raises VerificationError unless it is `expected`."""
-    integer_count = sum(n.op_type in INTEGER_KERNELS for n in optimized_graph(data).graph.node)
+    integer_count = integer_products(optimized_graph(data))
     if integer_count != expected:
         raise VerificationError(
             f"expected {expected} layers on integer kernels of ONNX Runtime, found {integer_count}."

@@ -14,6 +14,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
+from fairpress.runtime.onnx.unread import drop_unread
 
 KERNEL, DOMAIN = "DynamicQuantizeLSTM", "com.microsoft"
 
@@ -62,27 +63,6 @@ def use_integer_lstm(
             model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
         drop_unread(graph)
     return count, names
-
-
-def drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove the nodes and initializers of a graph that nothing reads, in place."""
-    read = {v.name for v in graph.output}
-    for node in reversed(list(graph.node)):
-        if read.isdisjoint(node.output):
-            graph.node.remove(node)
-        else:
-            read.update(node.input)
-            read.update(_outer_names(node))
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)
-
-
-def _outer_names(node: onnx.NodeProto) -> Iterable[str]:
-    """Return what the subgraphs of a node read."""
-    for attribute in node.attribute:
-        for inner in attribute.g.node if attribute.HasField("g") else ():
-            yield from inner.input
-            yield from _outer_names(inner)
 
 
 def _spread(scales: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -165,7 +165,9 @@ class BatchQuantizer:
             **float_layers_note(
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
-            **computed_in_float(layer.name for layer in prepared.layers if integer and layer.stored),
+            **computed_in_float(
+                self.folded, [layer.name for layer in prepared.layers if integer and layer.stored]
+            ),
             **calibrated.facts,
             **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from torch.fx import GraphModule
 
 from fairpress.compression.quantized_graph.pt2e_quantizer import layers
 from fairpress.core.errors import UserError
+from fairpress.models.storable_weights import storable_weights
 from fairpress.models.tracing import stored_weight
 
 MIN_INTEGER_SHARE = 0.1  # below this share of weights that can become integers, quantization is refused
@@ -63,23 +65,55 @@ def check_quantizable(graph: GraphModule) -> None:
         raise UserError("the network has no layer with weights to quantize; take fp32.")
     largest = max(others, key=lambda name: others[name])
     raise UserError(
-        f"{1 - share:.0%} of the network's weights would stay in float, most of them in {largest!r}, because only stored "
-        "weights of convolutions, linear layers and embedding tables can become integers; take fp32, or a network of such "
-        "layers."
+        f"{1 - share:.0%} of the network's weights would stay in float, most of them in {largest!r}, because they are added "
+        "or scale something, and only what layers and products multiply by or look up can become integers; take fp32."
     )
 
 
-def computed_in_float(layers: Iterable[str]) -> dict[str, Any]:
-    """Return the card's facts on layers whose weights are stored as integers and multiplied in float; empty for none."""
-    names = list(layers)
-    return {"computed_in_float": names} if names else {}
+def computed_in_float(
+    graph: GraphModule, layers: Collection[str], *, dynamic: bool = False
+) -> dict[str, Any]:
+    """Return the card's facts on layers whose weights are stored as integers and multiplied in float; empty for none.
+
+    With `dynamic` the file's ranges are those of each call, so that no other recipe would run LSTM layers on integers.
+    """
+    counts: dict[str, int] = {}
+    for name in layers:
+        counts[name] = graph.get_parameter(stored_weight(name, dict(graph.named_parameters()))).numel()
+    total = sum(p.numel() for p in graph.parameters() if p.dim() >= 2 and p.is_floating_point())
+    if not counts:
+        return {}
+    readers = storable_weights(graph)
+    lstm = any(
+        node.target is torch.ops.aten.lstm.input
+        for name in layers
+        for node in readers.get(stored_weight(name, readers), ())
+    )
+    facts = {"computed_in_float": counts, "computed_in_float_share": sum(counts.values()) / total}
+    return {**facts, **({"integer_lstm_by": "int8-dynamic"} if lstm and not dynamic else {})}
 
 
 def weights_in_float(details: Mapping[str, Any]) -> str:
-    """Return a sentence on the layers of a quantized file that stay in float, from its card's details; "" if hardly any."""
-    counts = details.get("float_layers")
-    if not counts or details["float_share"] < MENTIONED_SHARE:
-        return ""
+    """Return a sentence on the layers of a quantized file that stay in float, from its card's details; "" if hardly any.
+
+    A second one names layers whose weights are integers in the file alone.
+    """
+    sentences = []
+    if details.get("float_layers") and details["float_share"] >= MENTIONED_SHARE:
+        shown = _largest(details["float_layers"])
+        sentences.append(f"{details['float_share']:.1%} of the network's weights stay in float, in {shown}.")
+    if details.get("computed_in_float") and details["computed_in_float_share"] >= MENTIONED_SHARE:
+        sentences.append(
+            f"{details['computed_in_float_share']:.1%} of the network's weights, in "
+            f"{_largest(details['computed_in_float'])}, are stored as integers and multiplied as floats, since there is no "
+            "integer kernel for them: they take fewer bytes, and no less time."
+        )
+        if "integer_lstm_by" in details:
+            sentences.append(f"{details['integer_lstm_by']} runs LSTM layers on integers.")
+    return " ".join(sentences)
+
+
+def _largest(counts: Mapping[str, int]) -> str:
+    """Return the names of the layers with most weights."""
     names = sorted(counts, key=lambda name: -counts[name])
-    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{details['float_share']:.1%} of the network's weights stay in float, in {shown}."
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

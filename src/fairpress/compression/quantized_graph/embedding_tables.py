@@ -53,9 +53,7 @@ def gather_integers(model: onnx.ModelProto, tables: Collection[str]) -> None:
             continue
         if node.op_type != "Gather" or lookup_axis(node) != 0 or node.input[0] != table:
             raise VerificationError(f"{node.op_type} reads the embedding table {table!r} as a whole")
-        _replace(
-            graph, node, *_row_nodes(columns[table][0], columns[table][1], node.input[1], node.output[0])
-        )
+        _replace(graph, node, *row_nodes(columns[table][0], columns[table][1], node.input[1], node.output[0]))
     if columns:
         graph.initializer.append(numpy_helper.from_array(np.array([-1]), LAST_AXIS))
 
@@ -67,7 +65,7 @@ def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, *others: onnx.NodePro
         graph.node.insert(position, other)
 
 
-def _row_nodes(integers: str, scales: str, ids: str, result: str) -> list[onnx.NodeProto]:
+def row_nodes(integers: str, scales: str, ids: str, result: str) -> list[onnx.NodeProto]:
     """Return nodes that compute s·q for the rows `ids` […] of integers q [rows, width] and scales s [rows, 1]."""
     rows, floats, steps = (f"{result} {name}" for name in ("rows", "floats", "steps"))
     return [

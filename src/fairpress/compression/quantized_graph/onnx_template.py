@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor
 from torch.fx import GraphModule
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.embedding_tables import gather_integers
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
-from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.compression.quantized_graph.prepare import PreparedGraph
+from fairpress.compression.quantized_graph.weight_readers import (
+    compute_constants_at_load,
+    separate_other_readers,
+    transpose_shared_weights,
+    unpack_at_load,
+)
 from fairpress.models.export import (
     export_graph,
     fill,
@@ -134,7 +140,11 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
     gather_integers(model, {integers_of(layer.name) for layer in prepared.layers if layer.table})
-    _unpack_at_load(model, [n for n in prepared.layers if n.stored or not prepared.activations])
+    in_float = [layer for layer in prepared.layers if layer.stored or not prepared.activations]
+    unpack_at_load(model, {integers_of(layer.name) for layer in in_float})
+    separate_other_readers(model)
+    compute_constants_at_load(model)
+    transpose_shared_weights(model)
     pass_grids_on(model)
     _shield_floats(model)
     return OnnxTemplate(model, _integer_biases(model))
@@ -162,7 +172,10 @@ def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModul
 def _name_constants(
     model: onnx.ModelProto, prepared: PreparedGraph, values: Mapping[str, np.ndarray]
 ) -> None:
-    """Store every scale, zero point and integer weight as a separate constant, with the names of `numbers`."""
+    """Store every scale, zero point and integer weight as a separate constant, with the names of `numbers`.
+
+    They are told apart by their values, since the exporter does not keep the order of the graph.
+    """
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
 
@@ -176,26 +189,30 @@ def _name_constants(
         node.input[position] = name
 
     named: set[str] = set()
-    activations, weights = iter(prepared.activations), iter(prepared.layers)
+    by_scale = {values[f"{name}.scale"].tobytes(): name for name in prepared.activations}
+    by_integers = {_content(values[integers_of(layer.name)]): layer for layer in prepared.layers}
+    if len(by_scale) < len(prepared.activations) or len(by_integers) < len(prepared.layers):
+        raise VerificationError(
+            "two scales or two weights of the graph are equal, so that the file cannot be filled"
+        )
     quantized: dict[str, Any] = {}  # value → the node that quantizes it
-    layers: dict[str, Layer] = {}  # integer weight → its layer
     try:
         for node in graph.node:
             if node.op_type == "QuantizeLinear":
-                name = next(activations)
+                name = by_scale[numpy_helper.to_array(stored[node.input[1]]).tobytes()]
                 adopt(node, 1, f"{name}.scale")
                 adopt(node, 2, f"{name}.zero_point")
                 quantized[node.output[0]] = node
             elif node.op_type == "DequantizeLinear" and node.input[0] in stored:
-                layer = layers.get(node.input[0]) or next(weights)
-                layers[node.input[0]] = layer
+                layer = by_integers[_content(numpy_helper.to_array(stored[node.input[0]]))]
                 adopt(node, 1, scales_of(layer.name))
                 adopt(node, 0, integers_of(layer.name))
             elif node.op_type == "DequantizeLinear":
                 # The exporter merges equal nodes, so a value may be quantized once and dequantized twice.
                 node.input[1:] = quantized[node.input[0]].input[1:]
-        incomplete = next(activations, None) is not None or next(weights, None) is not None
-    except (StopIteration, KeyError):
+        every = (f"{name}.scale" for name in prepared.activations)
+        incomplete = not named.issuperset((*every, *(integers_of(layer.name) for layer in prepared.layers)))
+    except KeyError:
         incomplete = True
     if incomplete:
         raise VerificationError(
@@ -203,26 +220,9 @@ def _name_constants(
         )
 
 
-def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
-    """Replace DequantizeLinear of weights, which ONNX Runtime would repeat in every run, by Cast and Mul (s·q)."""
-    shapes = {integers_of(layer.name): layer.shape for layer in layers}
-    graph = model.graph
-    for position, node in reversed(list(enumerate(graph.node))):
-        if node.op_type != "DequantizeLinear" or node.input[0] not in shapes:
-            continue
-        integers, scales, result = node.input[0], node.input[1], node.output[0]
-        axes = f"{len(shapes[integers])} axes"
-        if axes not in {t.name for t in graph.initializer}:
-            trailing_axes = np.arange(1, len(shapes[integers]), dtype=np.int64)
-            graph.initializer.append(numpy_helper.from_array(trailing_axes, axes))
-        floats, columns = f"{result} integers", f"{result} scales"
-        del graph.node[position]
-        for new in (
-            helper.make_node("Mul", [floats, columns], [result]),
-            helper.make_node("Unsqueeze", [scales, axes], [columns]),
-            helper.make_node("Cast", [integers], [floats], to=TensorProto.FLOAT),
-        ):
-            graph.node.insert(position, new)
+def _content(integers: np.ndarray) -> tuple[int, bytes]:
+    """Return the number and the values of integers, by which a weight is known whatever its shape."""
+    return integers.size, np.ascontiguousarray(integers).tobytes()
 
 
 def _shield_floats(model: onnx.ModelProto) -> None:

@@ -140,15 +140,14 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     for node in prepared.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
-            reader = next(user for user in node.users)
             weight = str(node.args[0].target)
             tensor = prepared.get_parameter(weight)
             name = layer_of_weight(weight)
             bits = widths[name]
             assert bits is not None
             stored = weight in stored_weights
-            table = reader.target is LOOKUP and not stored
-            assert stored or reader.args[0 if table else 1] is node
+            table = not stored and all(user.target is LOOKUP for user in node.users)
+            assert stored or any(user.args[0 if table else 1] is node for user in node.users)
             count = 0 if table or stored else scheme.preserved(len(tensor), bits)
             module.size(tensor, channel_tops=count > 0)
             shape = tuple(tensor.shape)

@@ -14,7 +14,7 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.models.storable_weights import storable_weights
+from fairpress.models.storable_weights import storable_weights, tied_weights
 from fairpress.models.tracing import (
     CONVOLUTIONS,
     batch_norm,
@@ -22,6 +22,7 @@ from fairpress.models.tracing import (
     is_weighted,
     layer_name,
     layer_of_weight,
+    varying_nodes,
     weighted,
 )
 
@@ -53,7 +54,8 @@ class LayerQuantizer(Quantizer):
     output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
     then marked.
 
-    Weights without an integer kernel (`storable_weights`) are marked wherever they are read.
+    Weights without an integer kernel (`storable_weights`) are marked wherever they are read, and so are weights of layers
+    that other operators read too (`tied_weights`).
 
     `limits` maps every layer to the smallest and largest integer of its weight; None leaves it in float. Every zero point of
     a weight is 0; activations are unsigned 8 bits.
@@ -65,6 +67,7 @@ class LayerQuantizer(Quantizer):
 
     def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
         downstream: set[Any] = set()  # nodes that depend on an integer layer
+        varying = varying_nodes(model)
         for node in model.graph.nodes:
             if any(i in downstream for i in node.all_input_nodes):
                 downstream.add(node)
@@ -78,7 +81,7 @@ class LayerQuantizer(Quantizer):
                 limits = self.limits[layer_name(node)]
                 # Activation first: PT2E reads this map by position. The input of a float layer after an integer one is
                 # quantized as well: only then does the layer before it run on integers.
-                if limits is not None or node.args[0] in downstream:
+                if node.args[0] in varying and (limits is not None or node.args[0] in downstream):
                     read = [node.args[0]]
                 if limits is not None:
                     downstream.add(node)
@@ -92,11 +95,13 @@ class LayerQuantizer(Quantizer):
                 read = [node.args[0]]
             if read and self.activations:
                 _annotate(node, self._read(read))
-        for name, readers in storable_weights(model).items():
-            limits = self.limits[layer_of_weight(name)]
-            for reader in readers if limits is not None else ():
+        for name, readers in {**storable_weights(model), **tied_weights(model)}.items():
+            stored_limits = self.limits[layer_of_weight(name)]
+            if stored_limits is None:
+                continue
+            for reader in readers:
                 annotation = _marked(reader)
-                inputs = {i: _weight(*limits) for i in reader.all_input_nodes if str(i.target) == name}
+                inputs = {i: _weight(*stored_limits) for i in reader.all_input_nodes if str(i.target) == name}
                 annotation.input_qspec_map = {**annotation.input_qspec_map, **inputs}
                 reader.meta["quantization_annotation"] = annotation
         if self.activations:

@@ -12,6 +12,7 @@ from torch.fx.node import map_arg
 
 from fairpress.compression.quantized_graph.fake_quantize import FakeQuantizeWeight
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.models.tracing import varying_nodes as nodes_that_vary
 
 
 class GraphRun:
@@ -132,11 +133,7 @@ class _Chunk(dict[Node, Any]):
 
 def varying_nodes(prepared: PreparedGraph) -> set[Node]:
     """Return the nodes whose values depend on the inputs."""
-    varying: set[Node] = set()
-    for node in prepared.graph.graph.nodes:
-        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
-            varying.add(node)
-    return varying
+    return nodes_that_vary(prepared.graph)
 
 
 def in_order(prepared: PreparedGraph) -> list[Node]:

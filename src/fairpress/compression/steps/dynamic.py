@@ -31,9 +31,9 @@ class QuantizeDynamic(OnnxStep):
 
     Embedding tables are stored as 8-bit integers too, a scale per row, and only the rows that a text needs become floats.
     The inputs of a layer become unsigned 8-bit integers, over a range that is computed when the file runs. Networks with
-    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float. LSTM layers
-    run on ONNX Runtime's DynamicQuantizeLSTM. Weights without an integer kernel (GRU, einsum, …) are stored as integers and
-    become floats when the file is loaded.
+    most of their weights in convolutions are refused; a few convolutions (a transformer's patches) stay in float. LSTM
+    layers run on ONNX Runtime's DynamicQuantizeLSTM, with the range of the call. Weights without an integer kernel (GRU,
+    einsum, …) are stored as integers and become floats when the file is loaded.
 
     Attributes
     ----------
@@ -78,11 +78,7 @@ class QuantizeDynamic(OnnxStep):
         convolutions = refuse_convolutions(chosen, state, "int8-dynamic", SLOW_CONVOLUTIONS, stored)
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
-        if not chosen and not stored:
-            raise UserError(
-                f"int8-dynamic would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
-                "take int8."
-            )
+        stored += tied  # other operators read them as a whole
         model = float_model(engine, state)
         weights = rounded_weights(engine, state, chosen, (8,), rows, self.rounding)
         tables = chosen_tables(engine, self.keep)
@@ -108,12 +104,16 @@ class QuantizeDynamic(OnnxStep):
             store_integers(model, name, codes[name], steps[name], 8)
         data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
-        float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
+        float_bits = dict.fromkeys([*convolutions, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys([*tables, *chosen, *stored], 8), **float_bits},
             "activation_ranges": RANGES[self.ranges],
             "integer_kernels": integer_layers(data, uses + recurrent),
-            **computed_in_float(n for n in stored if stored_weight(n, state) not in in_kernels),
+            **computed_in_float(
+                engine.folded,
+                [n for n in stored if stored_weight(n, state) not in in_kernels],
+                dynamic=self.ranges == "call",
+            ),
             **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}

@@ -170,7 +170,8 @@ class Mixed(QuantizationOptions, Step):
         ]
         if not chosen:
             raise UserError(
-                "mixed chooses the widths of convolutions, linear layers and vocabularies, and the network has none; take w4."
+                "mixed chooses the widths of convolutions, linear layers and vocabularies, and the network has none; "
+                "take w4."
             )
         fixed_bits = self.scheme.named_bits(names_in_order)
         sensitivities = sensitivity_table(

@@ -10,7 +10,6 @@ from pydantic import Field, field_validator
 from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.dynamic import read_elsewhere, refuse_convolutions
 from fairpress.compression.steps.onnx_step import OnnxStep
-from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,11 +92,7 @@ class QuantizeBlocks(OnnxStep):
         )
         tied = read_elsewhere(engine.folded, chosen)
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
-        if not chosen and not stored:
-            raise UserError(
-                f"{recipe} would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
-                f"take w{self.weight_bits}."
-            )
+        stored += tied  # other operators read them as a whole
         tables = chosen_tables(engine, self.keep)
         model = float_model(engine, state)
         small = small_tables(engine.folded)
@@ -136,13 +131,13 @@ class QuantizeBlocks(OnnxStep):
             "bits": {
                 **bits,
                 **dict.fromkeys(stored, self.weight_bits),
-                **dict.fromkeys([*convolutions, *tied, *self.keep], 32),
+                **dict.fromkeys([*convolutions, *self.keep], 32),
             },
             "block": self.block,
             **({"other_blocks": others} if others else {}),
             "packed_products": packed_products(data, uses),
             **({"rounding": self.rounding} if self.rounding != "nearest" else {}),
-            **computed_in_float(stored),
+            **computed_in_float(engine.folded, stored),
             **float_layers_note(engine.folded, [*tables, *chosen, *stored], self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}

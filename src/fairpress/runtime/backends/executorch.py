@@ -33,6 +33,7 @@ NUMPY: dict[int, type[np.generic]] = {
     11: np.bool_,
 }
 STANDARD_ERROR = 2
+REMARKS = ("[cpuinfo", "[threadpool")  # files whose lines say nothing about an error
 LOGGED = re.compile(r"\[\w+\.(?:cpp|cc|c|h):\d+\] ")
 
 
@@ -48,9 +49,8 @@ def version() -> str:
 
 
 def library() -> Any:
-    """Import ExecuTorch's library for Python, without its warning that it may change."""
-    with warnings.catch_warnings(), captured_log():
-        warnings.simplefilter("ignore")
+    """Import ExecuTorch's library for Python."""
+    with quiet():
         from executorch.extension.pybindings import portable_lib
     return portable_lib
 
@@ -85,16 +85,18 @@ class ExecuTorchProgram:
     outputs: tuple[TensorSlot, ...]
     source: Any = None
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs for inputs in the order of the method. Raises ExecuTorchError with the cause."""
+    def run(self, arrays: Sequence[np.ndarray], log: Log | None = None) -> list[np.ndarray]:
+        """Return the outputs for inputs in the order of the method.
+
+        Raises ExecuTorchError with the cause, which ExecuTorch writes to `log` (`captured_log`).
+        """
         import torch
 
         tensors = tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
-        with captured_log() as log:
-            try:
-                values = self.method(tensors)
-            except Exception as error:
-                raise ExecuTorchError(_cause(error, log)) from None
+        try:
+            values = self.method(tensors)
+        except Exception as error:
+            raise ExecuTorchError(_cause(error, log)) from None
         return [v.numpy() if isinstance(v, torch.Tensor) else np.asarray(v) for v in values]
 
 
@@ -172,6 +174,16 @@ class Log:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress ExecuTorch's log, its warning that it may change, and warnings for its developers within the context."""
+    with warnings.catch_warnings(), captured_log():
+        for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="This API is experimental")
+        yield
+
+
+@contextmanager
 def captured_log() -> Iterator[Log]:
     """Keep back what ExecuTorch writes to standard error within the context; other lines are written afterwards.
 
@@ -199,9 +211,10 @@ def captured_log() -> Iterator[Log]:
                     os.write(STANDARD_ERROR, f"{line}\n".encode())
 
 
-def _cause(error: BaseException, log: Log) -> str:
+def _cause(error: BaseException, log: Log | None) -> str:
     """Return the first line that ExecuTorch logged about an error, else that of the error itself."""
-    logged = [line.partition("] ")[2] for line in log.lines() if LOGGED.match(line) and "cpuinfo" not in line]
+    lines = [] if log is None else [line for line in log.lines() if LOGGED.match(line)]
+    logged = [line.partition("] ")[2] for line in lines if not line.startswith(REMARKS)]
     return logged[0].strip().rstrip(".") if logged else _first_line(error)
 
 

@@ -96,6 +96,18 @@ def shares(widths: Iterable[StoredWidth]) -> dict[str, dict[str, Any]]:
     }
 
 
+def widths_text(widths: Iterable[StoredWidth]) -> str:
+    """Return how many parameters are at which width, and their share of the bytes, as part of a sentence."""
+    groups = list(widths)
+    parts = shares(groups)
+    told = [
+        f"{entry['parameters']:.1%} in {bits} bits ({entry['bytes']:.1%} of the bytes)"
+        for bits, entry in sorted(parts.items(), key=lambda part: -part[1]["parameters"])
+        if entry["count"]
+    ]
+    return f"{sum(g.count for g in groups):,} parameters: {', '.join(told)}" if told else "no parameters"
+
+
 def _factors(graph: onnx.GraphProto) -> set[str]:
     """Return the stored floats by which what integers become is multiplied: scales that no DequantizeLinear reads."""
     made = {output: node for node in graph.node for output in node.output}

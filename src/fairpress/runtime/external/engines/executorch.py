@@ -6,19 +6,13 @@ A file does not tell whether a size is fixed or the largest one, so a program is
 from __future__ import annotations
 
 import atexit
-import contextlib
 import math
-import os
-import selectors
-import subprocess
-import sys
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -28,23 +22,18 @@ from fairpress.core.slow import show_progress
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.backends.cast import NUMPY
 from fairpress.runtime.backends.executorch import (
-    ExecuTorchError,
-    ExecuTorchProgram,
-    describe,
-    load_program,
     require,
     version,
 )
-from fairpress.runtime.bounded import SECONDS, TooLong, limit_from_environment
-from fairpress.runtime.external.engines.arrays import read_message, write_message
+from fairpress.runtime.bounded import SECONDS, limit_from_environment
 from fairpress.runtime.external.engines.base import FileInput
+from fairpress.runtime.external.engines.executorch_process import Caller, InProcess, Worker
 
 XNNPACK = b"XnnpackBackend"
 IDENTIFIER, POSITION = b"ET", 4  # of a program, after the offset of its root
-_MAX_SECONDS, _START_SECONDS = 30.0, 120.0
+_MAX_SECONDS = 30.0
 _MAX_CALL_BYTES = 2**29
 _MAX_OPEN = 4
-_SOURCE = str(Path(__file__).parents[4])
 _TYPES = {np.dtype(kind).name: name for name, kind in NUMPY.items() if kind is not np.object_}
 BFLOAT16 = 15
 
@@ -146,123 +135,6 @@ class ExecuTorchEngine:
         return outputs
 
 
-class Caller(Protocol):
-    """A loaded program, in this process or another."""
-
-    @property
-    def is_alive(self) -> bool: ...
-
-    def load(self) -> dict[str, Any]:
-        """Return the description of its inputs and outputs. Raises UserError if it cannot be loaded."""
-        ...
-
-    def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
-        """Return the outputs for the inputs of a call. Raises ExecuTorchError."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class InProcess:
-    """A program in this process: only for files that have been run in another before."""
-
-    is_alive = True
-
-    def __init__(self, path: Path, threads: int) -> None:
-        self._path, self._threads = path, threads
-        self._program: ExecuTorchProgram | None = None
-
-    def load(self) -> dict[str, Any]:
-        try:
-            self._program = load_program(self._path, self._threads)
-        except ExecuTorchError as error:
-            raise UserError(_cannot_load(self._path, error)) from None
-        return describe(self._program)
-
-    def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
-        assert self._program is not None
-        return self._program.run(arrays)
-
-    def close(self) -> None:
-        self._program = None
-
-
-class Worker:
-    """The process of a program."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        self._path, self._errors = path, tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "fairpress.runtime.external.engines.executorch_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([_SOURCE, os.environ.get("PYTHONPATH", "")])},
-        )
-        self.start = {"path": str(path.resolve()), "threads": threads}
-
-    def load(self) -> dict[str, Any]:
-        """Load the program, and return the description of its inputs and outputs."""
-        try:
-            return self._ask(self.start, (), _START_SECONDS)[0]
-        except ExecuTorchError as error:
-            raise UserError(_cannot_load(self._path, error)) from None
-
-    def run(self, arrays: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
-        """Return the outputs for the inputs of a call. Raises TooLong after `seconds`, and ExecuTorchError."""
-        return self._ask({}, arrays, seconds)[1]
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process has not ended."""
-        return self._process.poll() is None
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-    def _ask(
-        self, content: dict[str, Any], arrays: Sequence[np.ndarray], seconds: float
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # the answer is missing then
-            write_message(self._process.stdin, content, arrays)
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self._process.stdout, selectors.EVENT_READ)
-            if not waiting.select(seconds):
-                self._process.kill()
-                rows = len(arrays[0]) if arrays else 0
-                raise TooLong(
-                    f"{self._path} did not finish {rows:,} {'row' if rows == 1 else 'rows'} within {seconds:.0f} "
-                    f"seconds; check it for an endless loop, or set {SECONDS} to a larger number."
-                )
-        answer = read_message(self._process.stdout)
-        if answer is None:
-            raise UserError(f"{self._path} {self._ending()}")
-        if "refused" in answer[0]:
-            raise UserError(f"{self._path}: {answer[0]['refused']}")
-        if "error" in answer[0]:
-            raise ExecuTorchError(answer[0]["error"])
-        return answer
-
-    def _ending(self) -> str:
-        """Return why the process ended, as the end of a sentence about the file."""
-        code = self._process.wait()
-        size = os.fstat(self._errors.fileno()).st_size
-        lines = os.pread(self._errors.fileno(), size, 0).decode(errors="replace").strip().splitlines()
-        logged = [line.partition("] ")[2] for line in lines if ".cpp:" in line and "cpuinfo" not in line]
-        reason = f" ({logged[-1][:200].rstrip('.')})" if logged else ""
-        if code == -9:
-            return "was ended by the system, most likely because memory ran out; use a smaller model."
-        return (
-            f"ended ExecuTorch's process{reason}: the file is damaged, or its inputs do not fit (such as token ids beyond "
-            "its table); export it again, and check the tokenizer."
-        )
-
-
 _open: OrderedDict[tuple[Any, ...], ExecuTorchEngine] = OrderedDict()
 
 
@@ -319,13 +191,6 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _cannot_load(path: Path, error: ExecuTorchError) -> str:
-    return (
-        f"ExecuTorch cannot load {path} ({error}); export it again for this version ({version()}), with XNNPACK as its only "
-        "backend."
-    )
-
-
 def _describe(path: Path, runtime: Backend, worker: Caller, delegates: bool) -> ExecuTorchEngine:
     description = worker.load()
     kinds = [_type_name(slot) for slot in description["inputs"]]
@@ -363,11 +228,7 @@ def _free_sizes(
 
     def runs(shapes: Sequence[tuple[int, ...]]) -> bool:
         zeros = [np.zeros(s, slot["dtype"]) for s, slot in zip(shapes, slots, strict=True)]
-        try:
-            worker.run(zeros, limit_from_environment(SECONDS, _MAX_SECONDS) + len(zeros[0]) - 1)
-        except ExecuTorchError:
-            return False
-        return True
+        return worker.runs(zeros, limit_from_environment(SECONDS, _MAX_SECONDS) + len(zeros[0]) - 1)
 
     whole = [
         len(shape) == 2 and np.dtype(slot["dtype"]).kind in "iu"

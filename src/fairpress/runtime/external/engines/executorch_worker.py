@@ -16,6 +16,7 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.executorch import (
     ExecuTorchError,
+    captured_log,
     describe,
     load_program,
 )
@@ -45,8 +46,8 @@ def main(commands: IO[bytes], answers: IO[bytes]) -> None:
         return
     while (message := read_message(commands)) is not None:
         try:
-            with limit_memory(str(path), weights):
-                outputs = program.run(message[1])
+            with limit_memory(str(path), weights), captured_log() as log:
+                outputs = program.run(message[1], log)
         except UserError as error:
             write_message(answers, {"refused": str(error)})
         except ExecuTorchError as error:

@@ -90,7 +90,7 @@ def read_file(data: bytes) -> LiteRtFile:
     return LiteRtFile(
         signatures,
         tuple(dict(_producers(graph, codes)) for graph in graphs),
-        tuple(_bytes_per_row(model, graph) for graph in graphs),
+        tuple(map(_bytes_per_row, graphs)),
     )
 
 
@@ -128,15 +128,12 @@ def _producers(graph: Any, codes: list[str]) -> Iterator[tuple[int, tuple[str, i
             yield node.Outputs(j), (codes[node.OpcodeIndex()], first)
 
 
-def _bytes_per_row(model: Any, graph: Any) -> int:
-    total = 0
-    for i in range(graph.TensorsLength()):
-        tensor = graph.Tensors(i)
-        if model.Buffers(tensor.Buffer()).DataLength():
-            continue  # a constant
-        shape = [tensor.Shape(j) for j in range(tensor.ShapeLength())]
-        total += 4 * math.prod(max(d, 1) for d in shape)
-    return total
+def _bytes_per_row(graph: Any) -> int:
+    nodes = (graph.Operators(i) for i in range(graph.OperatorsLength()))
+    computed = {node.Outputs(j) for node in nodes for j in range(node.OutputsLength())}
+    computed |= {graph.Inputs(i) for i in range(graph.InputsLength())}
+    tensors = (graph.Tensors(i) for i in computed if i >= 0)
+    return sum(4 * math.prod(max(t.Shape(j), 1) for j in range(t.ShapeLength())) for t in tensors)
 
 
 def _operator(code: Any) -> str:
