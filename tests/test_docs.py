@@ -27,6 +27,8 @@ PAGES = (
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/verification.md",
+    "docs/zero-shot.md",
     "docs/choosing-a-margin.md",
     "docs/faq.md",
     "docs/gallery.md",
