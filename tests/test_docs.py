@@ -23,6 +23,7 @@ PAGES = (
     "docs/monitoring.md",
     "docs/runtimes.md",
     "docs/phone.md",
+    "docs/pruning.md",
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",

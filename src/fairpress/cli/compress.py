@@ -170,6 +170,7 @@ def _compress_file(
     from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
     from fairpress.runtime.model_reference import weights_files
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     if data is None:
         raise UserError(
@@ -203,6 +204,7 @@ def _compress_file(
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
     print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(widths_text(stored_widths(compressed.onnx)), markup=False)
     print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
