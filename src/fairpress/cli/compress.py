@@ -41,7 +41,7 @@ def compress(
     int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
     w8, w4, w3, w2: weights only.
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
-    'w4(block=32)', 'w8(block=128)': weights only, so many weights with a scale of their own.
+    'w4(block=32)', 'w8(block=128)': weights only, one scale for that number of weights.
     int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
     'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
@@ -170,6 +170,7 @@ def _compress_file(
     from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
     from fairpress.runtime.model_reference import weights_files
+    from fairpress.runtime.onnx.stored_widths import stored_widths, widths_text
 
     if data is None:
         raise UserError(
@@ -190,7 +191,13 @@ def _compress_file(
     replaced = " (replaced)" if out.exists() else ""
     check_files(targets, force=True)
     compressed = api.compress_file(
-        base, recipe, data, model_config=model_config, seed=seed or 0, folder=out.parent
+        base,
+        recipe,
+        data,
+        model_config=model_config,
+        seed=seed or 0,
+        folder=out.parent,
+        on_message=progress_callback(),
     )
     write_together(
         {
@@ -203,6 +210,7 @@ def _compress_file(
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
     print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(widths_text(stored_widths(compressed.onnx)), markup=False)
     print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")

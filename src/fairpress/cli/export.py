@@ -32,7 +32,7 @@ def export(
 
     Example: fairpress export base/ --recipe int8 --out phone.pte
 
-    XNNPACK computes the operators that it has. Beside phone.pte are written phone.model.yaml, with which fairpress predict
+    XNNPACK computes the operators that it has. Next to phone.pte are written phone.model.yaml, with which fairpress predict
     phone=phone.pte runs it, and phone.report.json, its measurements.
 
     Parameters

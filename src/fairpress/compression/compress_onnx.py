@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.compression.onnx.external_tables import quantize_tables
+from fairpress.compression.onnx.external_weights import store_remaining
 from fairpress.compression.onnx.prepare import LAYERS, QUANTIZED, prepare_file, weighted_nodes
 from fairpress.compression.quantization.calibration_sampling import sample_rows
 from fairpress.compression.recipes import Recipe
@@ -25,9 +26,11 @@ from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.temporary import system_folder
+from fairpress.core.time_left import counted
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
 from fairpress.runtime.external.model import ExternalModel, open_external
+from fairpress.runtime.onnx.stored_widths import shares, stored_widths
 
 if TYPE_CHECKING:
     import onnx
@@ -73,9 +76,14 @@ def compress_file(
     Raises
     ------
     UserError
-        The recipe or an option needs more than a file, or the file is already quantized, has nothing to quantize, or
-        cannot be compressed by ONNX Runtime's quantizer.
+        The file is no ONNX file, is already quantized, has nothing to quantize, or cannot be compressed by ONNX Runtime's
+        quantizer; or the recipe or an option needs more than a file.
     """
+    if path.suffix.lower() != ".onnx":
+        raise UserError(
+            f"{path} is no ONNX file, and only those are quantized here; compress the network or the ONNX file that it was "
+            "converted from."
+        )
     step = check_recipe(recipe)
     data = dataset.development()
     baseline = open_external(path, data, config)
@@ -109,9 +117,12 @@ def compress_file(
         tables: dict[str, Any] = {}
         if data.kind == "text":
             content, tables = quantize_tables(content, 4 if weights_only else 8, step.keep)
+        with _translate_errors(path):
+            content, remaining = store_remaining(content, 4 if weights_only else 8, step.keep)
         _check_quantized(content, path, recipe)
         with _translate_errors(path):
             try:
+                target.write_bytes(content)
                 kernel_counts = kernels(content)
                 comparison, notes = _compare(baseline, replace(baseline, path=target), data)
             except UserError as error:
@@ -125,9 +136,11 @@ def compress_file(
             "bytes": len(content),
             "bytes_before": _size(path),
             "layers": {"integer": kernel_counts.integer, "float": kernel_counts.floating},
+            "shares_at_bits": shares(stored_widths(content)),
             **tables,
             **calibration,
-            **({"notes": notes} if notes else {}),
+            **{k: v for k, v in remaining.items() if k != "notes"},
+            **({"notes": notes} if (notes := [*notes, *remaining.get("notes", ())]) else {}),
             "validation": comparison,
         }
     return CompressedFile(content, baseline.as_yaml(target_folder or path.parent), report)
@@ -177,7 +190,8 @@ def _static(
 
     class Reader(ort.CalibrationDataReader):
         def __init__(self) -> None:
-            self.chunks = model.feeds(data, rows, ROWS_AT_ONCE)
+            batches = -(-len(rows) // ROWS_AT_ONCE)
+            self.chunks = counted(model.feeds(data, rows, ROWS_AT_ONCE), "calibration, batches", batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.chunks, None)
@@ -206,7 +220,7 @@ def _dynamic(path: Path, target: Path, step: QuantizeDynamic) -> None:
     ort.quantize_dynamic(
         str(path),
         str(target),
-        op_types_to_quantize=list(PRODUCTS),  # convolutions would run slower than in float
+        op_types_to_quantize=[*PRODUCTS, "LSTM"],  # convolutions would run slower than in float
         per_channel=True,
         weight_type=ort.QuantType.QInt8,
         nodes_to_exclude=_excluded_nodes(step.keep),

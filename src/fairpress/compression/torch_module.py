@@ -202,7 +202,7 @@ def _one_tensor(
     network = reads_one_tensor(module, form)
     if isinstance(form, PackedInputs):
         notes.append(
-            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
+            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs side by side: "
             f"{form.describe()}"
         )
     if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
@@ -232,8 +232,8 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
         half = next((kind for kind in ("BFloat16", "Half") if kind in reason), None)
         if half is not None and rows.dtype == torch.float32:
             raise UserError(
-                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by itself; "
-                "leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
+                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by "
+                "itself; leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
             ) from error
         raise UserError(f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}.") from error
 

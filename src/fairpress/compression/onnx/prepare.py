@@ -32,7 +32,6 @@ QUANTIZED = frozenset(
         "QGemm",
         "DynamicQuantizeMatMul",
         "MatMulIntegerToFloat",
-        "DynamicQuantizeLSTM",
         "GatherBlockQuantized",
         "MatMulBnb4",
     }

@@ -22,7 +22,7 @@ def store_integers(
     integers
         Of the weight's shape, within the limits of `bits`: 8, 4, 3 or 2.
     scales
-        [channels] float32.
+        [channels] float32, or of a shape that is spread over the weight's.
 
     Raises
     ------
@@ -35,7 +35,9 @@ def store_integers(
         raise VerificationError(f"the exported file has no weight {name!r} of shape {integers.shape}.")
     graph.initializer.remove(stored)
     codes, steps, floats = (f"{name} {kind}" for kind in ("integers", "scales", "floats"))
-    columns = scales.astype(np.float32).reshape(-1, *[1] * (integers.ndim - 1))
+    columns = scales.astype(np.float32)
+    if columns.ndim == 1:
+        columns = columns.reshape(-1, *[1] * (integers.ndim - 1))
     graph.initializer.extend(
         [numpy_helper.from_array(integers.astype(np.int8), codes), numpy_helper.from_array(columns, steps)]
     )

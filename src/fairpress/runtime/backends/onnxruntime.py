@@ -20,7 +20,10 @@ NUMPY = {kind: dtype for kind, dtype in cast.NUMPY.items() if kind != "tensor(st
 # selects the slower kernel that does not. On other processors it has no effect.
 EXACT = ("session.x64quantprecision", "1")
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-FLOAT_LAYERS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+FLOAT_LAYERS = (
+    *("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
+    *("LSTM", "GRU", "RNN"),
+)
 INTEGER_LAYERS = (
     "QLinearConv",
     "QLinearMatMul",
@@ -29,6 +32,7 @@ INTEGER_LAYERS = (
     "MatMulIntegerToFloat",
     "ConvInteger",
     "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM",
 )
 
 
