@@ -127,10 +127,10 @@ def test_predict_needs_no_guess(base, data, saved):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("int4", "weights of 4 bits has no counterpart in XNNPACK's quantizer; take int8"),
-        ("w8", "activations in float has no counterpart"),
-        ("int8(bits=first:4)", "bits= has no counterpart"),
-        ("int8(reduce_range=true)", "reduce_range= has no counterpart"),
+        ("int4", "XNNPACK's quantizer has no counterpart of weights of 4 bits; take int8"),
+        ("w8", "no counterpart of activations in float"),
+        ("int8(bits=first:4)", "no counterpart of bits="),
+        ("int8(reduce_range=true)", "no counterpart of reduce_range="),
         ("int8-dynamic", "int8-dynamic has no counterpart in XNNPACK"),
         ("prune-50+int8", "compress by prune-50 first, and export the result with --recipe 'int8'"),
         ("prune-50", "compress by prune-50 first, and export the result"),
