@@ -68,7 +68,8 @@ def write_settings(source: Path, target: Path) -> None:
     settings = yaml.load(source.read_text(encoding="utf-8"))
     settings.pop("output", None)
     if "inputs" in settings:
-        settings["inputs"] = {"args_0": role for role in settings["inputs"].values()}
+        (role,) = settings["inputs"].values()
+        settings["inputs"] = {"args_0": role}
     with target.open("w", encoding="utf-8") as file:
         yaml.dump(settings, file)
 
