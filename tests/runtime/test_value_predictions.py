@@ -145,6 +145,53 @@ def test_models_of_batches_predict_a_table_and_print_the_audit(
     assert verdict in " ".join(audited.out.split())
 
 
+@pytest.mark.parametrize(
+    ("models", "keys"),
+    [
+        ("numbers", {"label": "age", "label_is": "number"}),
+        ("labels", {"label": "smile", "more_labels": "[young]"}),
+    ],
+)
+def test_an_external_file_of_a_number_or_of_labels_gives_the_answers_of_its_model(
+    models, keys, request, fairpress, tmp_path
+):
+    path = written(tmp_path, **keys)
+    artifact = request.getfixturevalue(models)["fp32"]
+    (tmp_path / "other.onnx").write_bytes(artifact.onnx)
+    table = fp.predict({"fp32": artifact, "other": "other.onnx"}, path.name)
+    columns = [c for c in table.column_names if c.startswith("fp32")]
+    assert len(columns) == (1 if models == "numbers" else 4)
+    for column in columns:
+        other = table[column.replace("fp32", "other")].to_numpy()
+        np.testing.assert_allclose(other, table[column].to_numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("activation: sigmoid", "`activation` is for classes and labels"),
+        ("output: z", "the model has no output 'z'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_a_number_is_refused(config, message, numbers, fairpress, tmp_path):
+    path = written(tmp_path, label="age", label_is="number")
+    (tmp_path / "other.onnx").write_bytes(numbers["fp32"].onnx)
+    (tmp_path / "model.yaml").write_text(config)
+    with pytest.raises(UserError, match=message):
+        fp.predict({"other": "other.onnx"}, path.name)
+
+
+def test_an_external_file_of_other_outputs_is_refused(numbers, labels, fairpress, tmp_path):
+    path = written(tmp_path, label="age", label_is="number")
+    (tmp_path / "other.onnx").write_bytes(labels["fp32"].onnx)
+    with pytest.raises(UserError, match="needs an output of one number for a row"):
+        fp.predict({"other": "other.onnx"}, path.name)
+    assert (
+        "compress the network"
+        in fairpress(f"compress other.onnx --recipe int8 --data {path.name} --out i.onnx", code=2).err
+    )
+
+
 def test_models_of_batches_name_no_data(numbers, fairpress):
     numbers["fp32"].save("fp32")
     assert "compressed in Python with batches" in fairpress("predict fp32=fp32 --out p.parquet", code=2).err
