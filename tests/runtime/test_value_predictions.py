@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 
 import numpy as np
@@ -92,6 +93,16 @@ def test_batches_of_classes_are_predicted_too():
         assert table["fp32"].to_pylist() == [str(v) for v in net(X).argmax(1).tolist()]
     with pytest.raises(UserError, match="the label 5, and the model has 2 classes"):
         fp.predict({"fp32": artifact}, [(X, LABELS[:, 0] + 4)])
+
+
+def test_rows_exactly_at_the_threshold_are_positive_and_counted(fairpress, tmp_path):
+    net = nn.Linear(4, 1, bias=False)
+    x = torch.cat([torch.zeros(30, 4), X[:270]])
+    artifact = fp.compress(net.eval(), "fp32", data=[(X, LABELS[:, 0])])
+    table = fp.predict({"fp32": artifact}, [(x, LABELS[:300, 0], SEX[:300])])
+    assert table["fp32.score"].to_pylist()[:30] == [0.5] * 30
+    assert set(table["fp32"].to_pylist()[:30]) == {"1"}
+    assert json.loads(table.schema.metadata[b"fairpress.runtimes"])["fp32"]["at_threshold"] == 30
 
 
 def written(folder, **keys):
