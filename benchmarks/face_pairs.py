@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,7 +168,8 @@ def report(out: Path) -> None:
             if (c := comparisons.get(threshold.model)) is not None:
                 verdict = c.verdict
                 if c.bounds and c.bounds[0].upper is not None:
-                    bound = f"{100 * c.bounds[0].upper:.1f} points ({', '.join(map(str, c.bounds[0].upper_group.values()))})"
+                    group = ", ".join(map(str, c.bounds[0].upper_group.values()))
+                    bound = f"{math.ceil(1000 * c.bounds[0].upper) / 10:.1f} points ({group})"
             cells = (
                 threshold.threshold,
                 _cell(rates["fpr"]),
