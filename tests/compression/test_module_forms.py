@@ -94,7 +94,7 @@ def test_fractions_are_not_made_integers():
 )
 def test_several_inputs_are_columns_of_one(batch):
     net = created(Mixed)
-    with pytest.warns(UserWarning, match=r"one input, x \[rows, 4\], with the inputs beside one another: "):
+    with pytest.warns(UserWarning, match=r"one input, x \[rows, 4\], with the inputs side by side: "):
         artifact = fp.compress(net, "fp32", data=[batch])
     first = [CODES.float(), NUMBERS]
     if isinstance(batch, tuple) and isinstance(batch[0], dict):

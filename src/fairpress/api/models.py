@@ -233,7 +233,7 @@ def compress_file(
     seed
         Seed of the sample of calibration rows.
     folder
-        Where the file and its ``model.yaml`` will be written, by default beside `path`: the tokenizer of a model that reads
+        Where the file and its ``model.yaml`` will be written, by default next to `path`: the tokenizer of a model that reads
         texts is named relative to it.
     on_message
         Called with a progress message from time to time.

@@ -202,7 +202,7 @@ def _one_tensor(
     network = reads_one_tensor(module, form)
     if isinstance(form, PackedInputs):
         notes.append(
-            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
+            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs side by side: "
             f"{form.describe()}"
         )
     if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
