@@ -56,10 +56,26 @@ def make_files(base: Artifact, data: Dataset, out: Path) -> None:
         write_float_tflite(base, data, out / "float.tflite")
     if not (out / "int8.tflite").exists():
         write_integer_tflite(data, out / "float.tflite", out / "int8.tflite")
-    for name in ("float", "int8"):  # the settings of the program are those of the other files
-        settings = (out / f"{name}.pte").with_suffix(".model.yaml").read_text(encoding="utf-8")
-        lines = [line for line in settings.splitlines() if not line.startswith(("output:", "inputs:"))]
-        (out / f"{name}.model.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in (
+        "float",
+        "int8",
+    ):  # .pte and .tflite read the same settings, except for the names of inputs and outputs
+        write_settings(out / name)
+
+
+def write_settings(stem: Path) -> None:
+    """Adapt the settings of a program, which the .tflite file of the same name reads as well."""
+    from ruamel.yaml import YAML
+
+    path = stem.with_suffix(".model.yaml")
+    yaml = YAML()
+    settings = yaml.load(path.read_text(encoding="utf-8"))
+    settings.pop("output", None)
+    if "inputs" in settings:
+        (column,) = set(settings["inputs"].values())
+        settings["inputs"] = {name: column for name in ("input_0", "args_0")}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(settings, file)
 
 
 def write_float_tflite(base: Artifact, data: Dataset, path: Path) -> None:

@@ -27,6 +27,8 @@ PAGES = (
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/verification.md",
+    "docs/zero-shot.md",
     "docs/choosing-a-margin.md",
     "docs/faq.md",
     "docs/gallery.md",
@@ -42,6 +44,8 @@ def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
         pytest.skip("the extra openvino is not installed")
     if page == "docs/comparison.md" and util.find_spec("fairlearn") is None:
         pytest.skip("the extra fairlearn is not installed")
+    if page == "docs/phone.md" and util.find_spec("executorch") is None:
+        pytest.skip("the extra executorch is not installed")
     follow(page, tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_embed_refuses_other_models_and_other_rows(of_labels):
     ("kind", "recipe"),
     [
         ("number", "qat-int8(epochs=1)"),
-        ("number", "prune-50(epochs=2,towards=baseline)"),
+        ("number", "prune-20(epochs=2,towards=baseline)"),
         ("labels", "prune-50(epochs=1,importance=gradient)"),
         ("labels", "mixed(budget=60%)"),
         ("embedding", "qat-int4(epochs=1,towards=baseline)"),

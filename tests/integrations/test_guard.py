@@ -28,6 +28,28 @@ def test_the_number_is_the_bound_of_an_audit_of_the_same_rows(by, harm):
     assert guarded.score(candidate) == 1 - bound.upper
 
 
+def test_a_number_that_watches_several_errors_is_the_worst_of_their_bounds():
+    candidate = wrong_for("loop", 0.04)
+    singly = {e: guard(watch=e, margin=0.06).worst(candidate) for e in ("error", "fnr", "fpr")}
+    together = guard(watch=["error", "fnr", "fpr"], margin=0.06)
+    assert together.worst(candidate).upper == max(w.upper for w in singly.values()) > singly["error"].upper
+    report = fp.audit(
+        table("loop").append_column("candidate", pa.array(np.array(CLASSES)[candidate])),
+        baseline="fp32",
+        compressed="candidate",
+        by="sex",
+        positive="yes",
+        margin=0.06,
+    )
+    bounds = {b.metric: b.upper for b in report.comparisons[0].bounds}
+    assert [w.upper for w in singly.values()] == [bounds[m] for m in ("accuracy", "tpr", "fpr")]
+    assert "error rate, false negative rate and false positive rate, against fp32" in str(together)
+    with pytest.raises(UserError, match="different margins"):
+        guard(watch=["error", "fnr"], margin={"error": 0.03, "fnr": 0.06})
+    with pytest.raises(UserError, match="not 'tpr'"):
+        guard(watch="tpr")
+
+
 def test_the_number_counts_people_where_they_have_several_rows():
     loop = table("loop").append_column("person", pa.array([f"l{i // 2}" for i in range(900)]))
     held_out = table("verdict").append_column("person", pa.array([f"v{i // 2}" for i in range(900)]))

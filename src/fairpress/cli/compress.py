@@ -191,7 +191,13 @@ def _compress_file(
     replaced = " (replaced)" if out.exists() else ""
     check_files(targets, force=True)
     compressed = api.compress_file(
-        base, recipe, data, model_config=model_config, seed=seed or 0, folder=out.parent
+        base,
+        recipe,
+        data,
+        model_config=model_config,
+        seed=seed or 0,
+        folder=out.parent,
+        on_message=progress_callback(),
     )
     write_together(
         {

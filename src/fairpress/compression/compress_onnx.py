@@ -26,6 +26,7 @@ from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.temporary import system_folder
+from fairpress.core.time_left import counted
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
 from fairpress.runtime.external.model import ExternalModel, open_external
@@ -189,7 +190,8 @@ def _static(
 
     class Reader(ort.CalibrationDataReader):
         def __init__(self) -> None:
-            self.chunks = model.feeds(data, rows, ROWS_AT_ONCE)
+            batches = -(-len(rows) // ROWS_AT_ONCE)
+            self.chunks = counted(model.feeds(data, rows, ROWS_AT_ONCE), "calibration, batches", batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.chunks, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class Guard:
         The column of the baseline's predictions; by default the model that the tables record.
     by, margin, min_rows, confidence, harm, positive, bins, missing, policy
         As in `fairpress.audit`. The margin is absolute.
+    watch
+        The errors that the loop's number watches, of ``"error"``, ``"fnr"`` and ``"fpr"``; by default the one that decides
+        (`harm`). Several have one margin.
     label
         Column of true classes.
     classes
@@ -68,6 +71,7 @@ class Guard:
         min_rows: int | Mapping[str, int] | None = None,
         confidence: float = 0.95,
         harm: str = "error",
+        watch: Sequence[str] | str = (),
         label: str | None = None,
         classes: Sequence[Any] | None = None,
         positive: str | float | None = None,
@@ -113,7 +117,8 @@ class Guard:
                 "policy": policy,
             }
         )
-        self.margin = _absolute_margin(self._options)
+        self._watch = _watched(watch, self._options)
+        self.margin = _absolute_margin(self._options, self._watch)
         self._classes = _class_names(classes, positive, self._loop, self._held_out)
         self._row_id = row_id
         self._ledger = None if ledger is None else Path(ledger)
@@ -234,7 +239,7 @@ class Guard:
             f"loop: {len(self._loop):,} rows; verdict: {len(self._held_out):,} other rows (told apart by "
             f"{self._identified_by}).",
             f"Guarded: {name_groups(self.unchanged.assessed)}, at a margin of {points(self.margin)} points of the "
-            f"{_ERRORS[self._options.harm]}, against {self.baseline}.",
+            f"{_and(_ERRORS[e] for e in self._watch)}, against {self.baseline}.",
             f"A model that decides as the baseline: {self.unchanged}.",
         ]
         if few:
@@ -242,7 +247,7 @@ class Guard:
         return "\n".join(lines)
 
     def _worst_of(self, rows: GuardedRows, decided: Any) -> WorstGroup:
-        return worst_group(rows.with_model(CANDIDATE, decided), self._options)
+        return worst_group(rows.with_model(CANDIDATE, decided), self._options, self._watch)
 
     def _baseline_classes(self, rows: GuardedRows) -> Any:
         return decided_classes(rows.texts(self.baseline), self._classes, len(rows), rows.whose)
@@ -284,9 +289,27 @@ def _class_names(
     return ClassNames(names, chosen, True)
 
 
-def _absolute_margin(options: AuditOptions) -> float:
-    margin = options.margin.get(options.harm, options.margin[DEFAULT])
-    if margin.relative:
+def _watched(given: Sequence[str] | str, options: AuditOptions) -> tuple[str, ...]:
+    chosen = (given,) if isinstance(given, str) else tuple(given or (options.harm,))
+    if unknown := [error for error in chosen if error not in _ERRORS]:
+        raise UserError(f"`watch=` names some of {', '.join(_ERRORS)}, not {unknown[0]!r}.")
+    return chosen
+
+
+def _and(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _absolute_margin(options: AuditOptions, watch: Sequence[str]) -> float:
+    margins = [options.margin.get(error, options.margin[DEFAULT]) for error in watch]
+    margin = margins[0]
+    if len({m.value for m in margins}) > 1:
+        raise UserError(
+            f"a loop needs one number, and the errors of `watch=` ({', '.join(watch)}) have different margins; give "
+            "one margin."
+        )
+    if any(m.relative for m in margins):
         raise UserError(
             "a loop needs one number, and a margin relative to the baseline's error is another in every group; give an "
             "absolute one, such as `margin=0.02`."

@@ -83,7 +83,7 @@ class InProcess:
         self._program = None
 
 
-class Worker:
+class ProgramProcess:
     """The process of a program."""
 
     def __init__(self, path: Path, threads: int) -> None:

@@ -22,7 +22,7 @@ from fairpress.runtime.external.engines.base import FileInput
 from fairpress.runtime.external.engines.litert_file import (
     IDENTIFIER,
     LiteRtFile,
-    Signature,
+    LiteRtSignature,
     one_node,
     read_file,
 )
@@ -63,7 +63,7 @@ class LiteRtEngine:
     runtime: Backend
     interpreter: Any
     file: LiteRtFile
-    signature: Signature
+    signature: LiteRtSignature
     tensors: tuple[tuple[LiteRtTensor, ...], tuple[LiteRtTensor, ...]]
     remarks: tuple[str, ...] = ()
     title: str = "LiteRT"
@@ -253,14 +253,14 @@ def negates(runtime: Backend) -> bool:
     return bool(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0, 0] == -1)
 
 
-def _choose_signature(file: LiteRtFile, interpreter: Any) -> tuple[Signature, tuple[str, ...]]:
+def _choose_signature(file: LiteRtFile, interpreter: Any) -> tuple[LiteRtSignature, tuple[str, ...]]:
     """Return the function to run, and a note if there are several: the one for serving, else the first."""
     if not file.signatures:
         inputs, outputs = (
             {str(d["name"]): int(d["index"]) for d in details}
             for details in (interpreter.get_input_details(), interpreter.get_output_details())
         )
-        return Signature("", 0, inputs, outputs), ()
+        return LiteRtSignature("", 0, inputs, outputs), ()
     chosen = next((s for s in file.signatures if s.name == SERVING), file.signatures[0])
     others = [s.name for s in file.signatures if s is not chosen]
     if not others:
