@@ -94,7 +94,7 @@ def quantize_for_xnnpack(
 
 def _unbounded() -> str:
     return (
-        "a sum or product in the network has values that 8 bits cannot hold beside the others, such as the mask of an attention; "
+        "a sum or product in the network has values that 8 bits cannot hold together with the others, such as the mask of an attention; "
         "export fp32, which leaves it in float."
     )
 
