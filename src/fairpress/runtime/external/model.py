@@ -60,7 +60,7 @@ class ExternalPredictions:
     notes
         Warnings about them: sentences without a full stop.
     facts
-        What is needed to reproduce the run of an external file (`Engine.facts`).
+        What is needed to reproduce the run of an external file (`FileEngine.facts`).
     """
 
     probabilities: np.ndarray | None
