@@ -277,3 +277,17 @@ def test_a_forward_that_converts_to_half_precision_is_refused_with_what_to_leave
         UserError, match=r"at layer 'last' its forward converts to bfloat16 by itself; leave out"
     ):
         fp.compress(created(Converting), "fp32", data=[(NUMBERS, Y)])
+
+
+def test_a_forward_in_autocast_is_refused_with_what_to_leave_out():
+    class Automatic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.last(x).float()
+
+    with pytest.raises(UserError, match=r"computes in bfloat16 \(autocast, or .bfloat16\(\)\)"):
+        fp.compress(created(Automatic), "int8", data=[(NUMBERS, Y)])
