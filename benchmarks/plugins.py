@@ -38,7 +38,7 @@ WATCHED = {"guard": ["error"], "guard, all errors": ["error", "fnr", "fpr"]}
 ERRORS = {"accuracy": "error rate", "tpr": "FNR", "fpr": "FPR"}
 HEADER = "loop | ships | verdict | harm is shown for | at most, points | passes |"
 BITS = (2, 3, 4, 5, 6, 8)
-SPARSITIES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+SPARSITIES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CALIBRATION = 300
 
 
@@ -244,6 +244,9 @@ def pruned_faces(module: nn.Module, rows: Halves, guard: fp.Guard, classes: tupl
             accepted[name] = sparsity
         if len(accepted) == len(kept):
             break
+    for name in ("accuracy", "guard"):
+        if name not in accepted:
+            print(f"| pruning | {name} | nothing | | | | |", flush=True)
     for name, sparsity in accepted.items():
         scores = scores_of(pruned(module, sparsity), rows.verdict_inputs)
         verdict = guard.verdict(scores, name=f"{name} {sparsity:.0%}")

@@ -290,6 +290,29 @@ def test_a_relative_margin_and_rows_too_few_to_assess_anybody_are_refused():
         guard(margin=0.003, min_rows=2)
 
 
+def test_a_policy_fixes_groups_margin_and_baseline(tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "schema: fairpress.policy/1\nharm: error\nmargins: {default: {margin: 3pp, reason: agreed}}\n"
+        "by: [sex]\nbaseline: fp32\ncompressed: [int8]\n"
+        "signed: {name: A. Person, date: 2025-11-02, reason: agreed}\n"
+    )
+    guarded = fp.Guard(table("loop"), table("verdict"), policy=policy, positive="yes", classes=CLASSES)
+    assert guarded.margin == 0.03
+    candidate = wrong_for("loop", 0.02)
+    assert guarded.worst(candidate) == guard().worst(candidate)
+    verdict = guarded.verdict(baseline("verdict"), name="int8")
+    assert verdict.report.policy.signed_by == "A. Person"
+    assert verdict.passed
+    with pytest.raises(UserError, match="fixes `margin=`"):
+        fp.Guard(table("loop"), table("verdict"), policy=policy, positive="yes", margin=0.1)
+
+
+def test_a_column_of_people_that_a_table_lacks_is_not_replaced_by_row_ids():
+    with pytest.raises(UserError, match="rows of the loop has no column 'person'"):
+        fp.Guard(table("loop"), table("verdict"), by="sex", subject="person")
+
+
 def test_a_guard_says_who_is_guarded_and_who_is_not():
     text = str(guard(by=["sex", "age"]))
     assert "sex = Female, sex = Male" in text

@@ -10,6 +10,7 @@ from typing import Any
 
 from fairpress.auditing.options import AuditOptions, options_of
 from fairpress.auditing.verdicts.margins import DEFAULT
+from fairpress.auditing.verdicts.policy import Policy, policy_of
 from fairpress.auditing.verdicts.wording import name_groups, points
 from fairpress.auditing.worst_group import WorstGroup, worst_group
 from fairpress.core.attribute import names_of, parse_attributes
@@ -82,10 +83,16 @@ class Guard:
         policy: Any = None,
         ledger: str | os.PathLike[str] | None = None,
     ) -> None:
+        policy = policy_of(policy)
+        fixed = _fixed_by(policy)
+        label, subject = label or fixed.get("label"), subject or fixed.get("subject")
         self._loop = GuardedRows.read(loop_rows, "rows of the loop", label)
         self._held_out = GuardedRows.read(verdict_rows, "rows of the verdict", label)
-        self.baseline = _baseline(baseline, self._loop, self._held_out)
-        if subject is None and all("subject" in x.table.column_names for x in (self._loop, self._held_out)):
+        self.baseline = _baseline(baseline or fixed.get("baseline"), self._loop, self._held_out)
+        if subject is not None:
+            for rows in (self._loop, self._held_out):
+                rows.require(subject)
+        elif all("subject" in x.table.column_names for x in (self._loop, self._held_out)):
             subject = "subject"
         identified_by = require_apart(self._loop, self._held_out, subject, row_id)
         ids = [x.texts(identified_by) for x in (self._loop, self._held_out)]
@@ -104,7 +111,7 @@ class Guard:
             {
                 "label": self._loop.label,
                 "baseline": self.baseline,
-                "compressed": [CANDIDATE],
+                "compressed": None if "compressed" in fixed else [CANDIDATE],
                 "by": by,
                 "positive": positive,
                 "margin": margin,
@@ -116,10 +123,10 @@ class Guard:
                 "subject": subject if repeated else None,
                 "policy": policy,
             }
-        )
+        ).model_copy(update={"compressed": (CANDIDATE,)})
         self._watch = _watched(watch, self._options)
         self.margin = _absolute_margin(self._options, self._watch)
-        self._classes = _class_names(classes, positive, self._loop, self._held_out)
+        self._classes = _class_names(classes, self._options.positive, self._loop, self._held_out)
         self._row_id = row_id
         self._ledger = None if ledger is None else Path(ledger)
         if ledger is not None and len(set(self._options.margin.values())) > 1:
@@ -254,6 +261,17 @@ class Guard:
 
 
 _ERRORS = {"error": "error rate", "fnr": "false negative rate", "fpr": "false positive rate"}
+
+
+def _fixed_by(policy: Policy | None) -> dict[str, Any]:
+    """Return the options that a policy fixes. Raises UserError for weights and outcomes, which a guard does not know."""
+    fixed = {} if policy is None else policy.options()
+    if unknown := [name for name in ("weight", "outcome") if fixed.get(name) is not None]:
+        raise UserError(
+            f"a guard judges classes of rows that count once, and the policy names a `{unknown[0]}`; audit by it with "
+            "`fairpress.audit`."
+        )
+    return fixed
 
 
 def _baseline(given: str | None, loop: GuardedRows, held_out: GuardedRows) -> str:

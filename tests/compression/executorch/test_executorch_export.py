@@ -241,7 +241,7 @@ def test_whole_numbers_of_a_graph_stay_whole():
 @needs_executorch
 @pytest.mark.parametrize("value", [float("-inf"), torch.finfo(torch.float32).min])
 def test_a_mask_among_the_sums_is_refused(value):
-    with pytest.raises(UserError, match="values that 8 bits cannot hold beside the others"):
+    with pytest.raises(UserError, match="values that 8 bits cannot hold together with the others"):
         quantized_graph(Shifted(value).eval(), torch.rand(32, 3))
 
 

@@ -100,8 +100,8 @@ def quantize_for_xnnpack(
 
 def _unbounded() -> str:
     return (
-        "a sum or product in the network has values that 8 bits cannot hold beside the others, such as the mask of an "
-        "attention; export fp32, which leaves it in float."
+        "a sum or product in the network has values that 8 bits cannot hold together with the others, such as the mask "
+        "of an attention; export fp32, which leaves it in float."
     )
 
 
