@@ -43,14 +43,8 @@ def conv1d() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(channels, 2))
 
 
-def vit(**options: int) -> nn.Module:
-    network: nn.Module = timm.create_model("vit_small_patch16_224", img_size=64, num_classes=2, **options)
-    return network
-
-
-def torchvision_vit() -> nn.Module:
-    network = torchvision.models.VisionTransformer(64, 16, 6, 6, 384, 1536, num_classes=2)
-    nn.init.normal_(network.heads.head.weight)  # torchvision begins with zeros
+def vit() -> nn.Module:
+    network: nn.Module = timm.create_model("vit_small_patch16_224", img_size=64, num_classes=2)
     return network
 
 
@@ -63,8 +57,7 @@ NETWORKS: dict[str, tuple[Build, tuple[int, ...], tuple[str, ...]]] = {
         (3, 64, 64),
         ("prune-channels-50",),
     ),
-    "timm vit_small, 64 px": (vit, (3, 64, 64), ("prune-heads-50", "prune-neurons-50", "prune-channels-50")),
-    "torchvision ViT, 6 blocks of 384, 64 px": (torchvision_vit, (3, 64, 64), ("prune-heads-50",)),
+    "timm vit_small, 64 px": (vit, (3, 64, 64), ("prune-heads-50",)),
 }
 
 

@@ -156,6 +156,48 @@ def test_lstm_runs_on_the_integer_kernel_by_int8_dynamic_and_int8_says_so():
     assert "multiplied as floats" in said
 
 
+def test_a_file_without_any_integer_kernel_is_no_int8_file_without_a_word():
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(8, CLASSES, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.cell(x)[0][:, -1]
+
+    _, said = compressed(created(Alone), "int8", series())
+    assert said.startswith(
+        "100.0% of the network's weights, in 'cell.weight_ih_l0', 'cell.weight_hh_l0', are stored"
+    )
+
+
+@pytest.mark.parametrize(
+    ("forward", "remedy"),
+    [
+        (lambda x: torch.cond(x.sum() > 0, lambda x: 2 * x, lambda x: 3 * x, (x,)), "choose with torch.where"),
+        (lambda x: F.scaled_dot_product_attention(x, x, x), r"with \.unsqueeze\(1\)"),
+    ],
+)
+def test_what_cannot_be_exported_is_named_with_what_to_write(forward, remedy):
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(forward(x)).mean(1)
+
+    with pytest.raises(UserError, match=remedy):
+        compressed(created(Odd), "int8", series())
+
+
+def test_projected_lstms_are_refused_before_they_lose_their_projection():
+    with pytest.raises(UserError, match=r"'cell' .LSTM. has proj_size=4, .*proj_size=0"):
+        compressed(
+            created(lambda: Recurrent(nn.LSTM(8, WIDE, proj_size=4, batch_first=True))), "fp32", series()
+        )
+
+
 def test_gru_has_no_integer_kernel_and_that_is_said():
     net = created(CELLS["GRU"])
     artifact, said = compressed(net, "int8-dynamic", series())

@@ -57,4 +57,4 @@ def test_ties_of_three_classes_are_those_of_the_largest():
 def test_a_label_is_present_from_its_threshold_on():
     logits = np.array([[0.0, 0.0], [-1000.0, 1000.0]])
     np.testing.assert_array_equal(label_probabilities(logits), [[0.5, 0.5], [0.0, 1.0]])
-    assert labels_present(logits, [0.5, 0.6]).tolist() == [[True, False], [False, True]]
+    assert labels_present(label_probabilities(logits), [0.5, 0.6]).tolist() == [[True, False], [False, True]]

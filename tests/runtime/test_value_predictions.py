@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 
 import numpy as np
@@ -94,6 +95,16 @@ def test_batches_of_classes_are_predicted_too():
         fp.predict({"fp32": artifact}, [(X, LABELS[:, 0] + 4)])
 
 
+def test_rows_exactly_at_the_threshold_are_positive_and_counted(fairpress, tmp_path):
+    net = nn.Linear(4, 1, bias=False)
+    x = torch.cat([torch.zeros(30, 4), X[:270]])
+    artifact = fp.compress(net.eval(), "fp32", data=[(X, LABELS[:, 0])])
+    table = fp.predict({"fp32": artifact}, [(x, LABELS[:300, 0], SEX[:300])])
+    assert table["fp32.score"].to_pylist()[:30] == [0.5] * 30
+    assert set(table["fp32"].to_pylist()[:30]) == {"1"}
+    assert json.loads(table.schema.metadata[b"fairpress.runtimes"])["fp32"]["at_threshold"] == 30
+
+
 def written(folder, **keys):
     with (folder / "people.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -143,6 +154,53 @@ def test_models_of_batches_predict_a_table_and_print_the_audit(
     assert changed in " ".join(shown.out.split())
     audited = fairpress(next_command(shown.out).replace("5% of baseline", "90% of baseline"))
     assert verdict in " ".join(audited.out.split())
+
+
+@pytest.mark.parametrize(
+    ("models", "keys"),
+    [
+        ("numbers", {"label": "age", "label_is": "number"}),
+        ("labels", {"label": "smile", "more_labels": "[young]"}),
+    ],
+)
+def test_an_external_file_of_a_number_or_of_labels_gives_the_answers_of_its_model(
+    models, keys, request, fairpress, tmp_path
+):
+    path = written(tmp_path, **keys)
+    artifact = request.getfixturevalue(models)["fp32"]
+    (tmp_path / "other.onnx").write_bytes(artifact.onnx)
+    table = fp.predict({"fp32": artifact, "other": "other.onnx"}, path.name)
+    columns = [c for c in table.column_names if c.startswith("fp32")]
+    assert len(columns) == (1 if models == "numbers" else 4)
+    for column in columns:
+        other = table[column.replace("fp32", "other")].to_numpy()
+        np.testing.assert_allclose(other, table[column].to_numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("activation: sigmoid", "`activation` is for classes and labels"),
+        ("output: z", "the model has no output 'z'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_a_number_is_refused(config, message, numbers, fairpress, tmp_path):
+    path = written(tmp_path, label="age", label_is="number")
+    (tmp_path / "other.onnx").write_bytes(numbers["fp32"].onnx)
+    (tmp_path / "model.yaml").write_text(config)
+    with pytest.raises(UserError, match=message):
+        fp.predict({"other": "other.onnx"}, path.name)
+
+
+def test_an_external_file_of_other_outputs_is_refused(numbers, labels, fairpress, tmp_path):
+    path = written(tmp_path, label="age", label_is="number")
+    (tmp_path / "other.onnx").write_bytes(labels["fp32"].onnx)
+    with pytest.raises(UserError, match="needs an output of one number for a row"):
+        fp.predict({"other": "other.onnx"}, path.name)
+    assert (
+        "compress the network"
+        in fairpress(f"compress other.onnx --recipe int8 --data {path.name} --out i.onnx", code=2).err
+    )
 
 
 def test_models_of_batches_name_no_data(numbers, fairpress):

@@ -204,7 +204,7 @@ def _warn(table: Any, external: list[str]) -> None:
     for sentence, names in models_of.items():
         sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
 
-    if not external:
+    if not external or recorded_outcome(table) is not None:
         return
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)

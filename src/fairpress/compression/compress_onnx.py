@@ -25,6 +25,7 @@ from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.core.temporary import system_folder
 from fairpress.core.time_left import counted
 from fairpress.datasets.dataset import Dataset
@@ -85,6 +86,11 @@ def compress_file(
             "converted from."
         )
     step = check_recipe(recipe)
+    if dataset.task.outputs != "classes":
+        raise UserError(
+            f"files of classifiers are quantized here, and {dataset.task.target!r} is {DESCRIPTIONS[dataset.task.outputs]}; "
+            "compress the network that the file was exported from: fairpress.compress(module, recipe, data=dataset)."
+        )
     data = dataset.development()
     baseline = open_external(path, data, config)
     model = prepare_file(path)

@@ -112,6 +112,11 @@ def _refuse_foreign(module: nn.Module) -> None:
             raise UserError(
                 f"{layer_text} ({kind.__name__}) is already quantized by torch.ao; pass the float network."
             )
+        if isinstance(child, nn.LSTM) and child.proj_size:
+            raise UserError(
+                f"{layer_text} (LSTM) has proj_size={child.proj_size}, which ONNX's LSTM does not have; train the network "
+                "with proj_size=0, and a linear layer after it where fewer outputs are needed."
+            )
         if ".qat" in kind.__module__ or "FakeQuantize" in kind.__name__:
             raise UserError(
                 f"{layer_text} ({kind.__name__}) is prepared for quantization-aware training by torch.ao; pass the float "

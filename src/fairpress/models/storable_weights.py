@@ -14,6 +14,8 @@ from torch.fx import GraphModule, Node
 from fairpress.models.tracing import is_lookup, is_weighted, varying_nodes, weights_in_products
 
 aten = torch.ops.aten
+# Operators that read numbers of rows, and no other tensor.
+SPREAD = (aten.expand.default, aten.repeat.default, aten.view.default, aten.reshape.default)
 
 
 def storable_weights(graph: GraphModule) -> dict[str, list[Node]]:
@@ -66,12 +68,12 @@ def _is_layer(user: Node, weight: Node) -> bool:
 
 
 def _reaches_product(reader: Node, name: str, varying: set[Node]) -> bool:
-    """Return whether a product reads a parameter, or what nodes without another input make of it."""
+    """Return whether a product reads a parameter, or what nodes without another tensor make of it."""
     pending: list[tuple[Node, Any]] = [(reader, name)]
     seen: set[Node] = set()
     while pending:
         node, source = pending.pop()
-        if node in varying:
+        if node in varying and node.target not in SPREAD:
             weights = weights_in_products(node)
             if any(w is source or str(getattr(w, "target", "")) == source for w in weights):
                 return True

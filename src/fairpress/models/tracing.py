@@ -20,17 +20,18 @@ from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
 aten = torch.ops.aten
-CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
+CONVOLUTIONS = (aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default, aten.conv2d.padding)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 LOOKUP = aten.embedding.default
 # Other operators that compute products with what may be a weight → the positions of those arguments.
 PRODUCTS: Mapping[Any, tuple[int, ...]] = {
-    **dict.fromkeys((*WEIGHTED, aten.conv1d.padding, aten.conv3d.default, aten.conv3d.padding), (1,)),
+    **dict.fromkeys((*WEIGHTED, aten.conv3d.default, aten.conv3d.padding), (1,)),
     **dict.fromkeys(
         (aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input), (1,)
     ),
     **dict.fromkeys(
-        (aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default), (0, 1)
+        (aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.tensordot.default),
+        (0, 1),
     ),
     **dict.fromkeys((aten.addmm.default, aten.baddbmm.default, aten.addmv.default), (1, 2)),
     **dict.fromkeys((aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input), (2,)),
@@ -41,6 +42,7 @@ PRODUCTS: Mapping[Any, tuple[int, ...]] = {
     **dict.fromkeys((LOOKUP, aten.embedding_bag.padding_idx, aten.embedding_bag.default), (0,)),
     **dict.fromkeys((aten.index.Tensor, aten.index_select.default, aten.gather.default), (0,)),
 }
+CHOICES = ("cond", "while_loop")  # operators whose branch depends on values
 ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
@@ -91,6 +93,12 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
             kind = "" if layer is None else type(module.get_submodule(layer)).__name__
             raise UserError(cannot_export(layer, kind, error)) from error
     assert isinstance(graph, GraphModule)
+    for node in graph.graph.nodes:
+        if getattr(node.target, "__name__", "") in CHOICES:
+            raise UserError(
+                f"the network calls torch.{node.target.__name__}, which takes one branch for all rows of a batch; compute "
+                "both branches and choose with torch.where, for every row."
+            )
     return graph
 
 
@@ -107,6 +115,16 @@ def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
         return (
             f"{layer_text} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
             "trace; write .detach() instead."
+        )
+    if kind in ("LSTM", "GRU", "RNN") and "failed to unpack" in str(error):
+        return (
+            f"{layer_text} cannot be exported, because it reads a packed sequence; give it padded rows [rows, length, …], "
+            "and take the step that counts by its index."
+        )
+    if "only 4D query" in str(error):
+        return (
+            f"{layer_text} calls scaled_dot_product_attention on three axes, and the exporter takes four; give it query, "
+            "key and value with .unsqueeze(1), and take .squeeze(1) of the result."
         )
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
@@ -336,11 +354,11 @@ def is_lookup(node: Node) -> bool:
 
 def weights_in_products(node: Node) -> list[Node]:
     """Return what an operator of `PRODUCTS` multiplies or looks up, a weight or not; nothing for other operators."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     for position in PRODUCTS.get(node.target, ()):
         value: Any = node.args[position] if position < len(node.args) else None
-        found += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Node)]
-    return found
+        nodes += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Node)]
+    return nodes
 
 
 def varying_nodes(graph: GraphModule) -> set[Node]:

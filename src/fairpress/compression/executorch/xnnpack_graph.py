@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from fairpress.compression.quantized_graph.prepare import PreparedGraph
 
 LOWEST = -128  # XNNPACK's activations are signed
+NO_HISTOGRAM = (
+    "histc",
+    "overflow",
+)  # in what torch says of a histogram over infinity, and over the lowest float
 LARGEST = 1e6  # of what is rounded to 8 bits; masks add the lowest float, or infinity
 LAYERS = (
     *(aten.linear.default, aten.conv1d.default, aten.conv1d.padding),
@@ -80,7 +84,9 @@ def quantize_for_xnnpack(
         try:
             for chunk in chunks(rows):
                 observed(chunk)
-        except RuntimeError as error:  # a histogram has no room for infinity
+        except RuntimeError as error:
+            if not any(word in str(error) for word in NO_HISTOGRAM):
+                raise
             raise UserError(_unbounded()) from error
         for module in observers:
             if module.histogram is not None:
@@ -94,8 +100,8 @@ def quantize_for_xnnpack(
 
 def _unbounded() -> str:
     return (
-        "a sum or product in the network has values that 8 bits cannot hold beside the others, such as the mask of an attention; "
-        "export fp32, which leaves it in float."
+        "a sum or product in the network has values that 8 bits cannot hold together with the others, such as the mask "
+        "of an attention; export fp32, which leaves it in float."
     )
 
 

@@ -166,7 +166,7 @@ class BatchQuantizer:
                 self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
             ),
             **computed_in_float(
-                self.folded, [layer.name for layer in prepared.layers if integer and layer.stored]
+                self.folded, [layer.name for layer in prepared.layers if prepared.integer and layer.stored]
             ),
             **calibrated.facts,
             **self._preserved(prepared, calibrated, data),

@@ -89,6 +89,8 @@ class PreparedGraph:
         Layers with integer weights in the order they run; those that stay in float.
     activations
         Names of the modules before each integer activation, in the order of the graph.
+    integer
+        Whether the scheme asks for integer activations; a graph of stored weights alone has none nevertheless.
     """
 
     graph: GraphModule
@@ -96,6 +98,7 @@ class PreparedGraph:
     float_layers: tuple[str, ...]
     activations: tuple[str, ...]
     slots: FastFunctionalCall
+    integer: bool = False
 
     def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
         """Return the logits [rows, classes] of a network, with or without fake quantization."""
@@ -171,4 +174,5 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
             if n.op == "call_module" and isinstance(modules[str(n.target)], FakeQuantizeActivation)
         ),
         FastFunctionalCall(prepared),
+        scheme.activations,
     )
