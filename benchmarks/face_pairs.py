@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from fairpress.core.estimate import Estimate
 from fairpress.datasets.dataset import Part
 
 ATTRIBUTES = ("race", "age_group")
+BLOCKS = {"other": 40, "test": 4}
 RECIPES = ("int8", "int4", "int4(rounding=gptq)", "w4")
 SETTINGS = {0.01: "1 in 100", 0.001: "1 in 1,000"}
 
@@ -125,19 +127,19 @@ def embed_faces(given: argparse.Namespace) -> None:
     (given.out / "sizes.json").write_text(json.dumps({m: a.size for m, a in models.items()}))
 
 
-def pairs_of(path: Path, models: Sequence[str]) -> pa.Table:
-    """Return pairs of the faces whose embeddings a file has."""
+def pairs_of(path: Path, models: Sequence[str], block: int) -> pa.Table:
+    """Return pairs of the faces whose embeddings a file has, within blocks of this size."""
     table = pq.read_table(path)
     embeddings = {m: np.stack(table[m].to_numpy(zero_copy_only=False)) for m in models}
-    return fp.draw_pairs(
-        embeddings, table["person"].to_pylist(), {a: table[a].to_pylist() for a in ATTRIBUTES}
-    )
+    attributes = {a: table[a].to_pylist() for a in ATTRIBUTES}
+    return fp.draw_pairs(embeddings, table["person"].to_pylist(), attributes, people_per_block=block)
 
 
 def report(out: Path) -> None:
     """Print, for each setting, the errors of every model and what an audit of the compressed ones says."""
     sizes = json.loads((out / "sizes.json").read_text())
-    other, test = (pairs_of(out / f"{name}.parquet", list(sizes)) for name in ("other", "test"))
+    # A threshold wants many pairs of two people, an audit many independent blocks.
+    other, test = (pairs_of(out / f"{n}.parquet", list(sizes), block) for n, block in BLOCKS.items())
     for name, table in (("other", other), ("test", test)):
         same = int(np.sum(np.array(table["label"]) == "same"))
         blocks = len(set(table["block"].to_pylist()))
@@ -166,7 +168,8 @@ def report(out: Path) -> None:
             if (c := comparisons.get(threshold.model)) is not None:
                 verdict = c.verdict
                 if c.bounds and c.bounds[0].upper is not None:
-                    bound = f"{100 * c.bounds[0].upper:.1f} points ({c.bounds[0].upper_group})"
+                    group = ", ".join(map(str, c.bounds[0].upper_group.values()))
+                    bound = f"{math.ceil(1000 * c.bounds[0].upper) / 10:.1f} points ({group})"
             cells = (
                 threshold.threshold,
                 _cell(rates["fpr"]),

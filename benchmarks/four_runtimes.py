@@ -3,8 +3,8 @@
 ``python benchmarks/four_runtimes.py BASE --out FOLDER [--rows N] [--by race,age_group]``
 
 BASE is a model folder of images or texts with its data. Files that FOLDER holds already are not made again: ``int8/``
-(``compress --recipe int8``), ``float.pte`` and ``int8.pte`` (``export``), ``float.tflite`` (litert-torch) and
-``int8.tflite`` (ai-edge-quantizer: static on the calibration rows for images, weights alone for texts). Written are
+(``compress --recipe int8``), ``float.pte`` and ``int8.pte`` (``export``), ``float-litert.tflite`` (litert-torch) and
+``int8-litert.tflite`` (ai-edge-quantizer: static on the calibration rows for images, weights alone for texts). Written are
 ``predictions.parquet`` of the test rows (all, or N of them drawn with seed 0) and ``table.md``: answers that differ from
 fp32 and from the int8 file on ONNX Runtime, of 1,000 with exact 95 % intervals; accuracy; the group that changes most
 answers; bytes; the median time of a call of one row with quartiles (not with ``--no-bench``).
@@ -35,12 +35,12 @@ MODELS = {
     "fp32": "{base}",
     "fp32, OpenVINO": "{base}@openvino",
     "fp32, ExecuTorch": "{out}/float.pte",
-    "fp32, LiteRT": "{out}/float.tflite",
+    "fp32, LiteRT": "{out}/float-litert.tflite",
     "int8": "{out}/int8",
     "int8, exact sums": "{out}/int8@onnxruntime-exact",
     "int8, OpenVINO": "{out}/int8@openvino",
     "int8, ExecuTorch": "{out}/int8.pte",
-    "int8, LiteRT": "{out}/int8.tflite",
+    "int8, LiteRT": "{out}/int8-litert.tflite",
 }
 
 
@@ -52,14 +52,26 @@ def make_files(base: Artifact, data: Dataset, out: Path) -> None:
     for name, recipe in (("float", "fp32"), ("int8", "int8")):
         if not (out / f"{name}.pte").exists():
             fp.export(base, recipe).save(out / f"{name}.pte")
-    if not (out / "float.tflite").exists():
-        write_float_tflite(base, data, out / "float.tflite")
-    if not (out / "int8.tflite").exists():
-        write_integer_tflite(data, out / "float.tflite", out / "int8.tflite")
-    for name in ("float", "int8"):  # the settings of the program are those of the other files
-        settings = (out / f"{name}.pte").with_suffix(".model.yaml").read_text(encoding="utf-8")
-        lines = [line for line in settings.splitlines() if not line.startswith(("output:", "inputs:"))]
-        (out / f"{name}.model.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if not (out / "float-litert.tflite").exists():
+        write_float_tflite(base, data, out / "float-litert.tflite")
+    if not (out / "int8-litert.tflite").exists():
+        write_integer_tflite(data, out / "float-litert.tflite", out / "int8-litert.tflite")
+    for name in ("float", "int8"):
+        write_settings(out / f"{name}.model.yaml", out / f"{name}-litert.model.yaml")
+
+
+def write_settings(source: Path, target: Path) -> None:
+    """Adapt the settings of a program to a .tflite file, whose inputs and outputs have other names."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    settings = yaml.load(source.read_text(encoding="utf-8"))
+    settings.pop("output", None)
+    if "inputs" in settings:
+        (role,) = settings["inputs"].values()
+        settings["inputs"] = {"args_0": role}
+    with target.open("w", encoding="utf-8") as file:
+        yaml.dump(settings, file)
 
 
 def write_float_tflite(base: Artifact, data: Dataset, path: Path) -> None:

@@ -34,10 +34,11 @@ from fairpress.models import registry
 from fairpress.models.weights_io import from_bytes
 
 ACCURACY_DROP = 0.01
+WATCHED = {"guard": ["error"], "guard, all errors": ["error", "fnr", "fpr"]}
 ERRORS = {"accuracy": "error rate", "tpr": "FNR", "fpr": "FPR"}
 HEADER = "loop | ships | verdict | harm is shown for | at most, points | passes |"
 BITS = (2, 3, 4, 5, 6, 8)
-SPARSITIES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+SPARSITIES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CALIBRATION = 300
 
 
@@ -113,13 +114,17 @@ def report(name: str, chosen: str, verdict: Any) -> str:
 def compas(repetitions: int, margin: float) -> None:
     """Let autotune choose the bits of the weights, from 2 upwards."""
     print(f"| repetition | {HEADER}\n|---|---|---|---|---|---|---|")
-    counted: dict[str, Counter[str]] = {"accuracy": Counter(), "guard": Counter()}
+    counted: dict[str, Counter[str]] = {"accuracy": Counter(), **{name: Counter() for name in WATCHED}}
     for seed in range(repetitions):
         dataset = fp.load_dataset("compas", split_seed=seed, test_share=0.7)
         base = fp.train("mlp", dataset.development(), seed=seed)
         rows, module = halves(dataset, base, seed), module_of(base, dataset)
-        guard = fp.Guard(rows.loop, rows.verdict, by=["sex", "race", "age_group"], margin=margin)
+        by = ["sex", "race", "age_group"]
+        guards = {
+            n: fp.Guard(rows.loop, rows.verdict, by=by, margin=margin, watch=w) for n, w in WATCHED.items()
+        }
         for name in counted:
+            guard = guards.get(name, guards["guard"])
             bits, network = tuned(module, guard, rows, name, dataset.task.classes)
             if network is None:
                 counted[name]["nothing"] += 1
@@ -239,6 +244,9 @@ def pruned_faces(module: nn.Module, rows: Halves, guard: fp.Guard, classes: tupl
             accepted[name] = sparsity
         if len(accepted) == len(kept):
             break
+    for name in ("accuracy", "guard"):
+        if name not in accepted:
+            print(f"| pruning | {name} | nothing | | | | |", flush=True)
     for name, sparsity in accepted.items():
         scores = scores_of(pruned(module, sparsity), rows.verdict_inputs)
         verdict = guard.verdict(scores, name=f"{name} {sparsity:.0%}")

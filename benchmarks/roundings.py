@@ -64,8 +64,8 @@ def row(folder: str) -> str:
 
 def main(folders: list[str]) -> None:
     """Print the table."""
-    heads = ["network", "graph beside fp32", "file beside graph"]
-    heads += [f"graph beside itself, {share:.0e}" for share in SHARES]
+    heads = ["network", "graph vs fp32", "file vs graph"]
+    heads += [f"graph vs itself, {share:.0e}" for share in SHARES]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for folder in folders:
         print(row(folder), flush=True)

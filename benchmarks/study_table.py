@@ -108,7 +108,7 @@ def brief(
     first = _first(audits)
     runtimes = list(dict.fromkeys(runtime for found in took.values() for runtime in found))
     lines = [
-        "| recipe | accuracy % | lost | lost beside its placebo | of 1,000: lose, gain | "
+        "| recipe | accuracy % | lost | lost compared with its placebo | of 1,000: lose, gain | "
         + " | ".join(f"worst by {a}" for a in first["attributes"])
         + " | MB | smaller | "
         + "".join(f"ms, {runtime} | " for runtime in runtimes)

@@ -23,9 +23,16 @@ PAGES = (
     "docs/monitoring.md",
     "docs/runtimes.md",
     "docs/phone.md",
+    "docs/pruning.md",
     "docs/logs.md",
     "docs/many-classes.md",
     "docs/outcomes.md",
+    "docs/verification.md",
+    "docs/zero-shot.md",
+    "docs/choosing-a-margin.md",
+    "docs/faq.md",
+    "docs/gallery.md",
+    "docs/comparison.md",
     "docs/plug-ins.md",
 )
 
@@ -35,6 +42,10 @@ PAGES = (
 def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
     if page in ("docs/runtimes.md", "docs/other-formats.md") and util.find_spec("openvino") is None:
         pytest.skip("the extra openvino is not installed")
+    if page == "docs/comparison.md" and util.find_spec("fairlearn") is None:
+        pytest.skip("the extra fairlearn is not installed")
+    if page == "docs/phone.md" and util.find_spec("executorch") is None:
+        pytest.skip("the extra executorch is not installed")
     follow(page, tmp_path)
 
 

@@ -237,3 +237,24 @@ def test_workers_servers_and_other_runtimes_look_nothing_up(tmp_path, data_folde
     assert left(tmp_path) == []
     # What belongs to a study or a search lies beside it, and begins with a dot.
     assert {p.name for p in (tmp_path / "work").iterdir() if not p.name.startswith(".")} | {"best"} == written
+
+
+@isolated_only
+@pytest.mark.slow
+@pytest.mark.skipif(util.find_spec("ai_edge_litert") is None, reason="the extra litert is not installed")
+def test_litert_reports_nothing_while_it_loads_and_runs_a_file(tmp_path):
+    code = """
+import pathlib, time
+from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.external.engines.litert import load_litert
+from fairpress.runtime.external.engines.litert_file import one_node
+import numpy as np
+pathlib.Path("m.tflite").write_bytes(one_node())
+engine = load_litert(pathlib.Path("m.tflite"), Backend("litert"))
+print(engine.run(["y"], {"x": np.ones((1, 1), np.float32)})[0])
+time.sleep(10)
+"""
+    outcome = isolated(tmp_path, sys.executable, "-c", code)
+    assert (outcome["code"], outcome["out"].strip()) == (0, "[[-1.]]"), outcome["err"]
+    assert outcome["asked"] == outcome["packets"] == []
+    assert left(tmp_path) == []

@@ -12,6 +12,7 @@ PAGES = (
     "docs/tutorials/researcher.md",
     "docs/tutorials/languages.md",
     "docs/tutorials/word-error-rate.md",
+    "docs/tutorials/search.md",
     "docs/your-own-step.md",
 )
 

@@ -94,7 +94,7 @@ def test_fractions_are_not_made_integers():
 )
 def test_several_inputs_are_columns_of_one(batch):
     net = created(Mixed)
-    with pytest.warns(UserWarning, match=r"one input, x \[rows, 4\], with the inputs beside one another: "):
+    with pytest.warns(UserWarning, match=r"one input, x \[rows, 4\], with the inputs side by side: "):
         artifact = fp.compress(net, "fp32", data=[batch])
     first = [CODES.float(), NUMBERS]
     if isinstance(batch, tuple) and isinstance(batch[0], dict):
@@ -131,7 +131,7 @@ def test_one_logit_is_the_second_of_two():
 @pytest.mark.parametrize(
     ("batch", "sentence"),
     [
-        (((CODES,), Y), "batches have 1 inputs, and the network's forward takes codes, numbers"),
+        (((CODES,), Y), r"forward takes 2 inputs \(codes, numbers\), and the batches have one"),
         (({"codes": CODES}, Y), "also needs numbers"),
         (({"codes": CODES, "numbers": NUMBERS, "more": CODES}, Y), "does not take more"),
         (((CODES, NUMBERS[:9]), Y), "inputs of different numbers of rows"),
@@ -189,3 +189,105 @@ def test_masks_and_types_that_do_not_follow_from_the_ids_are_refused():
     unmasked = [{k: v for k, v in b.items() if k != "attention_mask"} for b in padded_batches()]
     with pytest.raises(UserError, match="token ids of different lengths and no padding id"):
         fp.compress(created(Masked), "fp32", data=unmasked)
+
+
+class OfTruth(nn.Module):
+    """Reads truth values, which alone can choose."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, flags):
+        return self.last(torch.where(flags, 1.0, -1.0))
+
+
+def test_truth_values_are_numbers_in_the_file_and_truth_values_in_the_network():
+    net, flags = created(OfTruth), NUMBERS > 0
+    artifact = fp.compress(net, "fp32", data=[(flags, Y)])
+    np.testing.assert_allclose(run(artifact, flags.float()), logits(net, flags), atol=1e-5)
+
+
+class OfPixels(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, *, pixel_values):
+        return self.last(torch.relu(self.conv(pixel_values)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("labels_apart", [True, False])
+def test_a_dictionary_of_one_tensor_keeps_its_shape(labels_apart):
+    net = created(OfPixels)
+    pixels = torch.rand(ROWS, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = ({"pixel_values": pixels}, Y) if labels_apart else {"pixel_values": pixels, "labels": Y}
+    artifact = fp.compress(net, "fp32", data=[batch])
+    assert artifact.card.inputs["shape"] == [3, 8, 8]
+    np.testing.assert_allclose(run(artifact, pixels), logits(net, pixel_values=pixels), atol=1e-5)
+
+
+def test_a_batch_encoding_is_a_dictionary_of_token_ids():
+    transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
+    ids = torch.cat([WORDS + 1, torch.zeros(ROWS, 2, dtype=torch.long)], 1)
+    batch = transformers.BatchEncoding({"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": Y})
+
+    class OfTokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.last = nn.Embedding(22, 8), nn.Linear(8, 2)
+
+        def forward(self, input_ids, attention_mask):
+            kept = self.table(input_ids) * attention_mask[..., None]
+            return self.last(kept.sum(1) / attention_mask.sum(1, keepdim=True))
+
+    net = created(OfTokens)
+    artifact = fp.compress(net, "fp32", data=[batch])
+    expected = logits(net, ids, (ids != 0).long())
+    np.testing.assert_allclose(run(artifact, ids), expected, atol=1e-5)
+
+
+def test_a_recurrent_network_says_which_length_its_file_reads():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.last = nn.LSTM(3, 6, batch_first=True), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.last(self.cell(x)[0][:, -1])
+
+    messages = []
+    sequences = torch.randn(ROWS, 5, 3, generator=torch.Generator().manual_seed(0))
+    fp.compress(created(Recurrent), "fp32", data=[(sequences, Y)], on_message=messages.append)
+    assert any("reads sequences of 5 steps" in m and "no other length" in m for m in messages)
+    with pytest.raises(UserError, match="pad the sequences to one length"):
+        fp.compress(created(Recurrent), "fp32", data=[(sequences[:80], Y[:80]), (sequences[80:, :4], Y[80:])])
+
+
+def test_a_forward_that_converts_to_half_precision_is_refused_with_what_to_leave_out():
+    class Converting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2).bfloat16()
+
+        def forward(self, x):
+            return self.last(x.bfloat16()).float()
+
+    with pytest.raises(
+        UserError, match=r"at layer 'last' its forward converts to bfloat16 by itself; leave out"
+    ):
+        fp.compress(created(Converting), "fp32", data=[(NUMBERS, Y)])
+
+
+def test_a_forward_in_autocast_is_refused_with_what_to_leave_out():
+    class Automatic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.last(x).float()
+
+    with pytest.raises(UserError, match=r"computes in bfloat16 \(autocast, or .bfloat16\(\)\)"):
+        fp.compress(created(Automatic), "int8", data=[(NUMBERS, Y)])

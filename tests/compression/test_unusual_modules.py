@@ -521,7 +521,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "decisions": (one(lambda s, x: s.f(x).argmax(1)), "returns int64 numbers.*remove argmax"),
     "probabilities": (one(lambda s, x: s.f(x).softmax(1)), "returns probabilities.*remove its last softmax"),
     "NaN": (one(lambda s, x: s.f(x).log()), "returns NaN for"),
-    "dropout": (one(lambda s, x: s.f(F.dropout(x, training=True))), "called again: something in it is random"),
+    "dropout": (
+        one(lambda s, x: s.f(F.dropout(x, training=True))),
+        r"called again, even in evaluation mode: dropout \(line \d+ of .* in its forward",
+    ),
     "noise": (one(lambda s, x: s.f(x) + 1e-3 * torch.rand(1)), "different outputs for the same rows"),
     "noise of numpy": (one(lambda s, x: s.f(x) * np.random.rand()), "different outputs for the same rows"),  # noqa: NPY002
     "the mean of a batch": (one(lambda s, x: s.f(x - x.mean(0))), "depends on the other rows of its batch"),
@@ -601,9 +604,9 @@ X, Y = batches(ROW)[0]
             "the batches name the inputs a, and the network's forward does not take a; it takes input",
         ),
         ([{"input": X}], "has the keys input; a dictionary holds its labels under one of these keys: labels"),
-        ([(X, Y), ((X,), Y)], "batch 2 has other inputs than the batches before it"),
+        ([(X, Y), ((X, X), Y)], "batch 2 has other inputs than the batches before it"),
         ([(X, F.one_hot(Y))], r"one column per class.*y\.argmax\(1\)"),
-        ([(X, Y + 0.5)], "has a label 0.5; labels must be class indices"),
+        ([(X, Y + 0.5)], "have a label 0.5, and the network has 3 outputs; labels must be class indices"),
         ([(X, Y - 1)], r"has the label -1, but the network has 3 outputs.*unique"),
         ([(X, Y + 1)], r"has the label 3, but the network has 3 outputs.*y - 1"),
         ([(X, ["a"] * 160)], "labels .* of type text"),

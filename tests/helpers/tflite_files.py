@@ -123,18 +123,19 @@ def linear(
     weights: np.ndarray,
     bias: np.ndarray,
     *,
+    rows: int = 1,
     free_rows: bool = False,
     softmax: bool = False,
     signed: bool = True,
 ) -> bytes:
-    """Return x [1 or n, columns] → weights · x + bias, and its softmax; weights are [classes, columns]."""
+    """Return x [rows or n, columns] → weights · x + bias, and its softmax; weights are [classes, columns]."""
     file = TfliteFile()
-    x = file.tensor("serving_default_x:0", (1, weights.shape[1]), free_rows=free_rows)
-    y = file.tensor("StatefulPartitionedCall:0", (1, len(bias)), free_rows=free_rows)
+    x = file.tensor("serving_default_x:0", (rows, weights.shape[1]), free_rows=free_rows)
+    y = file.tensor("StatefulPartitionedCall:0", (rows, len(bias)), free_rows=free_rows)
     w, b = file.tensor("w", weights.shape, values=weights), file.tensor("b", bias.shape, values=bias)
     file.operator(schema.BuiltinOperator.FULLY_CONNECTED, [x, w, b], [y], "FullyConnectedOptions")
     if softmax:
-        y, logits = file.tensor("probabilities", (1, len(bias)), free_rows=free_rows), y
+        y, logits = file.tensor("probabilities", (rows, len(bias)), free_rows=free_rows), y
         file.operator(schema.BuiltinOperator.SOFTMAX, [logits], [y], "SoftmaxOptions", beta=1.0)
     return file.data([x], [y], {"inputs": {"x": x}, "outputs": {"y": y}} if signed else None)
 

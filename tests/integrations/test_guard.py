@@ -28,6 +28,28 @@ def test_the_number_is_the_bound_of_an_audit_of_the_same_rows(by, harm):
     assert guarded.score(candidate) == 1 - bound.upper
 
 
+def test_a_number_that_watches_several_errors_is_the_worst_of_their_bounds():
+    candidate = wrong_for("loop", 0.04)
+    singly = {e: guard(watch=e, margin=0.06).worst(candidate) for e in ("error", "fnr", "fpr")}
+    together = guard(watch=["error", "fnr", "fpr"], margin=0.06)
+    assert together.worst(candidate).upper == max(w.upper for w in singly.values()) > singly["error"].upper
+    report = fp.audit(
+        table("loop").append_column("candidate", pa.array(np.array(CLASSES)[candidate])),
+        baseline="fp32",
+        compressed="candidate",
+        by="sex",
+        positive="yes",
+        margin=0.06,
+    )
+    bounds = {b.metric: b.upper for b in report.comparisons[0].bounds}
+    assert [w.upper for w in singly.values()] == [bounds[m] for m in ("accuracy", "tpr", "fpr")]
+    assert "error rate, false negative rate and false positive rate, against fp32" in str(together)
+    with pytest.raises(UserError, match="different margins"):
+        guard(watch=["error", "fnr"], margin={"error": 0.03, "fnr": 0.06})
+    with pytest.raises(UserError, match="not 'tpr'"):
+        guard(watch="tpr")
+
+
 def test_the_number_counts_people_where_they_have_several_rows():
     loop = table("loop").append_column("person", pa.array([f"l{i // 2}" for i in range(900)]))
     held_out = table("verdict").append_column("person", pa.array([f"v{i // 2}" for i in range(900)]))
@@ -266,6 +288,29 @@ def test_a_relative_margin_and_rows_too_few_to_assess_anybody_are_refused():
         guard(margin=0.005)
     with pytest.raises(UserError, match=r"unchanged model.*is not ruled out by the rows of the loop"):
         guard(margin=0.003, min_rows=2)
+
+
+def test_a_policy_fixes_groups_margin_and_baseline(tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "schema: fairpress.policy/1\nharm: error\nmargins: {default: {margin: 3pp, reason: agreed}}\n"
+        "by: [sex]\nbaseline: fp32\ncompressed: [int8]\n"
+        "signed: {name: A. Person, date: 2025-11-02, reason: agreed}\n"
+    )
+    guarded = fp.Guard(table("loop"), table("verdict"), policy=policy, positive="yes", classes=CLASSES)
+    assert guarded.margin == 0.03
+    candidate = wrong_for("loop", 0.02)
+    assert guarded.worst(candidate) == guard().worst(candidate)
+    verdict = guarded.verdict(baseline("verdict"), name="int8")
+    assert verdict.report.policy.signed_by == "A. Person"
+    assert verdict.passed
+    with pytest.raises(UserError, match="fixes `margin=`"):
+        fp.Guard(table("loop"), table("verdict"), policy=policy, positive="yes", margin=0.1)
+
+
+def test_a_column_of_people_that_a_table_lacks_is_not_replaced_by_row_ids():
+    with pytest.raises(UserError, match="rows of the loop has no column 'person'"):
+        fp.Guard(table("loop"), table("verdict"), by="sex", subject="person")
 
 
 def test_a_guard_says_who_is_guarded_and_who_is_not():

@@ -126,7 +126,7 @@ def test_the_page_adds_up_what_each_opening_risked(result):
     openings = [{"at": "2026", "sequence": ["int8"], "confidence": c} for c in (0.95, 0.8)]
     page = markdown(replace(result, searched=replace(result.searched, openings={"judging": openings})))
     assert "opened 2 times for this baseline in this store" in page
-    assert "is at most 25%, not 5%, if their limits did not depend on what earlier openings said" in page
+    assert "is at most 25%, not 5%, if their limits did not depend on what earlier looks showed" in page
 
 
 def test_latency_is_judged_by_a_timing_that_did_not_choose(base, data, path, monkeypatch):

@@ -11,6 +11,7 @@ from fairpress.api.opening import open_base, open_huggingface, texts_of
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
+from fairpress.core.time_left import listening
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
@@ -219,6 +220,7 @@ def compress_file(
     model_config: str | os.PathLike[str] | None = None,
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
+    on_message: OnMessage | None = None,
 ) -> CompressedFile:
     """Compress an external ONNX file by ONNX Runtime's quantizer: ``"int8"``, ``"int8-dynamic"`` or ``"w4"``.
 
@@ -231,8 +233,10 @@ def compress_file(
     seed
         Seed of the sample of calibration rows.
     folder
-        Where the file and its ``model.yaml`` will be written, by default beside `path`: the tokenizer of a model that reads
+        Where the file and its ``model.yaml`` will be written, by default next to `path`: the tokenizer of a model that reads
         texts is named relative to it.
+    on_message
+        Called with a progress message from time to time.
     """
     from fairpress.compression.compress_onnx import compress_file as compressed
     from fairpress.compression.recipes import parse
@@ -240,7 +244,8 @@ def compress_file(
     dataset = load_dataset(data) if isinstance(data, str) else data
     config = None if model_config is None else Path(model_config)
     written_to = None if folder is None else Path(folder)
-    return compressed(Path(path), parse(recipe), dataset, config, seed, written_to)
+    with listening(on_message):
+        return compressed(Path(path), parse(recipe), dataset, config, seed, written_to)
 
 
 def mitigate(

@@ -32,12 +32,13 @@ def bench(
     Parameters
     ----------
     models
-        Model folders, or ONNX files with one input of known shape or of token ids.
+        Model folders, or files (.onnx, .tflite, .xml, .pte)
+        with one input of known shape, .onnx also of token ids.
         name=folder names a model; base/@openvino runs it on another runtime.
         The others are compared with the first.
     runtime
         onnxruntime, onnxruntime-exact, openvino, openvino-bf16;
-        comma-separated.
+        comma-separated. Other files run on those that load them.
     batch
         Rows per call, comma-separated; by default 1,32, and for tables 1,32,1000.
     length

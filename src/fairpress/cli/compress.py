@@ -41,7 +41,7 @@ def compress(
     int8, int4, int3, int2: weights of that bit width, activations of 8 bits (post-training quantization).
     w8, w4, w3, w2: weights only.
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
-    'w4(block=32)', 'w8(block=128)': weights only, so many weights with a scale of their own.
+    'w4(block=32)', 'w8(block=128)': weights only, one scale for that number of weights.
     int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
     'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
@@ -191,7 +191,13 @@ def _compress_file(
     replaced = " (replaced)" if out.exists() else ""
     check_files(targets, force=True)
     compressed = api.compress_file(
-        base, recipe, data, model_config=model_config, seed=seed or 0, folder=out.parent
+        base,
+        recipe,
+        data,
+        model_config=model_config,
+        seed=seed or 0,
+        folder=out.parent,
+        on_message=progress_callback(),
     )
     write_together(
         {

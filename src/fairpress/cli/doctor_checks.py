@@ -43,6 +43,7 @@ def diagnose() -> list[CheckResult]:
             "train and compress", ("torch", "torchvision", "torchao", "onnxscript", "safetensors"), "torch"
         ),
         _packages("texts", ("tokenizers", "transformers"), "text"),
+        _packages("export to phones, run .pte files", ("executorch", "torch", "torchao"), "executorch"),
         _packages("search", ("optuna",), "search"),
         _packages("read pandas frames", ("pandas",), "", install="pandas"),
         _packages("read polars frames", ("polars",), "", install="polars"),

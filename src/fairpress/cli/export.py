@@ -32,7 +32,7 @@ def export(
 
     Example: fairpress export base/ --recipe int8 --out phone.pte
 
-    XNNPACK computes the operators that it has. Beside phone.pte are written phone.model.yaml, with which fairpress predict
+    XNNPACK computes the operators that it has. Next to phone.pte are written phone.model.yaml, with which fairpress predict
     phone=phone.pte runs it, and phone.report.json, its measurements.
 
     Parameters
@@ -145,17 +145,17 @@ def _checked(report: Mapping[str, Any]) -> str:
 
     checked, compared = report["check"], report["validation"]
     if "different_from_graph" in checked:
-        own = (
+        agreement = (
             f"on {checked['rows']:,} rows it decides otherwise than its graph in torch in {checked['different_from_graph']} "
             f"(error {checked['error_against_graph']:.1%} of the spread)"
         )
     else:
-        own = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
+        agreement = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
     if not compared["rows"]:
-        return own
+        return agreement
     low, high = wilson(compared["flips"], compared["rows"])
     return (
-        f"{own}; on {compared['rows']:,} {compared['part']} rows it decides otherwise than the baseline in "
+        f"{agreement}; on {compared['rows']:,} {compared['part']} rows it decides otherwise than the baseline in "
         f"{compared['flips']:,} ({compared['flips'] / compared['rows']:.1%} [{low:.1%}, {high:.1%}]), accuracy "
         f"{compared['accuracy']:.3f} (baseline: {compared['accuracy_before']:.3f})"
     )

@@ -46,7 +46,7 @@ def gate(
     Parameters
     ----------
     table
-        A table of predictions (Parquet or CSV), as of `fairpress audit`, which has further options beside --gate.
+        A table of predictions (Parquet or CSV), as of `fairpress audit`, which has more options.
     policy
         The policy, a YAML file that is checked in: harm, margins with their reasons, by, require, signed.
     baseline

@@ -39,11 +39,12 @@ def predict(
     Parameters
     ----------
     models
-        name=folder or name=file.onnx, the baseline first.
-        Any ONNX file is accepted, and a Hugging Face folder of a text classifier.
+        name=folder or name=file, the baseline first.
+        Any ONNX, LiteRT (.tflite), OpenVINO (.xml) or ExecuTorch (.pte)
+        file is accepted, and a Hugging Face folder of a text classifier.
         Choose the runtime after an @: onnxruntime (the default),
         onnxruntime-exact (8-bit sums that never saturate),
-        openvino (floats in 32 bits), openvino-bf16.
+        openvino (floats in 32 bits), openvino-bf16, litert-reference.
     out
         A .parquet or .csv file.
     data
@@ -52,14 +53,14 @@ def predict(
         Which rows: test; validation (for choices such as audit --pair-from); or all (for a model that was not trained
         on any of them).
     model_config
-        YAML with what an ONNX file does not record; by default NAME.model.yaml or model.yaml in its folder.
+        YAML with what such a file does not record; by default NAME.model.yaml or model.yaml in its folder.
     threads
         Threads within an operator (intra-op).
     batch_dependence
         For models that read texts: also count the answers that depend on batch size, order and padding. Done anyway for
         files that compute ranges of activations in each call (dynamic quantization).
     dry_run
-        Print the settings with which external ONNX files would run, as a model.yaml, and exit.
+        Print the settings with which external files would run, as a model.yaml, and exit.
     force
         Replace a file at --out that predict did not write, or any CSV file.
     """
@@ -203,7 +204,7 @@ def _warn(table: Any, external: list[str]) -> None:
     for sentence, names in models_of.items():
         sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
 
-    if not external:
+    if not external or recorded_outcome(table) is not None:
         return
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)

@@ -25,7 +25,9 @@ from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.core.temporary import system_folder
+from fairpress.core.time_left import counted
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
 from fairpress.runtime.external.model import ExternalModel, open_external
@@ -75,10 +77,20 @@ def compress_file(
     Raises
     ------
     UserError
-        The recipe or an option needs more than a file, or the file is already quantized, has nothing to quantize, or
-        cannot be compressed by ONNX Runtime's quantizer.
+        The file is no ONNX file, is already quantized, has nothing to quantize, or cannot be compressed by ONNX Runtime's
+        quantizer; or the recipe or an option needs more than a file.
     """
+    if path.suffix.lower() != ".onnx":
+        raise UserError(
+            f"{path} is no ONNX file, and only those are quantized here; compress the network or the ONNX file that it was "
+            "converted from."
+        )
     step = check_recipe(recipe)
+    if dataset.task.outputs != "classes":
+        raise UserError(
+            f"files of classifiers are quantized here, and {dataset.task.target!r} is {DESCRIPTIONS[dataset.task.outputs]}; "
+            "compress the network that the file was exported from: fairpress.compress(module, recipe, data=dataset)."
+        )
     data = dataset.development()
     baseline = open_external(path, data, config)
     model = prepare_file(path)
@@ -184,7 +196,8 @@ def _static(
 
     class Reader(ort.CalibrationDataReader):
         def __init__(self) -> None:
-            self.chunks = model.feeds(data, rows, ROWS_AT_ONCE)
+            batches = -(-len(rows) // ROWS_AT_ONCE)
+            self.chunks = counted(model.feeds(data, rows, ROWS_AT_ONCE), "calibration, batches", batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.chunks, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.output_kind import OutputKind
-from fairpress.runtime.decision_rule import labels_present
+from fairpress.runtime.decision_rule import label_probabilities, labels_present
 
 if TYPE_CHECKING:
     from fairpress.core.card import ModelCard
@@ -42,7 +42,8 @@ def value_facts(
         }
     if kind == "labels":
         decided, earlier = (
-            labels_present(values, card.outputs["thresholds"]) for values in (outputs, before)
+            labels_present(label_probabilities(values), card.outputs["thresholds"])
+            for values in (outputs, before)
         )
         return {
             "rows": rows,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fairpress.compression.apply import apply_steps, artifact
 from fairpress.compression.batch_inputs import NamedInput, PackedInputs
 from fairpress.compression.data_loader import collect
+from fairpress.compression.forward_types import refuse_bfloat16
 from fairpress.compression.held_out import change_sentence, value_facts, value_symptom
 from fairpress.compression.module_forms import reads_one_tensor, reads_truth_values
 from fairpress.compression.module_task import check_recipe, outputs_of_task, with_task
@@ -123,6 +124,7 @@ def compress_module(
         trial = torch.from_numpy(np.ascontiguousarray(dataset.inputs[dataset.index("train")[:TRIAL_ROWS]]))
         network, kind, width, chosen, assumed = shaped_outputs(network, _call, trial, labels, requested)
         notes += [*chosen, *assumed]
+        refuse_bfloat16(network, trial[:2])
         if on_message is not None and (length := _fixed_length(network, trial)):
             on_message(length)
         check_recipe(recipe, kind)
@@ -202,7 +204,7 @@ def _one_tensor(
     network = reads_one_tensor(module, form)
     if isinstance(form, PackedInputs):
         notes.append(
-            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs beside one another: "
+            f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs side by side: "
             f"{form.describe()}"
         )
     if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
@@ -232,8 +234,8 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
         half = next((kind for kind in ("BFloat16", "Half") if kind in reason), None)
         if half is not None and rows.dtype == torch.float32:
             raise UserError(
-                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by itself; "
-                "leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
+                f"the network is compressed in float32, and at {layer_text} its forward converts to {half.lower()} by "
+                "itself; leave out the conversion (.bfloat16(), .half(), .to(dtype) or autocast)."
             ) from error
         raise UserError(f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}.") from error
 

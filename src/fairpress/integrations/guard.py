@@ -8,13 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fairpress.auditing.options import AuditOptions, options_of
-from fairpress.auditing.verdicts.margins import DEFAULT
+from fairpress.auditing.options import options_of
+from fairpress.auditing.verdicts.policy import policy_of
 from fairpress.auditing.verdicts.wording import name_groups, points
 from fairpress.auditing.worst_group import WorstGroup, worst_group
-from fairpress.core.attribute import names_of, parse_attributes
-from fairpress.core.errors import UserError, listed
-from fairpress.integrations.decided_classes import ClassNames, decided_classes
+from fairpress.core.errors import UserError
+from fairpress.integrations.decided_classes import decided_classes
+from fairpress.integrations.guard_options import (
+    ERRORS,
+    absolute_margin,
+    baseline_of,
+    class_names,
+    columns_used,
+    fixed_by,
+    joined,
+    watched,
+)
 from fairpress.integrations.guarded_rows import GuardedRows, read_predictions, require_apart
 from fairpress.integrations.held_out_verdict import HeldOutVerdict, judge_held_out
 
@@ -38,6 +47,9 @@ class Guard:
         The column of the baseline's predictions; by default the model that the tables record.
     by, margin, min_rows, confidence, harm, positive, bins, missing, policy
         As in `fairpress.audit`. The margin is absolute.
+    watch
+        The errors that the loop's number watches, of ``"error"``, ``"fnr"`` and ``"fpr"``; by default the one that decides
+        (`harm`). Several have one margin.
     label
         Column of true classes.
     classes
@@ -68,6 +80,7 @@ class Guard:
         min_rows: int | Mapping[str, int] | None = None,
         confidence: float = 0.95,
         harm: str = "error",
+        watch: Sequence[str] | str = (),
         label: str | None = None,
         classes: Sequence[Any] | None = None,
         positive: str | float | None = None,
@@ -78,10 +91,16 @@ class Guard:
         policy: Any = None,
         ledger: str | os.PathLike[str] | None = None,
     ) -> None:
+        policy = policy_of(policy)
+        fixed = fixed_by(policy)
+        label, subject = label or fixed.get("label"), subject or fixed.get("subject")
         self._loop = GuardedRows.read(loop_rows, "rows of the loop", label)
         self._held_out = GuardedRows.read(verdict_rows, "rows of the verdict", label)
-        self.baseline = _baseline(baseline, self._loop, self._held_out)
-        if subject is None and all("subject" in x.table.column_names for x in (self._loop, self._held_out)):
+        self.baseline = baseline_of(baseline or fixed.get("baseline"), self._loop, self._held_out)
+        if subject is not None:
+            for rows in (self._loop, self._held_out):
+                rows.require(subject)
+        elif all("subject" in x.table.column_names for x in (self._loop, self._held_out)):
             subject = "subject"
         identified_by = require_apart(self._loop, self._held_out, subject, row_id)
         ids = [x.texts(identified_by) for x in (self._loop, self._held_out)]
@@ -100,7 +119,7 @@ class Guard:
             {
                 "label": self._loop.label,
                 "baseline": self.baseline,
-                "compressed": [CANDIDATE],
+                "compressed": None if "compressed" in fixed else [CANDIDATE],
                 "by": by,
                 "positive": positive,
                 "margin": margin,
@@ -112,16 +131,17 @@ class Guard:
                 "subject": subject if repeated else None,
                 "policy": policy,
             }
-        )
-        self.margin = _absolute_margin(self._options)
-        self._classes = _class_names(classes, positive, self._loop, self._held_out)
+        ).model_copy(update={"compressed": (CANDIDATE,)})
+        self._watch = watched(watch, self._options)
+        self.margin = absolute_margin(self._options, self._watch)
+        self._classes = class_names(classes, self._options.positive, self._loop, self._held_out)
         self._row_id = row_id
         self._ledger = None if ledger is None else Path(ledger)
         if ledger is not None and len(set(self._options.margin.values())) > 1:
             raise UserError("a ledger needs one margin for all errors, such as `margin=0.02`; give one.")
         self._identified_by = identified_by
         self._verdicts: dict[str, HeldOutVerdict] = {}
-        used = _columns_used(self._options, self._loop, self._held_out)
+        used = columns_used(self._options, self._loop, self._held_out)
         # Scores of the baseline tell flips of answers that were close to call; other models of the table are of no use.
         scores = [c for c in self._held_out.table.column_names if c.startswith(f"{self.baseline}.score")]
         self._audited = self._held_out.select([*used, *scores, identified_by, row_id])
@@ -234,7 +254,7 @@ class Guard:
             f"loop: {len(self._loop):,} rows; verdict: {len(self._held_out):,} other rows (told apart by "
             f"{self._identified_by}).",
             f"Guarded: {name_groups(self.unchanged.assessed)}, at a margin of {points(self.margin)} points of the "
-            f"{_ERRORS[self._options.harm]}, against {self.baseline}.",
+            f"{joined(ERRORS[e] for e in self._watch)}, against {self.baseline}.",
             f"A model that decides as the baseline: {self.unchanged}.",
         ]
         if few:
@@ -242,63 +262,7 @@ class Guard:
         return "\n".join(lines)
 
     def _worst_of(self, rows: GuardedRows, decided: Any) -> WorstGroup:
-        return worst_group(rows.with_model(CANDIDATE, decided), self._options)
+        return worst_group(rows.with_model(CANDIDATE, decided), self._options, self._watch)
 
     def _baseline_classes(self, rows: GuardedRows) -> Any:
         return decided_classes(rows.texts(self.baseline), self._classes, len(rows), rows.whose)
-
-
-_ERRORS = {"error": "error rate", "fnr": "false negative rate", "fpr": "false positive rate"}
-
-
-def _baseline(given: str | None, loop: GuardedRows, held_out: GuardedRows) -> str:
-    chosen = given or next(iter(loop.models or held_out.models), None)
-    if chosen is None:
-        raise UserError(
-            "name the column of the baseline's predictions, such as `baseline='fp32'`; both tables need it."
-        )
-    for rows in (loop, held_out):
-        rows.texts(chosen)
-    return chosen
-
-
-def _class_names(
-    given: Sequence[Any] | None, positive: Any, loop: GuardedRows, held_out: GuardedRows
-) -> ClassNames:
-    recorded, recorded_positive = loop.recorded_classes()
-    chosen = recorded_positive if positive is None else str(positive)
-    labels = {text for rows in (loop, held_out) for text in rows.texts(rows.label)}
-    if "" in labels:
-        raise UserError(f"some rows have no {loop.label!r}; give every row its label, or leave it out.")
-    if isinstance(given, str) or (given is not None and not hasattr(given, "__iter__")):
-        raise UserError(f"`classes=` is a list of names in the order of the outputs, not {given!r}.")
-    if given is None and not recorded:
-        return ClassNames.of_labels(sorted(labels), chosen)
-    names = tuple(map(str, given)) if given is not None else recorded
-    unknown = sorted(labels - set(names))
-    if unknown:
-        raise UserError(
-            f"the label has the classes {listed(unknown)}, which `classes=` does not name; name all outputs of the model in "
-            "their order."
-        )
-    return ClassNames(names, chosen, True)
-
-
-def _absolute_margin(options: AuditOptions) -> float:
-    margin = options.margin.get(options.harm, options.margin[DEFAULT])
-    if margin.relative:
-        raise UserError(
-            "a loop needs one number, and a margin relative to the baseline's error is another in every group; give an "
-            "absolute one, such as `margin=0.02`."
-        )
-    return float(margin.value)
-
-
-def _columns_used(options: AuditOptions, *tables: GuardedRows) -> list[str]:
-    """Return the columns that the number of the loop depends on. Raises UserError where a table lacks one."""
-    attributes = names_of(parse_attributes(options.by, tables[0].table.column_names))
-    used = sorted({options.label, str(options.baseline), *options.keys.values(), *attributes})
-    for rows in tables:
-        for column in used:
-            rows.require(column)
-    return used

@@ -354,11 +354,11 @@ def is_lookup(node: Node) -> bool:
 
 def weights_in_products(node: Node) -> list[Node]:
     """Return what an operator of `PRODUCTS` multiplies or looks up, a weight or not; nothing for other operators."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     for position in PRODUCTS.get(node.target, ()):
         value: Any = node.args[position] if position < len(node.args) else None
-        found += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Node)]
-    return found
+        nodes += [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Node)]
+    return nodes
 
 
 def varying_nodes(graph: GraphModule) -> set[Node]:

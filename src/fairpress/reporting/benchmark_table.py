@@ -46,9 +46,9 @@ def render(bench: BenchmarkResult) -> Iterator[RenderableType]:
         yield _times(bench, batch, several)
     yield Text("")
     yield Text(
-        "Quartiles over rounds; faster: than the first model on the same runtime, median of the rounds' ratios with its "
-        "95 % interval. MB: peak memory of a process that runs only this model; own: its excess over the same process "
-        "with a network of one node. Both include the inputs.",
+        "Quartiles over rounds; faster: than the first model, on the same runtime if it ran there, median of the rounds' "
+        "ratios with its 95 % interval. MB: peak memory of a process that runs only this model; own: its excess over the "
+        "same process with a network of one node. Both include the inputs.",
         style="dim",
     )
     first = bench.measurements[0]

@@ -118,7 +118,7 @@ def not_alone(audit: Audit) -> list[str]:
         names = name_groups([" · ".join(m.values()) for m in pool.members])
         lines.append(
             f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
-            "beside the others can lose without moving their verdict."
+            "compared with the others can lose without moving their verdict."
         )
     return [line for line in lines if line]
 

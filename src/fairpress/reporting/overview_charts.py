@@ -184,7 +184,10 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
         lines = base.mark_rule(size=2).encode(y=y, x=alt.X("low:Q", title="points"), x2="high:Q")
         dots = base.mark_point(filled=True, size=60, opacity=1, color="#1570ef").encode(y=y, x="value:Q")
         panels.append((none + lines + dots).properties(width=240, height={"step": 22}, title=quantity))
-    return svg(alt.hconcat(*panels), "What each repair changed against its plain counterpart, with intervals")
+    return svg(
+        alt.hconcat(*panels),
+        "What each fairness-aware recipe changed compared with its plain counterpart, with intervals",
+    )
 
 
 def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:

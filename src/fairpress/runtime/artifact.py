@@ -21,6 +21,21 @@ CARD_FILE = "card.json"
 MAX_BYTES = 4 << 30  # protobuf holds 2 GiB
 MITIGATION_FILE = "mitigation.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
+_APPLE = (
+    "a Core ML model, which runs on Apple's systems; write a table of its predictions there, and audit that"
+)
+_KERAS = "a model of TensorFlow; convert it to a .tflite or an ONNX file, and name that"
+# What files are that no runtime here loads, and how their models are audited.
+OTHER_FORMATS = {
+    ".gguf": "a GGUF file, which llama.cpp runs; evaluate it there with lm-evaluation-harness, and audit its log with "
+    "`fairpress audit --lm-eval`",
+    ".mlmodel": _APPLE,
+    ".mlpackage": _APPLE,
+    ".mlmodelc": _APPLE,
+    ".h5": _KERAS,
+    ".keras": _KERAS,
+    ".pb": _KERAS,
+}
 
 
 def check_target(target: Path, *, inputs: Iterable[Path | str] = (), force: bool = False) -> None:
@@ -116,6 +131,8 @@ class Artifact:
                 f"{path} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
+        if path.suffix.lower() in OTHER_FORMATS and not (path / CARD_FILE).is_file():
+            raise UserError(f"{path} is {OTHER_FORMATS[path.suffix.lower()]}.")
         if not os.path.exists(path):  # Path.exists raises if the name is too long
             raise UserError(f"there is no model folder {path}; check the path." + nearest_existing(path))
         card, onnx = path / CARD_FILE, path / ONNX_FILE

@@ -49,12 +49,9 @@ def ties(
     return int(((probabilities == largest).sum(axis=1) > 1).sum())
 
 
-def labels_present(outputs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """Return whether each of several labels is present [rows, labels] bool, from their logits [rows, labels].
-
-    A label is present if its probability, the sigmoid of its logit, is at least its threshold.
-    """
-    return np.asarray(label_probabilities(outputs) >= np.asarray(thresholds, dtype=np.float32))
+def labels_present(probabilities: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Return whether each of several labels is present [rows, labels] bool: its probability is at least its threshold."""
+    return np.asarray(probabilities >= np.asarray(thresholds, dtype=np.float32))
 
 
 def label_probabilities(logits: np.ndarray) -> np.ndarray:

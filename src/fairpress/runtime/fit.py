@@ -5,13 +5,17 @@ from __future__ import annotations
 from fairpress.core.errors import UserError, listed
 from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.reload import LOADER
 from fairpress.runtime.artifact import Artifact
 
 KINDS = {"text": "texts", "images": "images", "table": "columns of a table"}
 
 
 def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
-    """Raise UserError unless the card's task, columns, shape and dtype match the dataset."""
+    """Raise UserError unless the card's task, columns, shape and dtype match the dataset.
+
+    A model that was compressed with batches knows neither the name of its label nor its columns: they are not compared.
+    """
     card, task = artifact.card, dataset.task
     if card.output_kind != task.outputs:
         raise UserError(
@@ -23,7 +27,8 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
             f"model {name!r} predicts the labels {listed(card.outputs.get('names', ()))}; {dataset.name!r} has "
             f"{listed(task.label_names)}, in this order."
         )
-    if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
+    of_batches = card.data.get("name") == LOADER
+    if tuple(card.classes) != task.classes or (card.target != task.target and not of_batches):
         of_model, of_data = (f" ({listed(c)})" if c else "" for c in (card.classes, task.classes))
         raise UserError(
             f"model {name!r} predicts {card.target!r}{of_model}; {dataset.name!r} has {task.target!r}{of_data}."
@@ -38,7 +43,7 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
     if artifact.reads_texts:
         return
     columns = list(card.inputs.get("columns") or [])
-    if columns != list(dataset.input_names):
+    if columns != list(dataset.input_names) and not of_batches:
         raise UserError(
             f"model {name!r} reads {_format_columns(columns)}; {dataset.name!r} has {_format_columns(dataset.input_names)}."
         )

@@ -66,13 +66,8 @@ def value_predictions(
         table |= {f"label.{x}": pa.array(labels[:, i]) for i, x in enumerate(task.label_names)}
     facts: dict[str, Mapping[str, Any]] = {}
     for name, model in models.items():
-        if isinstance(model, ExternalModel):
-            raise UserError(
-                f"model {name!r} is an external file, which is read as a classifier, and {dataset.name!r} has a "
-                f"{'number' if task.outputs == 'number' else 'set of labels'} in each row; compress the network itself, or "
-                "write its predictions into a table for `audit`."
-            )
-        check_fit(name, model, dataset)
+        if isinstance(model, Artifact):
+            check_fit(name, model, dataset)
         predicted, facts[name] = _predict(name, model, dataset, index, runtimes[name], progress)
         clash = set(predicted) & set(table)
         if clash or name in ("label", "subject", "row_id"):
@@ -90,7 +85,7 @@ def value_predictions(
 
 def _predict(
     name: str,
-    model: Artifact,
+    model: Artifact | ExternalModel,
     dataset: Dataset,
     index: np.ndarray,
     runtime: Backend,
@@ -102,18 +97,23 @@ def _predict(
         if progress is not None:
             progress(name, done, len(index))
 
+    labels = list(dataset.task.label_names)
     try:
-        raw, facts = raw_outputs(model, dataset.inputs, index, runtime, report_rows)
+        if isinstance(model, ExternalModel):
+            values, facts = model.values(dataset, index, runtime)
+            thresholds = [model.config.threshold] * len(labels)
+        else:
+            values, facts = raw_outputs(model, dataset.inputs, index, runtime, report_rows)
+            facts = {**facts, "digest": model.digest}
+            thresholds = [float(t) for t in model.card.outputs.get("thresholds", ())]
     except MissingExtra:
         raise
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
-    facts = {**facts, "digest": model.digest}
-    if model.card.output_kind == "number":
-        return {name: raw[:, 0].astype(np.float64)}, facts
-    thresholds = [float(t) for t in model.card.outputs["thresholds"]]
-    present, probabilities = labels_present(raw, thresholds), label_probabilities(raw)
-    labels = list(model.card.outputs["names"])
+    if dataset.task.outputs == "number":
+        return {name: values[:, 0].astype(np.float64)}, facts
+    probabilities = values if isinstance(model, ExternalModel) else label_probabilities(values)
+    present = labels_present(probabilities, thresholds)
     columns = {f"{name}.{x}": present[:, i].astype(np.int64) for i, x in enumerate(labels)}
     columns |= {f"{name}.score.{x}": probabilities[:, i] for i, x in enumerate(labels)}
     at_threshold = int((probabilities == np.asarray(thresholds, dtype=np.float32)).sum())

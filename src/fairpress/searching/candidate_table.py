@@ -95,7 +95,14 @@ def markdown(result: SearchResult) -> str:
             *(f"* {text}" for text in unjudged),
             "",
         ]
-    out += ["## Audit of the winner on the test rows", "", result.audit.to_markdown(), "", "## Openings", ""]
+    out += [
+        "## Audit of the winner on the test rows",
+        "",
+        result.audit.to_markdown(),
+        "",
+        "## When the rows were looked at",
+        "",
+    ]
     for kind, openings in searched.openings.items():
         out += [f"* {kind} rows, {o['at']}: {_opening_text(o)}" for o in openings]
     repeated = len(searched.openings.get("judging", ()))
@@ -108,7 +115,7 @@ def markdown(result: SearchResult) -> str:
             f"The judging rows were opened {repeated} times for this baseline in this store: the chance that one of the "
             f"winners breaks a limit is at most {min(1.0, error_bound):.0%}, not {searched.plan.alpha:.0%}, if their "
             "limits did not "
-            "depend on what earlier openings said.",
+            "depend on what earlier looks showed.",
         ]
     if searched.failed:
         out += [

@@ -127,10 +127,10 @@ def test_predict_needs_no_guess(base, data, saved):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("int4", "weights of 4 bits has no counterpart in XNNPACK's quantizer; take int8"),
-        ("w8", "activations in float has no counterpart"),
-        ("int8(bits=first:4)", "bits= has no counterpart"),
-        ("int8(reduce_range=true)", "reduce_range= has no counterpart"),
+        ("int4", "XNNPACK's quantizer has no counterpart of weights of 4 bits; take int8"),
+        ("w8", "no counterpart of activations in float"),
+        ("int8(bits=first:4)", "no counterpart of bits="),
+        ("int8(reduce_range=true)", "no counterpart of reduce_range="),
         ("int8-dynamic", "int8-dynamic has no counterpart in XNNPACK"),
         ("prune-50+int8", "compress by prune-50 first, and export the result with --recipe 'int8'"),
         ("prune-50", "compress by prune-50 first, and export the result"),
@@ -206,6 +206,43 @@ def test_convolutions_read_every_batch_up_to_the_largest():
         computed = outputs_by_executorch(lowered.data, rows.numpy(), batch)
         assert np.sqrt(np.square(computed - expected).mean()) < 0.1 * spread
     assert load_program(lowered.data).inputs[0].shape == (40, 3, 12, 12)
+
+
+def quantized_graph(network: torch.nn.Module, rows: torch.Tensor) -> torch.fx.GraphModule:
+    from fairpress.compression.executorch.xnnpack_graph import quantize_for_xnnpack
+
+    engine = BatchQuantizer.from_module(network, rows)
+    prepared = engine.prepare(Scheme())
+    calibrated = calibrate(prepared, engine.fold(network.state_dict()), rows)
+    return quantize_for_xnnpack(engine.folded, prepared, calibrated.state, rows, calibrated.activations)[0]
+
+
+class Shifted(torch.nn.Module):
+    """Picks columns by computed whole numbers; `value` is added to what it returns."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.layer, self.value = torch.nn.Linear(3, 2), value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        positions = (x[0] * 0).long() + torch.arange(3) - 1 + 1
+        return self.layer(x[:, positions]) + torch.tensor([0.0, self.value])
+
+
+@needs_executorch
+def test_whole_numbers_of_a_graph_stay_whole():
+    torch.manual_seed(0)
+    network, rows = Shifted(1.0).eval(), torch.rand(32, 3)
+    with torch.no_grad():
+        difference = quantized_graph(network, rows)(rows) - network(rows)
+    assert difference.abs().max() < 0.05
+
+
+@needs_executorch
+@pytest.mark.parametrize("value", [float("-inf"), torch.finfo(torch.float32).min])
+def test_a_mask_among_the_sums_is_refused(value):
+    with pytest.raises(UserError, match="values that 8 bits cannot hold together with the others"):
+        quantized_graph(Shifted(value).eval(), torch.rand(32, 3))
 
 
 @needs_executorch

@@ -108,7 +108,7 @@ def test_dynamic_quantization_runs_every_layer_on_integers_and_says_what_it_depe
     artifact = created("int8-dynamic")
     assert operators(artifact.onnx)["DynamicQuantizeMatMul"] == 3
     assert accuracy(artifact) > accuracy(easy()[1][0]) - 0.05
-    assert "rows run beside it" in artifact.card.provenance["details"]["activation_ranges"]
+    assert "other rows of its batch" in artifact.card.provenance["details"]["activation_ranges"]
     assert created("int8-dynamic(keep=1)").card.provenance["details"]["bits"] == {"3": 8, "5": 8, "1": 32}
     with pytest.raises(UserError, match="no layer 'two'"):
         created("int8-dynamic(keep=two)")

@@ -63,8 +63,8 @@ def test_the_card_says_what_went_and_the_folder_goes_on(tmp_path):
     assert again.card.recipe == "prune-neurons-50+prune-neurons-50(epochs=1)+int8"
     assert again.card.architecture["widths"] == [4, 4]
     rows = data[0].part("test")
-    right = [(run(a.onnx, rows.inputs).argmax(1) == rows.labels).mean() for a in (bases[0], small)]
-    assert right[1] > right[0] - 0.05
+    right = (run(small.onnx, rows.inputs).argmax(1) == rows.labels).mean()
+    assert right > np.bincount(rows.labels).max() / len(rows.labels) + 0.2  # far from a constant prediction
 
 
 @pytest.mark.parametrize("importance", ["gradient", "groups,by=sex,least=5"])
@@ -186,3 +186,30 @@ def test_torchs_encoder_loses_heads_and_feed_forward_neurons_and_its_file_is_qua
 def test_a_transformers_width_is_not_taken_for_neurons():
     groups = neuron_groups(Encoder().eval(), torch.randn(2, 7, 6))
     assert [group.name for group in groups] == ["blocks.layers.0.linear1", "blocks.layers.1.linear1"]
+
+
+@pytest.mark.parametrize("recipe", ["prune-neurons-50", "prune-channels-50"])
+def test_importance_by_gradients_leaves_frozen_layers_frozen_and_layers_that_do_not_run_alone(recipe):
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv1d(1, 16, 3)
+            self.hidden, self.head = nn.Linear(16, 16), nn.Linear(16, 2)
+            self.unused = nn.Linear(16, 2)
+            for parameter in self.head.parameters():
+                parameter.requires_grad_(False)
+
+        def forward(self, x):
+            x = self.first(x[:, None]).relu().mean(2)
+            return self.head(self.hidden(x).relu())
+
+    torch.manual_seed(0)
+    network = Classifier()
+    small = fp.compress(
+        network, f"{recipe}(importance=gradient,epochs=2,learning_rate=0.1)", data=batches((8,))
+    )
+    state = from_bytes(small.weights)
+    assert state["head.weight"].shape == (2, 8)
+    for column in state["head.weight"].T:
+        assert any(torch.equal(column, whole) for whole in network.head.weight.T)
+    assert not network.head.weight.requires_grad

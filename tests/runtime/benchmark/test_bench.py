@@ -152,6 +152,10 @@ INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}
     [
         (bench(pair(0.5)), "int8 is slower than base on onnxruntime: 2.00x [2.00, 2.00] at batch 1."),
         (
+            bench([pair(0.5)[0], replace(pair(0.5)[1], runtime="litert")]),
+            "int8 on litert is slower than base on onnxruntime: 2.00x [2.00, 2.00] at batch 1.",
+        ),
+        (
             bench([*pair(0.5), *pair(1.25, 1000)], INTEGER),
             "int8 is slower than base on onnxruntime: 2.00x [2.00, 2.00] at batch 1. All its 9 layers run in integers, with "
             "1 conversion from or to floats. An integer layer has a fixed cost per call, which larger batches amortize: "

@@ -40,7 +40,7 @@ def draw_pairs(
         them, since a false match between groups belongs to neither.
     people_per_block
         People in a block; a block has up to twice as many where they do not divide evenly. Blocks are the units of an
-        audit: many small ones tell more about the rate of false non-matches, large ones have more pairs of two people.
+        audit: many small ones say more about the rate of false non-matches, large ones have more pairs of two people.
 
     Returns
     -------

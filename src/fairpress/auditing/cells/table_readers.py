@@ -33,6 +33,9 @@ _MAX_UNPACKED_BYTES, _MAX_RATIO, _SCANNED_BYTES = 2**28, 200, 2**26
 first `_SCANNED_BYTES` of packed data are checked."""
 _EXCEL = "is an Excel workbook, which is not supported; save the sheet as CSV"
 _UNSUPPORTED_SUFFIXES = {
+    ".tflite": "is a model, not a table; run `fairpress predict` first and audit the table that it writes",
+    ".pte": "is a model, not a table; run `fairpress predict` first and audit the table that it writes",
+    ".gguf": "is a model, not a table; evaluate it, and audit its log with --lm-eval",
     ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
     ".xlsx": _EXCEL,
     ".xlsm": _EXCEL,

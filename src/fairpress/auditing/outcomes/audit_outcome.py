@@ -213,7 +213,7 @@ def _notes(
     if comparisons:
         needed = min(rules.min_rows.values())
         yield (
-            f"A group is assessed from {needed:,} {unit} on, whatever the models predict; how small a loss so many {unit} "
+            f"A group is assessed from {needed:,} {unit} on, whatever the models predict; how small a loss they "
             "can rule out depends on how much the differences scatter. "
             + (
                 "Values are bounded: two rows more, at either bound, enter every error, so that what no row shows is not "

@@ -72,7 +72,7 @@ def groups_of_counts(
         return _groups_of_lines(lines, flips, by, metrics, name)
     if not names:
         raise UserError(
-            f"{name} has no column of a sensitive attribute beside the counts; add one, such as sex."
+            f"{name} has no column of a sensitive attribute apart from the counts; add one, such as sex."
         )
     attributes = tuple(map(str, parse_attributes(by, names))) if by else ("*".join(names),)
     for part in (p for a in attributes for p in a.split("*")):

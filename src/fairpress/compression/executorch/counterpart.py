@@ -34,5 +34,5 @@ def quantization_of(recipe: Recipe) -> Quantize | None:
         ("preserve=", bool(last.preserve), "leave it out"),
     ):
         if given:
-            raise UserError(f"{recipe}: {name} has no counterpart in XNNPACK's quantizer; {remedy}.")
+            raise UserError(f"{recipe}: XNNPACK's quantizer has no counterpart of {name}; {remedy}.")
     return last

@@ -286,10 +286,10 @@ def _decisions(base: Artifact, network: TrainedNetwork, dataset: Dataset, comput
             "each class are exported."
         )
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    own, _ = score(base, dataset.inputs, index)
+    expected, _ = score(base, dataset.inputs, index)
     decided = [
         decide(p, card.classes, card.positive, card.threshold)
-        for p in (own, shifted / shifted.sum(axis=1, keepdims=True))
+        for p in (expected, shifted / shifted.sum(axis=1, keepdims=True))
     ]
     labels = dataset.labels[index]
     return {

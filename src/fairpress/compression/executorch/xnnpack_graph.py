@@ -23,6 +23,7 @@ from fairpress.compression.quantized_graph.fake_quantize import (
 )
 from fairpress.compression.quantized_graph.range_estimators import Ranges, activation_scale
 from fairpress.compression.quantized_graph.row_chunks import Rows, chunks
+from fairpress.core.errors import UserError
 from fairpress.models.export import ignore_mode_changes, load_state
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import aten, is_weighted, layer_name
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from fairpress.compression.quantized_graph.prepare import PreparedGraph
 
 LOWEST = -128  # XNNPACK's activations are signed
+NO_HISTOGRAM = (
+    "histc",
+    "overflow",
+)  # in what torch says of a histogram over infinity, and over the lowest float
+LARGEST = 1e6  # of what is rounded to 8 bits; masks add the lowest float, or infinity
 LAYERS = (
     *(aten.linear.default, aten.conv1d.default, aten.conv1d.padding),
     *(aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default, aten.convolution.default),
@@ -63,8 +69,8 @@ def quantize_for_xnnpack(
     """
     observed = _observed(graph, {layer.name for layer in prepared.layers if not layer.table})
     # Both graphs call their fake-quantize modules alike, so only the network's own tensors are taken.
-    own = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
-    load_state(observed, {name: value for name, value in state.items() if name in own})
+    tensors = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    load_state(observed, {name: value for name, value in state.items() if name in tensors})
     scales = {layer.weight: state[f"{layer.module}.scale"] for layer in prepared.layers}
     modules, integer_layers = dict(observed.named_modules()), []
     for node in observed.graph.nodes:
@@ -75,14 +81,28 @@ def quantize_for_xnnpack(
             module.scale.copy_(scales[weight])
             integer_layers.append(weight.removesuffix(".weight"))
     with torch.no_grad(), mode(observed, weights="round", activations="watch") as observers:
-        for chunk in chunks(rows):
-            observed(chunk)
+        try:
+            for chunk in chunks(rows):
+                observed(chunk)
+        except RuntimeError as error:
+            if not any(word in str(error) for word in NO_HISTOGRAM):
+                raise
+            raise UserError(_unbounded()) from error
         for module in observers:
             if module.histogram is not None:
+                if max(-module.histogram.low, module.histogram.high) > LARGEST:
+                    raise UserError(_unbounded())
                 scale, zero = activation_scale(module.histogram, MAX_LEVEL, method)
                 module.scale, module.zero_point = torch.tensor(scale), torch.tensor(zero + LOWEST)
     with suppress_exporter_warnings():
         return ignore_mode_changes(convert_pt2e(observed)), list(dict.fromkeys(integer_layers))
+
+
+def _unbounded() -> str:
+    return (
+        "a sum or product in the network has values that 8 bits cannot hold together with the others, such as the mask "
+        "of an attention; export fp32, which leaves it in float."
+    )
 
 
 def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:
@@ -105,8 +125,25 @@ def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:
         def takes(node: Node) -> bool:
             return node.target not in LAYERS or (is_weighted(node) and layer_name(node) in chosen)
 
-        quantizer = XNNPACKQuantizer().set_global(config).set_filter_function(takes)
+        class FloatsOnly(XNNPACKQuantizer):
+            """XNNPACK's quantizer, which turns the number in ``positions + 1`` to a float, and with it the positions."""
+
+            def transform_for_annotation(self, model: GraphModule) -> GraphModule:
+                integers = {n: n.args for n in model.graph.nodes if not _is_float(n)}
+                changed: GraphModule = super().transform_for_annotation(model)
+                for node, arguments in integers.items():
+                    node.args = arguments
+                changed.graph.eliminate_dead_code()
+                changed.recompile()
+                return changed
+
+        quantizer = FloatsOnly().set_global(config).set_filter_function(takes)
         return ignore_mode_changes(prepare_pt2e(copy.deepcopy(graph), quantizer))
+
+
+def _is_float(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _with_module(spec: Any, module: type[torch.nn.Module]) -> QuantizationSpec:

@@ -74,7 +74,7 @@ def _sources(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
     """Return the float initializers of two axes or more from which values are computed; empty if an input is among them."""
     maker = {o: n for n in graph.node for o in n.output}
     stored = {t.name: t for t in graph.initializer}
-    pending, seen, found = list(names), set[str](), set[str]()
+    pending, seen, sources = list(names), set[str](), set[str]()
     while pending:
         name = pending.pop()
         if name in seen or not name:
@@ -82,24 +82,24 @@ def _sources(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
         seen.add(name)
         if name in stored:
             if len(stored[name].dims) >= 2:
-                found.add(name)
+                sources.add(name)
         elif name in maker:
             pending += maker[name].input
         else:
             return set()
-    return found
+    return sources
 
 
 def _evaluate(
     model: onnx.ModelProto, names: Iterable[str], values: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
     """Return values that a graph computes from constants, some of them replaced."""
-    wanted = list(names)
+    requested = list(names)
     part = onnx.ModelProto()
     part.CopyFrom(model)
     graph = part.graph
     del graph.input[:], graph.output[:], graph.value_info[:]
-    graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
+    graph.output.extend(helper.make_empty_tensor_value_info(name) for name in requested)
     drop_unread(graph)
     for tensor in graph.initializer:
         if tensor.name in values:
@@ -109,7 +109,7 @@ def _evaluate(
     session = onnxruntime.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    results: list[np.ndarray] = session.run(wanted, {})
+    results: list[np.ndarray] = session.run(requested, {})
     if any(value.ndim != 3 for value in results):
         raise VerificationError(
             "an LSTM's weights in the exported file are not [directions, channels, inputs]."

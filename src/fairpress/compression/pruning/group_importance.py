@@ -59,7 +59,9 @@ def importance(
             device = next(iter(weights.values())).device
             logits = forward(inputs.to(device))
             loss = label_loss(logits.flatten(0, 1), labels.to(device).flatten(0, 1), outputs, "sum")
-            gradients = torch.autograd.grad(loss / labels.shape[1], [parameters[name] for name in weights])
+            gradients = torch.autograd.grad(
+                loss / labels.shape[1], [parameters[name] for name in weights], materialize_grads=True
+            )
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             importances[name].append((weight.detach() * gradient.view_as(weight)).square())
     return {name: torch.stack(values) for name, values in importances.items()}

@@ -54,7 +54,8 @@ def unknown_attention(module: nn.Module, known: list[UnitGroup]) -> list[str]:
     return [
         name
         for name, part in module.named_modules()
-        if "Attention" in type(part).__name__
+        if name
+        and "Attention" in type(part).__name__
         and not any(
             f"{other}.".startswith(f"{name}.") or f"{name}.".startswith(f"{other}.") for other in names
         )

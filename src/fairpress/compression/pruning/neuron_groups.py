@@ -20,8 +20,8 @@ from fairpress.compression.pruning.witness import confirmed
 
 
 def attending(module: nn.Module) -> list[str]:
-    """Return the names of the layers that attend, by the names of their classes."""
-    return [name for name, part in module.named_modules() if "Attention" in type(part).__name__]
+    """Return the names of the layers that attend, by the names of their classes; not the network itself."""
+    return [name for name, part in module.named_modules() if name and "Attention" in type(part).__name__]
 
 
 def neuron_groups(module: nn.Module, example: Tensor) -> list[UnitGroup]:

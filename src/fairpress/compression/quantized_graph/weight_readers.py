@@ -59,9 +59,9 @@ def transpose_shared_weights(model: onnx.ModelProto) -> None:
             graph.node.remove(transpose)
         for other in results[1:]:
             for reader in readers[other]:
-                for place, name in enumerate(reader.input):
+                for position, name in enumerate(reader.input):
                     if name == other:
-                        reader.input[place] = result
+                        reader.input[position] = result
         if len(transposes) == len(readers[node.output[0]]):
             graph.node.remove(node)
 
@@ -97,9 +97,9 @@ def separate_other_readers(model: onnx.ModelProto) -> None:
             if value not in ranks:
                 ranks[value] = ranks[node.input[0]]
                 insert_before(graph, node, _unpacked(graph, node, value))
-            for place, name in enumerate(reader.input):
+            for position, name in enumerate(reader.input):
                 if name == node.output[0]:
-                    reader.input[place] = value
+                    reader.input[position] = value
 
 
 def _is_product(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
@@ -117,30 +117,30 @@ def compute_constants_at_load(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     constant = {t.name for t in graph.initializer}
-    made: dict[str, onnx.NodeProto] = {}
+    producers: dict[str, onnx.NodeProto] = {}
     unpacked: dict[str, str] = {}
     for node in list(graph.node):
-        made.update(dict.fromkeys(node.output, node))
+        producers.update(dict.fromkeys(node.output, node))
         if not node.input or not all(name in constant for name in node.input if name):
             continue
         constant.update(node.output)
         if node.op_type not in PRODUCTS:
             continue
-        for place, name in enumerate(node.input):
-            source, transposed = made.get(name), False
+        for position, name in enumerate(node.input):
+            source, transposed = producers.get(name), False
             if source is not None and source.op_type == "Transpose":
-                source, transposed = made.get(source.input[0]), True
+                source, transposed = producers.get(source.input[0]), True
             if source is None or source.op_type != "DequantizeLinear":
                 continue
             value = unpacked.setdefault(source.output[0], f"{source.output[0]} at load")
-            if f"{value} floats" not in made:
-                made[f"{value} floats"] = source
+            if f"{value} floats" not in producers:
+                producers[f"{value} floats"] = source
                 # Where the weight was read first: files are checked layer by layer in this order.
                 insert_before(graph, source, _unpacked(graph, source, value))
             if transposed:
                 transpose = helper.make_node("Transpose", [value], [f"{value} for {node.output[0]}"])
                 insert_before(graph, node, [transpose])
-            node.input[place] = f"{value} for {node.output[0]}" if transposed else value
+            node.input[position] = f"{value} for {node.output[0]}" if transposed else value
     if unpacked:
         drop_unread(graph)
 

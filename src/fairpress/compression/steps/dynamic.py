@@ -21,8 +21,8 @@ SLOW_CONVOLUTIONS = (
     "take int8"
 )
 RANGES = {
-    "call": "of each call: a row's answer can depend on the rows run beside it",
-    "row": "of each row that a layer reads, such as a token: the rows run beside it change nothing",
+    "call": "of each call: a row's answer can depend on the other rows of its batch",
+    "row": "of each row that a layer reads, such as a token: the other rows of its batch change nothing",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from fairpress.compression.step import TrainedNetwork
-from fairpress.compression.steps.remove_units import StructuredPruning
+from fairpress.compression.steps.remove_units import StructuredPruning, example_rows
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
@@ -73,7 +73,6 @@ class PruneChannels(StructuredPruning):
             remove_channels,
             unknown_layers,
         )
-        from fairpress.compression.steps.quantize import inputs
         from fairpress.models.attention import attentions
         from fairpress.models.initialize import initialize
 
@@ -85,7 +84,7 @@ class PruneChannels(StructuredPruning):
         module = initialize(network.architecture, dataset)
         module.load_state_dict(dict(network.state))
         module.eval()
-        example = inputs(dataset, "calibration", 2)
+        example = example_rows(dataset)
         shapes_before = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         weights = sum(p.numel() for p in module.parameters())
         measured = self._measured(module, network, dataset, seed)
@@ -129,12 +128,8 @@ class PruneChannels(StructuredPruning):
 
         if self.importance == "magnitude":
             return None
-        frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
         names = [f"{name}.weight" for name in layers_with_channels(module)]
-        measured = self.measured(module, names, network, dataset, seed)
-        for name in frozen:
-            module.get_parameter(name).requires_grad_(False)
-        return measured
+        return self.measured(module, names, network, dataset, seed)
 
 
 def _architecture(architecture: Any, pruned: nn.Module, changed: dict[str, tuple[int, ...]]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from fairpress.compression.step import TrainedNetwork
-from fairpress.compression.steps.remove_units import UnitPruning
+from fairpress.compression.steps.remove_units import UnitPruning, example_rows
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 
@@ -48,7 +48,6 @@ class PruneHeads(UnitPruning):
         from fairpress.compression.pruning.head_groups import head_groups, text_block_groups
         from fairpress.compression.pruning.neuron_groups import attending, neuron_groups
         from fairpress.compression.pruning.witness import confirmed
-        from fairpress.compression.steps.quantize import inputs
         from fairpress.models.text_blocks import text_blocks
 
         blocks = text_blocks(module)
@@ -60,7 +59,7 @@ class PruneHeads(UnitPruning):
                 f"prune-heads removes attention heads, and {type(module).__name__} ({network.architecture.name}) has no "
                 f"attention; take {other}, or prune-50."
             )
-        example = inputs(dataset, "calibration", 2)
+        example = example_rows(dataset)
         heads = confirmed(module, head_groups(module), example)
         feedforward = neuron_groups(module, example)
         if not heads and not feedforward:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from fairpress.compression.step import TrainedNetwork
-from fairpress.compression.steps.remove_units import UnitPruning
+from fairpress.compression.steps.remove_units import UnitPruning, example_rows
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 
@@ -50,9 +50,8 @@ class PruneNeurons(UnitPruning):
         from torch import nn
 
         from fairpress.compression.pruning.neuron_groups import neuron_groups
-        from fairpress.compression.steps.quantize import inputs
 
-        groups = neuron_groups(module, inputs(dataset, "calibration", 2))
+        groups = neuron_groups(module, example_rows(dataset))
         if not groups:
             kinds = [
                 type(part).__name__ for part in module.modules() if isinstance(part, nn.modules.conv._ConvNd)

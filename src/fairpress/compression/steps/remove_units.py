@@ -54,12 +54,16 @@ class StructuredPruning(RankedPruning):
         if self.importance == "magnitude":
             return squared(network.state, names), keep_most_important
         parameters = dict(module.named_parameters(remove_duplicate=False))
-        for parameter in module.parameters():
+        frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
+        for parameter in frozen:
             parameter.requires_grad_(True)
         rows = [tensors(dataset, "train", network.class_weights)]
         context = TrainingContext(lambda x: module(x[0])[None], parameters, rows, [dataset], [seed])
         measured = measured_importance(self, self.importance, context)
-        values = measured.compute({name: parameters[name].detach()[None] for name in names})
+        weights = {name: parameters[name].detach()[None] for name in names if name in parameters}
+        values = measured.compute(weights)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         return {name: value[:, 0] for name, value in values.items()}, keep_for_groups(measured.active)
 
 
@@ -152,6 +156,16 @@ class UnitPruning(StructuredPruning):
     def too_few(self, groups: Sequence[UnitGroup]) -> str:
         """Return the message for layers that are too small to lose the share."""
         raise TypeError(f"{type(self).__name__} does not define too_few()")
+
+
+def example_rows(dataset: Dataset) -> Tensor:
+    """Return two rows as a network reads them."""
+    import torch
+
+    from fairpress.compression.steps.quantize import inputs
+
+    rows = inputs(dataset, "calibration", 2)
+    return rows[torch.arange(len(rows))]
 
 
 def smaller_architecture(architecture: Any, module: nn.Module, changed: Mapping[str, Tensor]) -> Any:

@@ -32,6 +32,8 @@ OTHER_FILES = {
     ".gz": "compressed files are not read; unpack it",
     ".zip": "archives are not read; unpack it",
     ".onnx": "this is a model, not a table",
+    ".tflite": "this is a model, not a table",
+    ".pte": "this is a model, not a table",
     ".json": "a JSON file is not read; write each row as an object on a line of its own, and name the file .jsonl",
 }
 

@@ -32,7 +32,7 @@ POSITIONS_AFTER_PADDING = frozenset(
         "xmod",
     }
 )
-SAVE_AGAIN = "save it beside the model with tokenizer.save_pretrained"
+SAVE_AGAIN = "save it next to the model with tokenizer.save_pretrained"
 
 
 def read_tokenizer(path: Path, config: Mapping[str, Any], max_length: int | None) -> TextTokenizer:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import util
 from importlib.metadata import version as version_of
@@ -100,8 +100,10 @@ class ExecuTorchProgram:
         return [v.numpy() if isinstance(v, torch.Tensor) else np.asarray(v) for v in values]
 
 
-def load_program(source: bytes | Path, threads: int = 1) -> ExecuTorchProgram:
+def load_program(source: bytes | Path, threads: int = 1, log: Log | None = None) -> ExecuTorchProgram:
     """Load a program, and set the number of threads of all programs of this process.
+
+    What ExecuTorch logs is kept back, unless standard error is a file, whose `log` is given.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def load_program(source: bytes | Path, threads: int = 1) -> ExecuTorchProgram:
         It has no method ``forward``, or reads or returns other values than tensors.
     """
     portable = library()
-    with captured_log() as log:
+    with captured_log() if log is None else nullcontext(log) as kept:
         try:
             portable._unsafe_reset_threadpool(threads)
             checked = portable.Verification.InternalConsistency
@@ -122,7 +124,7 @@ def load_program(source: bytes | Path, threads: int = 1) -> ExecuTorchProgram:
             names = [program.get_method_name(i) for i in range(program.num_methods())]
             method = program.load_method(METHOD) if METHOD in names else None
         except Exception as error:
-            raise ExecuTorchError(_cause(error, log)) from None
+            raise ExecuTorchError(_cause(error, kept)) from None
     if method is None:
         raise UserError(
             f"the program has the methods {', '.join(names) or '(none)'}, but no {METHOD!r}; export a module, whose method "
@@ -163,14 +165,21 @@ class Log:
     """What is written to standard error."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor, self._start = descriptor, 0
+
+    def restart(self) -> None:
+        """Forget what was written before."""
+        self._start = self._size()
 
     def lines(self) -> list[str]:
         """Return the lines written so far."""
-        if self._descriptor < 0:
+        length = self._size() - self._start
+        if length <= 0:
             return []
-        size = os.fstat(self._descriptor).st_size
-        return os.pread(self._descriptor, size, 0).decode(errors="replace").splitlines()
+        return os.pread(self._descriptor, length, self._start).decode(errors="replace").splitlines()
+
+    def _size(self) -> int:
+        return 0 if self._descriptor < 0 else os.fstat(self._descriptor).st_size
 
 
 @contextmanager

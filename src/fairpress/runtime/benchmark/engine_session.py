@@ -12,14 +12,14 @@ from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import Backend, Input
 from fairpress.runtime.backends.cast import NUMPY
 from fairpress.runtime.benchmark.inputs import check_shape
-from fairpress.runtime.external.engines.base import Engine
+from fairpress.runtime.external.engines.base import FileEngine
 from fairpress.runtime.external.engines.registry import load, load_to_time
 
 
 class EngineSession:
     """A file with one input, loaded by its runtime; quantized values are passed as the file holds them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: FileEngine) -> None:
         self._engine = engine
         self.input = input_of_engine(engine, "the file")
         self._outputs = list(engine.outputs)[:1]
@@ -49,7 +49,7 @@ def input_of_file(path: Path, runtime: Backend, model_name: str) -> Input:
     return spec
 
 
-def input_of_engine(engine: Engine, model_name: str) -> Input:
+def input_of_engine(engine: FileEngine, model_name: str) -> Input:
     """Return the one input of a loaded file. Raises UserError if it has several, or one of another kind than numbers."""
     inputs = engine.inputs
     if len(inputs) != 1:

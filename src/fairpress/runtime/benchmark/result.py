@@ -100,12 +100,10 @@ class BenchmarkResult:
         ratios = ", ".join(
             f"{format_ratio(inverse(m.speedup))} at batch {m.batch:,}" for m in slow if m.speedup is not None
         )
-        there = {m.runtime for m in self.measurements if m.model == first.against}
-        where = f"{first.against} on {first.runtime}"
-        if first.runtime not in there:
-            where = f"{first.against} on {self.measurements[0].runtime}"
-        on = "" if first.runtime in there else f" on {first.runtime}"
-        text = f"{first.model}{on} is slower than {where}: {ratios}."
+        same = any(m.model == first.against and m.runtime == first.runtime for m in self.measurements)
+        model = first.model if same else f"{first.model} on {first.runtime}"
+        other = first.runtime if same else self.measurements[0].runtime
+        text = f"{model} is slower than {first.against} on {other}: {ratios}."
         kernels = self.kernels.get((first.model, first.runtime))
         if kernels is None or not (kernels.integer or kernels.conversions):
             return text

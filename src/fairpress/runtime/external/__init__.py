@@ -1,1 +1,1 @@
-"""External ONNX models: their inputs, outputs, classes and categories."""
+"""External models: their inputs, outputs, classes and categories."""

@@ -311,7 +311,7 @@ def classes_of_config(names: tuple[str, ...], task: Task, source_name: str) -> t
     order = _task_order(lower if len(by_lower) == len(task.classes) else names, task)
     if order is None:
         raise UserError(
-            f"config.json beside the model names the outputs {listed(names)} (id2label), and the classes of "
+            f"config.json next to the model names the outputs {listed(names)} (id2label), and the classes of "
             f"{task.target!r} are {listed(task.classes)}; list these under `classes` in {source_name}, in the order of the "
             "outputs, or use a model of this label."
         )

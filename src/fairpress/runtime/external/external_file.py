@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.slow import show_progress
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import require_batch
-from fairpress.runtime.external.engines.base import Engine, FileInput, format_shape
+from fairpress.runtime.external.engines.base import FileEngine, FileInput, format_shape
 from fairpress.runtime.external.engines.onnx_runtime import origin
 from fairpress.runtime.external.engines.registry import load
 from fairpress.runtime.onnx.embedding_table import rows_of_embedding
@@ -51,7 +51,7 @@ class ExternalFile:
     """A model file, loaded by a runtime."""
 
     path: Path
-    engine: Engine
+    engine: FileEngine
 
     @property
     def inputs(self) -> tuple[FileInput, ...]:

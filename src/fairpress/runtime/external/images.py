@@ -60,9 +60,10 @@ def plan_images(
     if inputs[0].type == "tensor(uint8)":
         guessed.append("scale")
         return layout, 1.0
+    hint = next((f" ({note})" for note in file.engine.notes if repr(inputs[0].name) in note), "")
     raise UserError(
-        f"the file does not specify the range of pixel values; set in {source_name} `scale: 255` for 0 to 1, or `scale: 1` "
-        "for 0 to 255, and `mean` and `std` if it expects them subtracted and divided."
+        f"the file does not specify the range of pixel values{hint}; set in {source_name} `scale: 255` for 0 to 1, or "
+        "`scale: 1` for 0 to 255, and `mean` and `std` if it expects them subtracted and divided."
     )
 
 

@@ -41,6 +41,7 @@ from fairpress.runtime.external.outputs import (
 )
 from fairpress.runtime.external.run_rows import SAMPLE_ROWS, check_row_independence, feeds_of_rows, run_rows
 from fairpress.runtime.external.texts import class_names, encode_rows, locate_tokenizer, plan_texts
+from fairpress.runtime.external.value_outputs import choose_value_output, read_values
 from fairpress.runtime.onnx.per_call_ranges import PER_CALL_RANGES
 from fairpress.runtime.truncation import truncation_note
 from fairpress.tokenization.tokenizer import TokenIds
@@ -59,7 +60,7 @@ class ExternalPredictions:
     notes
         Warnings about them: sentences without a full stop.
     facts
-        What is needed to reproduce the run of an external file (`Engine.facts`).
+        What is needed to reproduce the run of an external file (`FileEngine.facts`).
     """
 
     probabilities: np.ndarray | None
@@ -82,6 +83,23 @@ class ExternalModel:
     classes: tuple[str, ...]
     config_path: str = "model.yaml"
     notes: tuple[str, ...] = ()
+
+    def values(
+        self, dataset: Dataset, rows: np.ndarray, runtime: Backend | None = None
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        """Return numbers [rows, 1], or probabilities of labels [rows, labels], and the facts of the runtime.
+
+        The dataset's task must not be one of classes; by default the file's default runtime runs it.
+        """
+        file = open_file(self.path, runtime or default_runtime(self.path))
+        encoded = encode_rows(file, self.config, dataset, rows, self.config_path)
+        candidates = run_rows(file, self.config, self.config_path, dataset, rows, encoded=encoded)
+        output, activation = str(self.config.output), self.config.activation
+        assert activation is not None
+        values = read_values(
+            candidates.values[output], activation, self.classes, dataset.task, str(self.path)
+        )
+        return values, file.engine.facts
 
     def answers(
         self, dataset: Dataset, rows: np.ndarray, runtime: Backend | None = None
@@ -233,6 +251,11 @@ def open_external(
             raise UserError(f"{source_name}: {name} has {len(values)} numbers for {width} {unit}.")
     sample = np.arange(min(SAMPLE_ROWS, len(dataset)))
     candidates = run_rows(file, partial, source_name, dataset, sample)
+    if task.outputs != "classes":
+        name, activation, names = choose_value_output(file, given, candidates, task, source_name, guessed)
+        check_row_independence(file, partial, source_name, dataset, name, candidates)
+        full = partial.model_copy(update={"output": name, "activation": activation, "classes": names or None})
+        return ExternalModel(model_path, full, tuple(guessed), names, source_name)
     output = choose_output(file, given, candidates, task, source_name, guessed)
     check_row_independence(file, partial, source_name, dataset, output, candidates)
     values = None if isinstance(output, tuple) else candidates.values[output]

@@ -114,7 +114,7 @@ def check_row_independence(
         if not same:
             neighbours = "the other rows of the call"
             if dataset.texts is not None:
-                neighbours = "the texts beside it or on padding"
+                neighbours = "the other texts in its batch or on padding"
             raise UserError(
                 f"{file.path}: its output {name!r} for a row depends on {neighbours}, or is random; export the "
                 "model for inference (`model.eval()`), with one line of output per row"

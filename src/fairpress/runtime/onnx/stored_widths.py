@@ -100,23 +100,23 @@ def widths_text(widths: Iterable[StoredWidth]) -> str:
     """Return how many parameters are at which width, and their share of the bytes, as part of a sentence."""
     groups = list(widths)
     parts = shares(groups)
-    told = [
+    texts = [
         f"{entry['parameters']:.1%} in {bits} bits ({entry['bytes']:.1%} of the bytes)"
         for bits, entry in sorted(parts.items(), key=lambda part: -part[1]["parameters"])
         if entry["count"]
     ]
-    return f"{sum(g.count for g in groups):,} parameters: {', '.join(told)}" if told else "no parameters"
+    return f"{sum(g.count for g in groups):,} parameters: {', '.join(texts)}" if texts else "no parameters"
 
 
 def _factors(graph: onnx.GraphProto) -> set[str]:
     """Return the stored floats by which what integers become is multiplied: scales that no DequantizeLinear reads."""
-    made = {output: node for node in graph.node for output in node.output}
+    producers = {output: node for node in graph.node for output in node.output}
     stored: Mapping[str, onnx.TensorProto] = {t.name: t for t in graph.initializer}
 
     def source(name: str) -> tuple[str, bool]:
         """Return the stored tensor that a value is or is looked up in, and whether integers are multiplied on the way."""
         for _ in range(len(graph.node) + 1):
-            node = made.get(name)
+            node = producers.get(name)
             if node is None:
                 break
             if node.op_type in ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear"):
@@ -126,14 +126,14 @@ def _factors(graph: onnx.GraphProto) -> set[str]:
             name = node.input[0]
         return name, name in stored and stored[name].data_type in INTEGERS
 
-    found: set[str] = set()
+    factors: set[str] = set()
     for node in graph.node:
         if node.op_type == "DynamicQuantizeLSTM":
-            found.update(name for name in node.input[8:12] if name)
+            factors.update(name for name in node.input[8:12] if name)
         if node.op_type != "Mul":
             continue
         ends = [source(name) for name in node.input]
         for (_, integers), (other, _) in (ends, ends[::-1]):
             if integers and other in stored and stored[other].data_type not in INTEGERS:
-                found.add(other)
-    return found
+                factors.add(other)
+    return factors

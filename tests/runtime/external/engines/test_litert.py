@@ -58,7 +58,9 @@ def predicted(path, dataset, runtime="litert"):
     return found.probabilities, found.notes
 
 
-@pytest.mark.parametrize("options", [{}, {"free_rows": True}, {"softmax": True}, {"signed": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"rows": 64}, {"free_rows": True}, {"softmax": True}, {"signed": False}]
+)
 @pytest.mark.parametrize("runtime", ["litert", "litert-reference"])
 def test_floats_are_those_of_numpy(tmp_path, data, options, runtime):
     path = write(tmp_path / "m.tflite", linear(WEIGHTS, BIAS, **options))
@@ -155,7 +157,7 @@ def test_images_are_read_with_channels_last_and_values_as_described(tmp_path, dt
     path = write(tmp_path / "m.tflite", convolution(kernels, weights, BIAS, size=8, dtype=dtype))
     images = dataset.inputs.transpose(0, 2, 3, 1).astype(float)
     if dtype == np.float32:
-        with pytest.raises(UserError, match="does not specify the range of pixel values"):
+        with pytest.raises(UserError, match="does not specify the range of pixel values; set"):
             open_external(path, dataset)
         text = "scale: 255\nmean: [0.5, 0.4, 0.3]\nstd: [0.2, 0.3, 0.4]\n"
         (tmp_path / "m.model.yaml").write_text(text, encoding="utf-8")
@@ -167,6 +169,31 @@ def test_images_are_read_with_channels_last_and_values_as_described(tmp_path, dt
     hidden = np.maximum(np.einsum("nhwcij,oijc->nhwo", windows, kernels), 0).mean(axis=(1, 2))
     scores, _ = predicted(path, dataset)
     np.testing.assert_allclose(scores, softmax(hidden @ weights.T + BIAS), atol=2e-4)
+
+
+def test_a_quantized_image_input_says_which_numbers_it_takes(tmp_path):
+    file = TfliteFile()
+    x = file.tensor("image", (1, 8, 8, 3), np.int8, scale=0.5, zero_point=-128)
+    flat, y = file.tensor("flat", (1, 192), np.int8, scale=0.5, zero_point=-128), file.tensor("y", (1, 2))
+    shape = file.tensor("shape", (2,), np.int32, np.array([1, 192]))
+    file.operator(schema.BuiltinOperator.RESHAPE, [x, shape], [flat], "ReshapeOptions", newShape=[1, 192])
+    floats = file.tensor("floats", (1, 192))
+    file.operator(schema.BuiltinOperator.DEQUANTIZE, [flat], [floats])
+    weights = np.zeros((2, 192))
+    weights[1] = 1 / 192
+    w, b = file.tensor("w", weights.shape, values=weights), file.tensor("b", (2,), values=np.zeros(2))
+    file.operator(schema.BuiltinOperator.FULLY_CONNECTED, [floats, w, b], [y], "FullyConnectedOptions")
+    path = write(tmp_path / "m.tflite", file.data([x], [y]))
+    dataset = pictures()
+    with pytest.raises(
+        UserError, match=r"range of pixel values \(its input 'image' takes int8, .*0\.5 × \(q \+ 128\)\)"
+    ):
+        open_external(path, dataset)
+    (tmp_path / "m.model.yaml").write_text("scale: 2\nactivation: softmax\n", encoding="utf-8")
+    scores, _ = predicted(path, dataset)
+    pixels = np.rint(dataset.inputs.astype(float).reshape(len(dataset), -1) / 2 / 0.5) * 0.5
+    mean = np.minimum(pixels, 127.5).mean(axis=1)
+    np.testing.assert_allclose(scores[:, 1], 1 / (1 + np.exp(-mean)), atol=1e-5)
 
 
 def two_inputs(signed: bool) -> bytes:
@@ -370,3 +397,11 @@ def test_predictions_of_a_folder_and_of_a_file_stand_in_one_table(tmp_path):
     assert notes_of(table) == {}
     with pytest.raises(UserError, match="it is an ONNX file, which @litert does not load"):
         predictions({"onnx": artifact}, dataset, runtimes={"onnx": choose("litert")})
+
+
+def test_what_only_onnx_files_can_do_is_a_sentence(tmp_path, data):
+    path = write(tmp_path / "m.tflite", linear(WEIGHTS, BIAS))
+    with pytest.raises(UserError, match=r"m\.tflite is no ONNX file, and only those are quantized here"):
+        api.compress_file(path, "int8", data)
+    with pytest.raises(UserError, match=r"m\.tflite is a model, not a table"):
+        api.audit(str(path), baseline="a", compressed="b", by=["sex"])

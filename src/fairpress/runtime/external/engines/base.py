@@ -24,7 +24,7 @@ class FileInput:
         return f"{self.name} {self.type} {format_shape(self.shape)}"
 
 
-class Engine(Protocol):
+class FileEngine(Protocol):
     """A model file, loaded by a runtime."""
 
     @property

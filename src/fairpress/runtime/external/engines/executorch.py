@@ -27,7 +27,7 @@ from fairpress.runtime.backends.executorch import (
 )
 from fairpress.runtime.bounded import SECONDS, limit_from_environment
 from fairpress.runtime.external.engines.base import FileInput
-from fairpress.runtime.external.engines.executorch_process import Caller, InProcess, Worker
+from fairpress.runtime.external.engines.executorch_process import Caller, InProcess, ProgramProcess
 
 XNNPACK = b"XnnpackBackend"
 IDENTIFIER, POSITION = b"ET", 4  # of a program, after the offset of its root
@@ -156,7 +156,9 @@ def load_executorch(path: Path, runtime: Backend) -> ExecuTorchEngine:
     if key in _open and _open[key].worker.is_alive:
         _open.move_to_end(key)
         return _open[key]
-    worker = Worker(path, runtime.threads)
+    if key in _open:  # its process has ended
+        _open.pop(key).worker.close()
+    worker = ProgramProcess(path, runtime.threads)
     try:
         with show_progress(f"loading {path}"):
             engine = _describe(path, runtime, worker, XNNPACK in data)

@@ -16,6 +16,8 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.executorch import (
+    LOGGED,
+    REMARKS,
     ExecuTorchError,
     ExecuTorchProgram,
     captured_log,
@@ -83,7 +85,7 @@ class InProcess:
         self._program = None
 
 
-class Worker:
+class ProgramProcess:
     """The process of a program."""
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -157,7 +159,9 @@ class Worker:
         code = self._process.wait()
         size = os.fstat(self._errors.fileno()).st_size
         lines = os.pread(self._errors.fileno(), size, 0).decode(errors="replace").strip().splitlines()
-        logged = [line.partition("] ")[2] for line in lines if ".cpp:" in line and "cpuinfo" not in line]
+        logged = [
+            line.partition("] ")[2] for line in lines if LOGGED.match(line) and not line.startswith(REMARKS)
+        ]
         reason = f" ({logged[-1][:200].rstrip('.')})" if logged else ""
         if code == -9:
             return "was ended by the system, most likely because memory ran out; use a smaller model."

@@ -15,8 +15,9 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.executorch import (
+    STANDARD_ERROR,
     ExecuTorchError,
-    captured_log,
+    Log,
     describe,
     load_program,
 )
@@ -32,11 +33,13 @@ def main(commands: IO[bytes], answers: IO[bytes]) -> None:
         return
     path, threads = Path(first[0]["path"]), int(first[0]["threads"])
     weights = path.stat().st_size
+    log = Log(STANDARD_ERROR)  # a file, which the parent reads if this process ends
     import torch  # noqa: F401  its memory does not count as the program's
 
     try:
         with limit_memory(str(path), weights):
-            program = load_program(path, threads)
+            log.restart()
+            program = load_program(path, threads, log)
             write_message(answers, describe(program))
     except UserError as error:
         write_message(answers, {"refused": str(error)})
@@ -46,7 +49,8 @@ def main(commands: IO[bytes], answers: IO[bytes]) -> None:
         return
     while (message := read_message(commands)) is not None:
         try:
-            with limit_memory(str(path), weights), captured_log() as log:
+            log.restart()
+            with limit_memory(str(path), weights):
                 outputs = program.run(message[1], log)
         except UserError as error:
             write_message(answers, {"refused": str(error)})

@@ -28,7 +28,7 @@ ONNX_NAMES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Signature:
+class LiteRtSignature:
     """A function of a file: its name, its subgraph, and the tensors that its inputs and outputs are."""
 
     name: str
@@ -52,7 +52,7 @@ class LiteRtFile:
         For each subgraph: the bytes of all values that are computed, free dimensions counted as 1.
     """
 
-    signatures: tuple[Signature, ...]
+    signatures: tuple[LiteRtSignature, ...]
     producers: tuple[Mapping[int, tuple[str, int | None]], ...]
     bytes_per_row: tuple[int, ...]
 
@@ -78,7 +78,7 @@ def read_file(data: bytes) -> LiteRtFile:
     model = schema.Model.GetRootAs(data, 0)
     codes = [_operator(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
     signatures = tuple(
-        Signature(
+        LiteRtSignature(
             _text(s.SignatureKey()),
             s.SubgraphIndex(),
             {_text(s.Inputs(i).Name()): s.Inputs(i).TensorIndex() for i in range(s.InputsLength())},

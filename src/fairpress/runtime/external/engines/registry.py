@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fairpress.core.errors import UserError, listed
 from fairpress.runtime.backends.base import Backend
-from fairpress.runtime.external.engines.base import Engine
+from fairpress.runtime.external.engines.base import FileEngine
 
 # Suffix → what the file is called, and the runtimes that load it, the default one first.
 FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -45,7 +45,7 @@ def check_runtime(path: Path, runtime: Backend) -> None:
         )
 
 
-def load(path: Path, runtime: Backend) -> Engine:
+def load(path: Path, runtime: Backend) -> FileEngine:
     """Load a model file.
 
     Raises
@@ -73,7 +73,7 @@ def load(path: Path, runtime: Backend) -> Engine:
     return load_onnx_runtime(path, runtime)
 
 
-def load_to_time(path: Path, runtime: Backend) -> Engine:
+def load_to_time(path: Path, runtime: Backend) -> FileEngine:
     """Load a file that `load` has loaded before: without a trial, and with quantized values as the file holds them."""
     if runtime.engine == "litert":
         from fairpress.runtime.external.engines.litert import open_litert

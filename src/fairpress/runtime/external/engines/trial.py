@@ -20,7 +20,7 @@ from fairpress.core.slow import show_progress
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.cast import NUMPY
 from fairpress.runtime.bounded import SECONDS, TooLong, limit_from_environment, limit_memory
-from fairpress.runtime.external.engines.base import Engine
+from fairpress.runtime.external.engines.base import FileEngine
 
 _MAX_SECONDS = 30.0
 _START_SECONDS = 30.0
@@ -28,7 +28,7 @@ _MAX_VALUES = 2**26
 _SOURCE = str(Path(__file__).parents[4])
 _passed: set[tuple[object, ...]] = set()
 
-Opener = Callable[[Path, Backend], Engine]
+Opener = Callable[[Path, Backend], FileEngine]
 
 
 def try_in_child(open_engine: Opener, path: Path, runtime: Backend, title: str) -> None:
@@ -119,7 +119,7 @@ def main(task: Mapping[str, Any], answers: TextIO) -> None:
         answers.flush()
 
 
-def _run_zeros(engine: Engine) -> None:
+def _run_zeros(engine: FileEngine) -> None:
     feed = {}
     for spec in engine.inputs:
         if spec.shape is None or spec.type not in NUMPY or spec.type == "tensor(string)":
