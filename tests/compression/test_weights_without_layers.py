@@ -174,7 +174,10 @@ def test_a_file_without_any_integer_kernel_is_no_int8_file_without_a_word():
 @pytest.mark.parametrize(
     ("forward", "remedy"),
     [
-        (lambda x: torch.cond(x.sum() > 0, lambda x: 2 * x, lambda x: 3 * x, (x,)), "choose with torch.where"),
+        (
+            lambda x: torch.cond(x.sum() > 0, lambda x: 2 * x, lambda x: 3 * x, (x,)),
+            "choose with torch.where",
+        ),
         (lambda x: F.scaled_dot_product_attention(x, x, x), r"with \.unsqueeze\(1\)"),
     ],
 )
