@@ -1,4 +1,4 @@
-"""What every recipe makes of some sixty networks: files held against their modules, by ONNX Runtime alone.
+"""What recipes make of some eighty networks: files held against their modules, by ONNX Runtime alone.
 
 ``python benchmarks/zoo.py docs/data/zoo.yaml`` measures what the file lacks and adds to it, so that it can be interrupted;
 ``--only 'LSTM|timm'`` takes networks by a regular expression, ``--recipes int8,w4`` some recipes, ``--again`` measures anew.

@@ -92,7 +92,7 @@ def measure(
     module = build().eval()
     with torch.no_grad():
         for p in module.parameters():  # zeros of new networks would make whole branches say nothing
-            if p.dim() == 1 and not p.any():
+            if not p.any():
                 p.normal_(0, 0.1, generator=generator)
     rows, check = inputs(COMPRESS_ROWS, generator), inputs(ROWS, generator)
     if set(rows) == {"x"} and rows["x"].is_floating_point():
