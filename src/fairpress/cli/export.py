@@ -135,9 +135,9 @@ def _count(operators: Mapping[str, int]) -> str:
 
 
 def _sizes(report: Mapping[str, Any]) -> str:
-    rows = f"1 to {report['max_batch']}" if report["max_batch"] > 1 else "exactly 1"
+    rows = f"1 to {report['max_batch']} rows" if report["max_batch"] > 1 else "exactly 1 row"
     lower = ", less with a smaller --max-batch" if report["max_batch"] > 1 else ""
-    return f"it reads {rows} rows a call and reserves {report['planned_bytes']:,} bytes of memory for them{lower}"
+    return f"it reads {rows} a call and reserves {report['planned_bytes']:,} bytes of memory for them{lower}"
 
 
 def _checked(report: Mapping[str, Any]) -> str:
