@@ -178,6 +178,56 @@ def test_mask_is_computed_in_the_file():
     assert artifact.card.inputs["name"] == "input_ids"
 
 
+def predicted(artifact, batches):
+    return np.array([int(v) for v in fp.predict({"m": artifact}, batches)["m"].to_pylist()])
+
+
+def test_named_inputs_are_read_by_name_in_any_order():
+    net = created(Mixed)
+    with pytest.warns(UserWarning, match="side by side: codes .*, numbers"):
+        artifact = fp.compress(net, "fp32", data=[({"codes": CODES, "numbers": NUMBERS}, Y)])
+    expected = logits(net, CODES, NUMBERS).argmax(1)
+    half = ROWS // 2
+    mixed = [
+        ({"numbers": NUMBERS[:half], "codes": CODES[:half]}, Y[:half]),
+        {"labels": Y[half:], "codes": CODES[half:], "numbers": NUMBERS[half:]},
+    ]
+    np.testing.assert_array_equal(predicted(artifact, mixed), expected)
+    with pytest.raises(UserError, match="reads codes, numbers, and the batches have input 1, input 2"):
+        fp.predict({"m": artifact}, [((CODES, NUMBERS), Y)])
+    with pytest.raises(UserError, match="reads codes, numbers, and the batches have one input"):
+        fp.predict({"m": artifact}, [(torch.cat([CODES.float(), NUMBERS], 1), Y)])
+
+
+def test_rows_that_are_padded_otherwise_are_refused_and_shorter_ones_filled_up():
+    net, whole = created(Masked), WORDS.clamp(min=4)
+    mask = torch.ones_like(whole)
+    with pytest.warns(UserWarning, match="no row of the batches is padded"):
+        unpadded = fp.compress(net, "fp32", data=[{"input_ids": whole, "attention_mask": mask, "labels": Y}])
+    (first, *_), batches = padded_batches(), list(padded_batches())
+    with pytest.raises(
+        UserError, match="padded with the id 3, and the model was compressed with rows that were not"
+    ):
+        fp.predict({"m": unpadded}, [first])
+    artifact = fp.compress(net, "fp32", data=batches)  # rows of nine ids
+    with torch.no_grad():
+        expected = net(first["input_ids"], first["attention_mask"])["logits"].numpy().argmax(1)
+    np.testing.assert_array_equal(predicted(artifact, [first]), expected)
+    with pytest.raises(UserError, match="not the padding id 3"):
+        fp.predict({"m": artifact}, list(padded_batches(pad=2)))
+    longer = {k: v.repeat(1, 3) if v.ndim == 2 else v for k, v in first.items()}
+    with pytest.raises(UserError, match="rows of 15 token ids, and the model reads 9 at most"):
+        fp.predict({"m": artifact}, [longer])
+
+
+def test_the_loader_of_a_network_of_integers_can_be_predicted():
+    net = created(OfCodes)
+    artifact = fp.compress(net, "fp32", data=[(WORDS.float(), Y)])
+    np.testing.assert_array_equal(predicted(artifact, [(WORDS.float(), Y)]), logits(net, WORDS).argmax(1))
+    with pytest.raises(UserError, match="batches have numbers that are not whole"):
+        fp.predict({"m": artifact}, [(WORDS + 0.5, Y)])
+
+
 def test_masks_and_types_that_do_not_follow_from_the_ids_are_refused():
     batches = list(padded_batches())
     batches[1]["attention_mask"][3, 0] = 0

@@ -83,6 +83,22 @@ class NamedInput:
 InputForm = TokenInputs | PackedInputs | NamedInput | None
 
 
+def form_facts(form: InputForm) -> dict[str, Any]:
+    """Return what a card says of a form, so that later batches are read alike: names in order, or mask and padding."""
+    if isinstance(form, TokenInputs):
+        return {"tokens": {"masked": form.masked, "pad_id": form.pad_id}}
+    if isinstance(form, PackedInputs):
+        return {"parts": [part.name for part in form.parts]}
+    return {}
+
+
+def in_order(value: Any, names: Sequence[str]) -> Any:
+    """Return a dictionary of inputs in the order of the names, if it has these; other inputs as they are."""
+    if isinstance(value, Mapping) and set(value) == set(names):
+        return {name: value[name] for name in names}
+    return value
+
+
 def split_batch(batch: Any, batch_name: str, *, labelled: bool = True) -> tuple[Any, Any, Any]:
     """Return inputs, labels and groups (None without) of a batch (x, y), (x, y, groups) or a dictionary with labels.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,11 @@ from fairpress.compression.batch_inputs import (
     TOKENS,
     TYPES,
     InputForm,
+    PackedInputs,
     TokenInputs,
     are_several,
     are_tokens,
+    in_order,
     named_parts,
     only_input,
     pack,
@@ -67,6 +69,7 @@ def collect(
     pad_id: int | None = None,
     *,
     labelled: bool = True,
+    order: Sequence[str] = (),
     max_rows: int | None = MAX_ROWS,
     min_rows: int = MIN_ROWS,
 ) -> Collected:
@@ -81,6 +84,8 @@ def collect(
         The padding id of the network's configuration, if it has one.
     labelled
         Whether the batches must have labels, which are otherwise not read.
+    order
+        The order of several inputs that have names; by default that of the first batch.
     max_rows, min_rows
         About as many rows are read unless the recipe trains (None: all), and as many are needed.
 
@@ -103,7 +108,7 @@ def collect(
                 f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
-        x, read, kind = _read(x_given, batch_name, pad_id)
+        x, read, kind = _read(in_order(x_given, order), batch_name, pad_id)
         y = labels_of_batch(y_given, batch_name) if labelled else np.zeros(len(x) if x.ndim else 0, np.int64)
         if labels and y.shape[1:] != labels[0].shape[1:]:
             raise UserError(
@@ -115,6 +120,8 @@ def collect(
             )
         if not inputs:
             form = read
+            if isinstance(form, PackedInputs) and not order:
+                order = [part.name for part in form.parts if part.name is not None]
         elif isinstance(read, TokenInputs) and isinstance(form, TokenInputs):
             form = replace(form, pad_id=read.pad_id)
         if read != form:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fairpress.compression.batch_inputs import InputForm, PackedInputs, TokenInputs
 from fairpress.compression.data_loader import collect
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
 from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.runtime.artifact import Artifact
@@ -37,9 +38,21 @@ def rows_of_batches(batches: Iterable[Any], artifact: Artifact) -> Dataset:
         )
     if card.output_kind == "embedding":
         raise UserError("embeddings are no predictions; compute them with fairpress.embed(model, rows).")
-    collected = collect(batches, trains=False, max_rows=None, min_rows=1)
+    tokens, parts = card.inputs.get("tokens"), card.inputs.get("parts")
+    collected = collect(
+        batches,
+        trains=False,
+        pad_id=None if tokens is None else tokens["pad_id"],
+        order=[name for name in parts or () if name is not None],
+        max_rows=None,
+        min_rows=1,
+    )
     labels, dataset = collected.labels, collected.dataset
     assert labels is not None
+    if parts is not None:
+        _check_parts(collected.form, parts)
+    if tokens is not None:
+        dataset = _as_long(dataset, collected.form, tokens, card.inputs.get("shape"))
     names = tuple(card.outputs.get("names", ()))
     task = Task(card.target, card.classes, card.positive, outputs=card.output_kind, label_names=names)
     dtype = np.dtype(str(card.inputs.get("dtype") or dataset.inputs.dtype))
@@ -48,12 +61,66 @@ def rows_of_batches(batches: Iterable[Any], artifact: Artifact) -> Dataset:
         dataset,
         name="the batches",
         task=task,
-        inputs=dataset.inputs.astype(dtype)
-        if collected.numbers == "integer" or dtype.kind == "f"
-        else dataset.inputs,
+        inputs=_inputs_as(dataset.inputs, dtype),
         input_names=tuple(card.inputs.get("columns") or ()),
         labels=_labels(labels, task),
         parts={"train": empty, "calibration": empty, "validation": empty, "test": np.arange(len(labels))},
+    )
+
+
+def _inputs_as(inputs: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return inputs in the type that the model reads; numbers that are not whole stay floats, which it does not read."""
+    if dtype == np.int64 and inputs.dtype == np.float32 and bool((inputs != np.round(inputs)).any()):
+        raise UserError(
+            "the model reads integers, and the batches have numbers that are not whole; give whole numbers."
+        )
+    return inputs.astype(dtype) if dtype.kind == "f" or dtype == np.int64 else inputs
+
+
+def _check_parts(form: InputForm, expected: Sequence[str | None]) -> None:
+    """Raise UserError unless the batches have the inputs of the model, under the same names."""
+    names = [part.name for part in form.parts] if isinstance(form, PackedInputs) else None
+    if names == list(expected):
+        return
+    wanted = listed([name or f"input {i + 1}" for i, name in enumerate(expected)])
+    given = (
+        "one input" if names is None else listed([name or f"input {i + 1}" for i, name in enumerate(names)])
+    )
+    raise UserError(
+        f"the model reads {wanted}, and the batches have {given}; give "
+        f"{'a tuple of these inputs, in this order' if expected[0] is None else 'a dictionary of these names'}."
+    )
+
+
+def _as_long(
+    dataset: Dataset, form: InputForm, tokens: Mapping[str, Any], shape: Sequence[int] | None
+) -> Dataset:
+    """Return rows of token ids filled up to the length of the model's.
+
+    Raises UserError where the file would compute another mask than that of the batches, or the rows are longer.
+    """
+    if not isinstance(form, TokenInputs):
+        return dataset
+    pad_id = tokens["pad_id"]
+    if form.pad_id != pad_id or (
+        form.masked and not tokens["masked"] and bool((dataset.inputs == pad_id).any())
+    ):
+        raise UserError(
+            f"the batches are padded with the id {form.pad_id}, and the model was compressed with rows that "
+            f"{'were not padded' if pad_id is None or not tokens['masked'] else f'were padded with {pad_id}'}, from which "
+            "its file computes the mask; compress the network with batches that are padded like these."
+        )
+    length, longest = dataset.inputs.shape[1], int(shape[0]) if shape else dataset.inputs.shape[1]
+    if length > longest:
+        raise UserError(
+            f"the batches have rows of {length} token ids, and the model reads {longest} at most, as many as it was "
+            f"compressed with; cut them, such as by tokenizer(texts, truncation=True, max_length={longest}), or compress "
+            "the network with the longer rows."
+        )
+    if length == longest or pad_id is None or not tokens["masked"]:
+        return dataset
+    return replace(
+        dataset, inputs=np.pad(dataset.inputs, ((0, 0), (0, longest - length)), constant_values=pad_id)
     )
 
 

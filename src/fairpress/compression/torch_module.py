@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
-from fairpress.compression.batch_inputs import NamedInput, PackedInputs
-from fairpress.compression.data_loader import collect
+from fairpress.compression.batch_inputs import InputForm, NamedInput, PackedInputs, TokenInputs, form_facts
+from fairpress.compression.data_loader import Collected, collect
 from fairpress.compression.forward_types import refuse_bfloat16
 from fairpress.compression.held_out import change_sentence, value_facts, value_symptom
 from fairpress.compression.module_forms import reads_one_tensor, reads_truth_values
@@ -113,13 +113,15 @@ def compress_module(
         unwrapped_copy = unwrap(module)
         notes = [*unwrapped_copy.notes]
         labels: np.ndarray | None
+        form: InputForm = None
         if isinstance(data, Dataset):
             network, dataset = reads_one_tensor(unwrapped_copy.module, None), data.development()
             labels, requested = dataset.labels, requested or dataset.task.outputs
         else:
-            network, dataset, labels = _one_tensor(
+            network, collected = _one_tensor(
                 unwrapped_copy.module, data, trains, requested != "embedding", notes
             )
+            dataset, labels, form = collected.dataset, collected.labels, collected.form
         labels = None if requested == "embedding" else labels
         trial = torch.from_numpy(np.ascontiguousarray(dataset.inputs[dataset.index("train")[:TRIAL_ROWS]]))
         network, kind, width, chosen, assumed = shaped_outputs(network, _call, trial, labels, requested)
@@ -150,6 +152,7 @@ def compress_module(
             "shape": list(dataset.inputs.shape[1:]),
             "dtype": str(dataset.inputs.dtype),
             "columns": list(dataset.input_names),
+            **form_facts(form),
         },
         activation={"classes": "softmax", "labels": "sigmoid"}.get(task.outputs, "none"),
         outputs=outputs_of_task(task),
@@ -191,8 +194,8 @@ def _constant_baseline_facts(module: nn.Module, dataset: Dataset, card: ModelCar
 
 def _one_tensor(
     module: nn.Module, batches: Iterable[Any], trains: bool, labelled: bool, notes: list[str]
-) -> tuple[nn.Module, Dataset, np.ndarray | None]:
-    """Return a network that reads one tensor, the rows of a loader as such tensors, and their labels as they were given.
+) -> tuple[nn.Module, Collected]:
+    """Return a network that reads one tensor, and the rows of a loader as such tensors.
 
     What was assumed goes to `notes`.
 
@@ -207,10 +210,15 @@ def _one_tensor(
             f"the file has one input, x [rows, {dataset.inputs.shape[1]}], with the inputs side by side: "
             f"{form.describe()}"
         )
+    if isinstance(form, TokenInputs) and form.masked and form.pad_id is None:
+        notes.append(
+            "no row of the batches is padded: the file takes every id for a token, and `predict` refuses padded rows; if "
+            "there will be any, pass some here, or set config.pad_token_id of the network"
+        )
     if (form is None or isinstance(form, NamedInput)) and dataset.inputs.dtype == np.float32:
         rows = torch.from_numpy(dataset.inputs[:2])
         if collected.numbers == "boolean" and _reads(network, rows != 0):
-            return reads_truth_values(network), dataset, collected.labels
+            return reads_truth_values(network), collected
         integral = collected.numbers == "integer" or bool((rows == rows.round()).all())
         if integral and not _reads(network, rows) and _reads(network, rows.long()):
             if collected.numbers != "integer" and not (dataset.inputs == np.round(dataset.inputs)).all():
@@ -218,7 +226,7 @@ def _one_tensor(
                     "the network reads integers, and the batches have numbers that are not whole; give batches of integers."
                 )
             dataset = replace(dataset, inputs=dataset.inputs.astype(np.int64))
-    return network, dataset, collected.labels
+    return network, replace(collected, dataset=dataset)
 
 
 def _call(module: nn.Module, rows: Tensor) -> Any:

@@ -23,11 +23,19 @@ class _Architecture(_ExtensibleModel):
     name: str
 
 
+class _Tokens(_ExtensibleModel):
+    masked: bool
+    pad_id: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
+
+
 class _Inputs(_ExtensibleModel):
     name: str | None = None
     shape: Annotated[list[Annotated[int, Field(ge=1, le=2**31)]], Field(max_length=8)] | None = None
     columns: list[str] | None = None
     dtype: str | None = None
+    # Of several inputs in one, their names in order, or None by position; of token ids, what the mask follows from.
+    parts: list[str | None] | None = None
+    tokens: _Tokens | None = None
     # Of models that read texts.
     kind: str | None = None
     max_length: Annotated[int, Field(ge=1, le=2**16)] | None = None
