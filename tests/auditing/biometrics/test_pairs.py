@@ -49,6 +49,13 @@ def test_pairs_linked_by_a_chain_of_people_are_one_cluster():
     assert len(set(linked)) == 19
 
 
+def test_scores_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
+    whole = fp.draw_pairs(*people())
+    monkeypatch.setattr("fairpress.auditing.biometrics.draw_pairs.CHUNK", 7)
+    assert fp.draw_pairs(*people()).equals(whole)
+    assert fp.link_people(whole.slice(0, 0), "first", "second").num_rows == 0
+
+
 def test_drawn_pairs_are_linked_within_their_blocks():
     embeddings, person, by = people()
     table = fp.draw_pairs(embeddings, person, by)
@@ -77,6 +84,10 @@ def test_pairs_of_everybody_with_everybody_have_no_independent_clusters():
         ({"person": [0, 1]}, "person has 2 rows|has 4 rows, and person 2"),
         ({"by": {"group": ["A", "B", "A", "A"]}}, "several values of 'group'"),
         ({"embeddings": {"m": np.zeros((4, 2))}}, "row 0 under 'm' is zero"),
+        ({"embeddings": {"m": np.ones(4)}}, "the embeddings of 'm' are 4; give a vector for each row"),
+        ({"embeddings": np.ones((4, 2))}, "`embeddings` is a dict"),
+        ({"by": {"label": ["A", "A", "A", "A"]}}, "a column 'label' of its own"),
+        ({"by": {"m.score": ["A", "A", "A", "A"]}}, "a column 'm.score' of its own"),
         ({"people_per_block": 1}, "too small"),
         ({"person": [0, 1, 2, 3], "by": {"group": ["A", "B", "C", "D"]}}, "there are no pairs"),
     ],
@@ -98,6 +109,7 @@ def test_what_makes_no_pairs_is_one_sentence(change, sentence):
         ({"a": [1], "c": [2]}, "no column 'b'"),
         ({"a": [1, None], "b": [2, 3]}, "missing values"),
         ({"a": [1], "b": [2], "linked": [0]}, "has a column 'linked' already"),
+        ({"a": [[1]], "b": [2]}, "the column 'a' holds lists"),
     ],
 )
 def test_a_table_without_people_is_refused(table, sentence):

@@ -13,6 +13,8 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 
 SAME, DIFFERENT = "same", "different"
+COLUMNS = ("label", "block", "first", "second")
+CHUNK = 2**15  # pairs whose vectors are in memory at once
 
 
 def draw_pairs(
@@ -51,11 +53,21 @@ def draw_pairs(
     Raises
     ------
     UserError
-        Lengths differ, a person has two values of an attribute, an embedding is zero or not finite, or there are no pairs.
+        Lengths differ, a person has two values of an attribute, an attribute is called like another column of the result, an
+        embedding is no vector, zero or not finite, or there are no pairs.
     """
     if people_per_block < 2:
         raise UserError(
             f"`people_per_block={people_per_block}` is too small; pairs of two people take 2 or more."
+        )
+    for option, given in (("embeddings", embeddings), ("by", by)):
+        if not isinstance(given, Mapping):
+            raise UserError(
+                f"`{option}` is a dict, such as {{'int8': vectors}} or {{'sex': values}}, not {type(given).__name__}."
+            )
+    if clash := sorted({*COLUMNS, *(f"{m}.score" for m in embeddings)} & set(by)):
+        raise UserError(
+            f"the table of pairs has a column {clash[0]!r} of its own; name the attribute otherwise."
         )
     persons = np.array([spelling(p) for p in person], dtype=object)
     attributes = {name: np.array([spelling(v) for v in values], dtype=object) for name, values in by.items()}
@@ -84,8 +96,10 @@ def draw_pairs(
         "second": second,
     }
     for model, vectors in embeddings.items():
-        unit = _unit(np.asarray(vectors, np.float64), model)
-        columns[f"{model}.score"] = np.einsum("ij,ij->i", unit[first], unit[second])
+        unit, cosines = _unit(vectors, model), np.empty(len(first))
+        for part in (slice(i, i + CHUNK) for i in range(0, len(first), CHUNK)):
+            cosines[part] = np.einsum("ij,ij->i", unit[first[part]], unit[second[part]])
+        columns[f"{model}.score"] = cosines
     return pa.table(columns)
 
 
@@ -116,8 +130,15 @@ def _positions(
     return triples[:, 0], triples[:, 1], triples[:, 2]
 
 
-def _unit(vectors: np.ndarray, model: str) -> np.ndarray:
-    """Return vectors [rows, length] of length 1."""
+def _unit(embeddings: Any, model: str) -> np.ndarray:
+    """Return vectors [rows, length] of length 1. Raises UserError for anything else than a matrix of such vectors."""
+    detached = embeddings.detach().cpu() if hasattr(embeddings, "detach") else embeddings
+    vectors = np.asarray(detached, np.float64)
+    if vectors.ndim != 2:
+        shape = " × ".join(f"{n:,}" for n in vectors.shape)
+        raise UserError(
+            f"the embeddings of {model!r} are {shape}; give a vector for each row, [rows, length]."
+        )
     norms = np.linalg.norm(vectors, axis=1)
     bad = ~np.isfinite(norms) | (norms == 0)
     if bad.any():

@@ -41,12 +41,16 @@ def link_people(table: Any, first: str, second: str, *, name: str = "linked") ->
             raise UserError(
                 f"the table has no column {column!r} of people; it has {', '.join(pairs.column_names)}."
             )
+        if pa.types.is_nested(pairs.schema.field(column).type):
+            raise UserError(
+                f"the column {column!r} holds lists, not the ids of people; give a number or a name for each."
+            )
         if pairs[column].null_count:
             raise UserError(f"the column {column!r} of people has missing values; leave these pairs out.")
     if name in pairs.column_names:
         raise UserError(f"the table has a column {name!r} already; choose another `name=`.")
-    people = pa.concat_arrays([c for side in (first, second) for c in pairs[side].cast(pa.string()).chunks])
-    codes = np.asarray(people.dictionary_encode().indices)
+    people = [c for side in (first, second) for c in pairs[side].cast(pa.string()).chunks]
+    codes = np.asarray(pa.chunked_array(people, pa.string()).combine_chunks().dictionary_encode().indices)
     components = connected(codes[: pairs.num_rows], codes[pairs.num_rows :])
     sizes = np.bincount(components) if len(components) else np.zeros(1)
     if sizes.max() > LARGEST * max(pairs.num_rows, 1):
