@@ -340,3 +340,22 @@ def test_more_than_two_classes_are_guarded_by_the_error_rate():
     scores = np.eye(3)[np.arange(900) % 3]
     assert guarded.worst(scores).upper < 0
     assert replace(guarded.unchanged).loss == 0
+
+
+def test_people_are_the_same_in_a_column_of_integers_and_in_one_of_floats():
+    loop = table("loop").append_column("person", pa.array(range(900)))
+    for first, shared in ((0, True), (900, False)):
+        people = pa.array(np.arange(first, first + 900, dtype=float))
+        held_out = table("verdict").append_column("person", people)
+        options = {"by": "sex", "subject": "person", "margin": 0.05, "positive": "yes"}
+        if shared:
+            with pytest.raises(UserError, match="900 people, such as"):
+                fp.Guard(loop, held_out, **options)
+        else:
+            assert "told apart by person" in str(fp.Guard(loop, held_out, **options))
+
+
+def test_with_a_ledger_the_headline_of_one_look_says_that_it_is_one(tmp_path):
+    verdict = guard(ledger=tmp_path / "ledger.json").verdict(wrong_for("verdict", 0.01), name="int8")
+    assert str(verdict).startswith("int8, by this look alone: With 95 % confidence")
+    assert str(guard().verdict(wrong_for("verdict", 0.01), name="int8")).startswith("int8: With 95 %")

@@ -178,3 +178,16 @@ def test_a_model_that_cannot_be_called_needs_a_way_to():
         outputs_of(object(), batches("loop"))
     scores = outputs_of(object(), batches("loop"), lambda model, batch: (batch @ WEIGHTS, None))
     assert guard().worst(scores) == guard().unchanged
+
+
+def test_a_call_may_return_a_list_of_classes_and_a_session_a_batch_of_tensors():
+    torch = pytest.importorskip("torch")
+    guarded = guard()
+    listed = outputs_of(
+        rule(WEIGHTS), batches("loop"), lambda model, batch: model(batch).argmax(axis=1).tolist()
+    )
+    assert guarded.worst(listed) == guarded.worst(baseline("loop"))
+    tensors = [{"x": torch.from_numpy(batch), "labels": None} for batch in batches("loop")]
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(network(), providers=["CPUExecutionProvider"])
+    assert guarded.worst(outputs_of(session, tensors)) == guarded.worst(baseline("loop"))

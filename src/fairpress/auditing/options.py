@@ -91,7 +91,8 @@ def _number(name: str, example: float, given: Any) -> float:
     return float(given)
 
 
-def _confidence(given: Any) -> float:
+def checked_confidence(given: Any) -> float:
+    """Return a confidence between 0.5 and 1. Raises UserError for anything else."""
     confidence = _number("confidence", 0.95, given)
     if not 0.5 < confidence < 1:
         meant = f"did you mean {confidence / 100:g}?" if 50 < confidence < 100 else "0.95 means 95 %."
@@ -164,7 +165,7 @@ class AuditOptions(BaseModel):
     outcome: Annotated[OutcomeRequest | None, BeforeValidator(outcome_request)] = None
     margin: Annotated[Any, BeforeValidator(_margin)] = Field(default=None, validate_default=True)
     min_rows: Annotated[Any, BeforeValidator(min_rows_of)] = Field(default=None, validate_default=True)
-    confidence: Annotated[float, BeforeValidator(_confidence)] = 0.95
+    confidence: Annotated[float, BeforeValidator(checked_confidence)] = 0.95
     harm: Annotated[str, BeforeValidator(_harm)] = "error"
     metrics: Annotated[Sequence[str] | None, BeforeValidator(_judged_metrics)] = None
     weight: OptionalColumn = None

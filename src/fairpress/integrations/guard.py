@@ -61,7 +61,7 @@ class Guard:
         Column that identifies rows, where there is no subject.
     ledger
         A ledger (`auditing.monitoring.record`) in which every verdict on these rows is recorded, so that the verdicts of all
-        candidates keep the confidence together.
+        candidates keep the confidence together, unless one was changed after a verdict on these rows.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ALL_ROWS, ALL_COLUMNS = 2**62, 100_000
+WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,11 @@ class GuardedRows:
         return [spelling(value) or "" for value in self.table[column].to_pylist()]
 
     def identities(self, column: str) -> list[str]:
-        """Return a column that identifies people or rows. Raises UserError where a value is missing."""
-        values = self.texts(column)
+        """Return a column that identifies people or rows. Raises UserError where a value is missing.
+
+        Whole numbers are the same in a column of integers and in one of floats, as pandas makes of it: 7 and 7.0.
+        """
+        values = [WHOLE_NUMBER.sub(r"\1", text) for text in self.texts(column)]
         if "" in values:
             raise UserError(
                 f"{values.count(''):,} {self.whose} have no {column!r}, so that nobody can tell whose they are; fill it in, "

@@ -56,7 +56,8 @@ class HeldOutVerdict:
         return self.report.gate().passed and (self.release is None or self.release.verdict == "no_harm")
 
     def __str__(self) -> str:
-        return "\n".join((f"{self.name}: {self.report.comparisons[0].headline}", *self.sentences))
+        alone = "" if self.release is None else ", by this look alone"
+        return "\n".join((f"{self.name}{alone}: {self.report.comparisons[0].headline}", *self.sentences))
 
 
 def judge_held_out(

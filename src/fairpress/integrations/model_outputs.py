@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from fairpress.core.errors import UserError
 
 Call = Callable[[Any, Any], Any]
@@ -62,7 +64,7 @@ def _runner(model: Any) -> Callable[[Any], Any]:
     if hasattr(model, "get_inputs") and hasattr(model, "run"):
         names = [x.name for x in model.get_inputs()]
         return lambda inputs: model.run(
-            None, inputs if isinstance(inputs, Mapping) else {names[0]: _array(inputs)}
+            None, _array(inputs if isinstance(inputs, Mapping) else {names[0]: inputs})
         )
     if not callable(model):
         raise UserError(
@@ -84,6 +86,8 @@ def _on(device: Any, inputs: Any) -> Any:
 
 
 def _array(inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: _array(value) for name, value in inputs.items()}
     return inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs
 
 
@@ -96,9 +100,11 @@ def _inputs(batch: Any) -> Any:
 
 
 def _first(result: Any) -> Any:
-    """Return the logits of a result that names them, else its first output."""
+    """Return the logits of a result that names them, else its first output; a list of classes as it is."""
     if hasattr(result, "logits"):
         return result.logits
     if isinstance(result, Mapping):
         return result["logits"] if "logits" in result else next(iter(result.values()))
+    if isinstance(result, list) and result and np.ndim(_array(result[0])) == 0:
+        return np.array([_array(value) for value in result])
     return result[0] if isinstance(result, tuple | list) else result

@@ -51,6 +51,11 @@ def test_the_threshold_is_the_quantile_and_is_written_with_few_digits():
     assert chosen.false_positive_rate.value == decided[table["label"] == "different"].mean()
 
 
+def test_scores_next_to_zero_have_a_threshold():
+    assert lowest_threshold(np.array([1e-310, *[0.0] * 100]), np.array([1.0]), 0.01) == 1e-310
+    assert lowest_threshold(np.array([-1e-310, *[-1.0] * 100]), np.array([1.0]), 0.01) == -1e-310
+
+
 def test_the_audit_of_other_rows_takes_the_rule():
     chosen = fp.thresholds(pairs(seed=1), ["fp32", "int8"], fpr=0.01, positive="same")
     audit = fp.audit(
@@ -101,6 +106,7 @@ def test_rows_of_one_block_widen_the_interval():
         ({"fp32.score": [None, *[0.5] * 5999]}, {}, "missing in 1 rows"),
         ({"fp32.score": ["x", *["0.5"] * 5999]}, {}, "x"),
         ({}, {"subject": "block"}, "block"),
+        ({}, {"confidence": 95}, "did you mean 0.95"),
     ],
 )
 def test_what_gives_no_threshold_is_one_sentence(change, options, sentence):

@@ -16,6 +16,7 @@ import numpy as np
 
 from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.open_source import open_source
+from fairpress.auditing.options import checked_confidence
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.core.errors import UserError, listed
 from fairpress.core.estimate import Estimate
@@ -23,6 +24,9 @@ from fairpress.core.values import named_positive, resolve, spelling
 
 ENOUGH = 30
 """Errors that a rate should rest on: with 30 it is within 30 % of the truth at 90 % confidence (Doddington et al. 2000)."""
+
+SMALLEST_ROUNDED = 1e-290
+"""Thresholds nearer to 0 keep all their digits: the power of ten that rounds them is no float."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def thresholds(
     """
     if not 0 < fpr < 1:
         raise UserError(f"`fpr={fpr:g}` is not between 0 and 1; 0.001 is one false match in a thousand.")
+    confidence = checked_confidence(confidence)
     source = open_source(table)
     names = [models] if isinstance(models, str) else list(models)
     columns = {m: f"{m}.score" if f"{m}.score" in source.columns else m for m in names}
@@ -144,6 +149,8 @@ def lowest_threshold(negatives: np.ndarray, positives: np.ndarray, fpr: float) -
         return float(negatives.min())
     above = np.concatenate([negatives[negatives > below], positives[positives > below]])
     upper = float(above.min()) if len(above) else below + max(abs(below), 1.0) * 1e-6
+    if 0 < abs(upper) < SMALLEST_ROUNDED:
+        return upper
     for digits in range(1, 18):
         step = 10.0 ** (digits - 1 - math.floor(math.log10(abs(upper)))) if upper else 10.0**digits
         rounded = math.floor(upper * step) / step
