@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,25 @@ def test_a_number_between_0_and_1_is_no_probability_where_the_labels_say_so():
     assert shaped(net, np.arange(8) % 2, "number")[1] == "number"
     with pytest.raises(UserError, match=r"a probability.*outputs='number'"):
         shaped(net, np.arange(8) % 2)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_logits_that_happen_to_lie_between_0_and_1_are_no_probabilities(width):
+    net = nn.Linear(3, width)
+    nn.init.constant_(net.weight, 0.01)
+    nn.init.constant_(net.bias, 0.4)
+    labels = (
+        np.arange(8) % 2 if width == 1 else np.stack([np.arange(8) % 2, np.ones(8, int), np.ones(8, int)], 1)
+    )
+    assert ((net(ROWS) > 0) & (net(ROWS) < 1)).all()
+    assert shaped(copy.deepcopy(net), labels)[1] == ("classes" if width == 1 else "labels")
+    with pytest.raises(UserError, match="logits are needed"):
+        shaped(nn.Sequential(net, nn.Sigmoid()), labels)
+
+
+def test_one_label_is_a_matter_of_two_classes():
+    with pytest.raises(UserError, match="a network of one label is one of two classes"):
+        shaped(nn.Linear(3, 1), np.arange(8) % 2, "labels")
 
 
 def test_probabilities_of_labels_are_refused():

@@ -191,6 +191,11 @@ def _check_labels(labels: np.ndarray, kind: OutputKind, width: int) -> None:
     """Raise UserError unless labels are those of the requested kind."""
     whole = bool((labels == np.round(labels)).all())
     binary = whole and bool(((labels == 0) | (labels == 1)).all())
+    if kind == "labels" and width == 1:
+        raise UserError(
+            "outputs='labels' is for two labels or more; a network of one label is one of two classes: leave it out, with "
+            "labels 0 and 1."
+        )
     if kind == "labels" and (labels.ndim != 2 or labels.shape[1] != width or not binary):
         raise UserError(
             f"outputs='labels' needs 0 or 1 for each of the {width} outputs, y [rows, {width}]; the loader has labels "
@@ -218,6 +223,8 @@ def _refuse_probabilities(module: nn.Module, call: Any, rows: Tensor, kind: Outp
         and not torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-3)
     ):
         return
+    if _leaves_unit_interval(module, rows):
+        return
     several = kind == "classes" and not single
     remedy = "softmax, or add torch.log" if several else "sigmoid, or add torch.logit"
     number = " If it is a number, pass outputs='number'." if single and kind == "classes" else ""
@@ -225,6 +232,21 @@ def _refuse_probabilities(module: nn.Module, call: Any, rows: Tensor, kind: Outp
         f"the network returns {'probabilities' if several or kind == 'labels' else 'a probability'} (all lie in 0 … 1"
         f"{' and sum to 1' if several else ''}), but logits are needed: remove its last {remedy} after it.{number}"
     )
+
+
+def _leaves_unit_interval(module: nn.Module, rows: Tensor) -> bool:
+    """Return whether outputs for larger inputs lie outside of 0 … 1, as logits' do and probabilities' never."""
+    if not rows.is_floating_point():
+        return False
+    for factor in (-10.0, 10.0, -1000.0, 1000.0):
+        try:
+            with torch.no_grad():
+                out = module(rows[:2] * factor)
+        except Exception:  # inputs that are codes have no multiples, and a network may raise anything
+            return False
+        if bool(((out < 0) | (out > 1)).any()):
+            return True
+    return False
 
 
 def task_of_outputs(
