@@ -91,11 +91,13 @@ def created(make) -> nn.Module:
 
 
 def integers(data: bytes) -> Counter[int]:
-    """Return bit width → number of integers of two axes or more in a file, by their types alone."""
+    """Return bit width → number of integers of two axes or more in a file, by their types, without zero points."""
     widths = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
     counts: Counter[int] = Counter()
-    for tensor in onnx.load_from_string(data).graph.initializer:
-        if tensor.data_type in widths and len(tensor.dims) >= 2:
+    graph = onnx.load_from_string(data).graph
+    zero_points = {n for node in graph.node if node.op_type == "DynamicQuantizeLSTM" for n in node.input[8:]}
+    for tensor in graph.initializer:
+        if tensor.data_type in widths and len(tensor.dims) >= 2 and tensor.name not in zero_points:
             counts[widths[tensor.data_type]] += int(np.prod(tensor.dims))
     return counts
 

@@ -15,6 +15,8 @@ from fairpress.core.errors import UserError
 class _OutputTypes(TorchDispatchMode):
     """Note the types of the tensors that operators return."""
 
+    supports_higher_order_operators = True  # such as torch.cond, of which the export has to judge
+
     def __init__(self) -> None:
         super().__init__()
         self.types: set[torch.dtype] = set()
