@@ -217,3 +217,16 @@ def test_a_dataset_of_numbers_is_named_by_the_models_of_it(fairpress, tmp_path):
     fp.compress(net, "int8", data=data).save("int8")
     assert "180 rows" in fairpress("predict int8=int8 --out p.parquet").out
     assert "trains classifiers" in fairpress(f"train mlp --data {path.name} --out t", code=2).err
+
+
+def test_an_output_that_a_file_lacks_is_refused_before_any_row_is_run(
+    numbers, fairpress, tmp_path, monkeypatch
+):
+    path = written(tmp_path, label="age", label_is="number")
+    (tmp_path / "other.onnx").write_bytes(numbers["fp32"].onnx)
+    (tmp_path / "model.yaml").write_text("output: z")
+    monkeypatch.setattr(
+        "fairpress.runtime.external.model.run_rows", lambda *_, **__: pytest.fail("rows were run")
+    )
+    with pytest.raises(UserError, match="the model has no output 'z'"):
+        fp.predict({"other": "other.onnx"}, path.name)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairpress.api.opening import open_base
+from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.model_reference import Model
+from fairpress.runtime.model_reference import Model, is_external, split_model
 
 if TYPE_CHECKING:
     from fairpress.compression.executorch.export import ExecuTorchExport
@@ -56,6 +59,7 @@ def export(
     chosen = parse(recipe)
     if seed is not None:
         checked_seed(seed)
+    refuse_file(base)
     dataset = load_dataset(data) if isinstance(data, str) else data
     artifact, dataset = open_base(base, dataset, max_length)
     return export_program(
@@ -66,3 +70,12 @@ def export(
         seed=artifact.card.seed or 0 if seed is None else seed,
         on_message=on_message,
     )
+
+
+def refuse_file(base: Model) -> None:
+    """Raise UserError where an export is asked of a model's file, which has no float weights of a network."""
+    reference, _ = split_model(base)
+    if isinstance(reference, str | os.PathLike) and (is_external(base) or Path(reference).is_file()):
+        raise UserError(
+            f"{base} is a file of a model, and an export needs the network's float weights; name the model folder."
+        )

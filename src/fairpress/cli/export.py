@@ -43,7 +43,8 @@ def export(
         The new file, which ends in .pte.
     recipe
         fp32, or int8: weights and activations of 8 bits, with the weights and calibration rows of compress --recipe int8.
-        Options: keep, ranges, rows, calibration, by, rounding, bias_correction, moments. Others have no counterpart.
+        Options: keep, keep_head, ranges, rows, calibration, by, error, rounding, bias_correction, moments.
+        Others have no counterpart.
     data
         For a Hugging Face folder: a dataset's name, or a YAML file that describes the data.
     max_batch
@@ -56,14 +57,12 @@ def export(
         Replace existing files.
     """
     from fairpress import api
+    from fairpress.api.exporting import refuse_file
     from fairpress.api.opening import open_base
     from fairpress.compression.executorch.export import check_targets
-    from fairpress.runtime.model_reference import is_external, is_huggingface
+    from fairpress.runtime.model_reference import is_huggingface
 
-    if is_external(base) or base.is_file():
-        raise UserError(
-            f"{base} is a file of a model, and an export needs the network's float weights; name the model folder."
-        )
+    refuse_file(base)
     imported = is_huggingface(base)
     if data is not None and not imported:
         raise UserError(f"--data is for Hugging Face folders; the card of {base} records its data.")

@@ -126,6 +126,10 @@ class Artifact:
     def load(cls, folder: str | os.PathLike[str]) -> Artifact:
         """Read a model folder. Raises UserError for anything else, including pickles."""
         path = Path(folder)
+        if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+            raise UserError(
+                f"{path} holds the weights of {path.with_suffix('.xml')}, an OpenVINO file; name that file."
+            )
         if path.suffix.lower() in PICKLES:
             raise UserError(
                 f"{path} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "

@@ -111,6 +111,17 @@ def test_an_int8_program_has_the_integers_of_the_onnx_file(base, data, exports):
 
 
 @needs_executorch
+def test_an_export_is_shown_without_its_bytes_and_named_by_its_own_words(exports, saved):
+    assert len(repr(exports["int8"])) < 3_000
+    with pytest.raises(UserError, match="choose another file, or replace it with force=True"):
+        exports["int8"].save(saved["int8"])
+    with pytest.raises(
+        UserError, match="is a file of a model, and an export needs the network's float weights"
+    ):
+        fp.export(saved["int8"])
+
+
+@needs_executorch
 def test_predict_needs_no_guess(base, data, saved):
     for path in saved.values():
         assert open_external(path, data, runtime=EXECUTORCH).guessed == ()
@@ -289,7 +300,7 @@ def test_the_command_says_what_is_integer_where_it_runs_and_what_changed(base, t
     ]
     before = out.read_bytes()
     assert run_cli("export", str(folder), "--out", str(out)) == 2
-    assert "already exists; choose another --out, or replace it with --force" in capsys.readouterr().err
+    assert "already exists; choose another file, or replace it with --force." in capsys.readouterr().err
     assert out.read_bytes() == before
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,8 @@ class ExecuTorchExport:
     ----------
     program
         The bytes of the ``.pte`` file.
-    settings
-        The card of the model, by which the settings beside the program are written.
+    model
+        The exported model, by whose card the settings beside the program are written.
     tokenizer
         The tokenizer.json of a model that reads texts.
     report
@@ -60,9 +60,9 @@ class ExecuTorchExport:
         results of the checks.
     """
 
-    program: bytes
-    model: Artifact
-    tokenizer: bytes | None
+    program: bytes = field(repr=False)
+    model: Artifact = field(repr=False)
+    tokenizer: bytes | None = field(repr=False)
     report: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -76,7 +76,7 @@ class ExecuTorchExport:
         from fairpress.compression.executorch.settings import as_yaml, settings_of
 
         target = Path(path)
-        check_targets(target, texts=self.tokenizer is not None, force=force)
+        check_targets(target, texts=self.tokenizer is not None, force=force, option="force=True")
         companions = companions_of(target, texts=self.tokenizer is not None)
         name = companions["its tokenizer"].name if self.tokenizer is not None else None
         contents = {
@@ -98,8 +98,10 @@ def companions_of(target: Path, *, texts: bool) -> dict[str, Path]:
     return {**out, "its tokenizer": target.with_suffix(".tokenizer.json")} if texts else out
 
 
-def check_targets(target: Path, *, texts: bool, inputs: Any = (), force: bool = False) -> None:
-    """Raise UserError, before any work, if a program cannot or must not be written to a file."""
+def check_targets(
+    target: Path, *, texts: bool, inputs: Any = (), force: bool = False, option: str = "--force"
+) -> None:
+    """Raise UserError, before any work, if a program cannot or must not be written; `option` replaces files."""
     if target.suffix != SUFFIX:
         raise UserError(
             f"{target}: an export writes a program of ExecuTorch; name a file that ends in {SUFFIX}."
@@ -108,7 +110,7 @@ def check_targets(target: Path, *, texts: bool, inputs: Any = (), force: bool = 
     if not force:
         for file in files.values():
             if file.exists():
-                raise UserError(f"{file} already exists; choose another --out, or replace it with --force.")
+                raise UserError(f"{file} already exists; choose another file, or replace it with {option}.")
     check_files(files, inputs=inputs, force=True)
 
 

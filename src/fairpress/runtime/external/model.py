@@ -32,6 +32,7 @@ from fairpress.runtime.external.external_file import ExternalFile, open_file
 from fairpress.runtime.external.images import plan_images
 from fairpress.runtime.external.outputs import (
     Output,
+    check_outputs_exist,
     choose_activation,
     choose_output,
     holds_labels,
@@ -227,6 +228,7 @@ def open_external(
         raise UserError(f"there is no file {model_path}; check the path.")
     given, source_name = _read_config(model_path, config)
     file, task = open_file(model_path, runtime or default_runtime(model_path)), dataset.task
+    check_outputs_exist(file, given, source_name)
     guessed: list[str] = []
     if dataset.kind == "text":
         partial = plan_texts(file, given, dataset, source_name, guessed)

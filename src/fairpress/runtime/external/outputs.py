@@ -27,6 +27,16 @@ _LAYERS = ("Gemm", "MatMul")
 _LOGARITHMS = ("LogSoftmax", "Log", "Softplus", "Neg")
 
 
+def check_outputs_exist(file: ExternalFile, config: ExternalModelConfig, source_name: str) -> None:
+    """Raise UserError, before any row is run, where the configuration names an output that the file does not have."""
+    names = (config.output,) if isinstance(config.output, str) else config.output or ()
+    for name in names:
+        if name not in file.outputs:
+            raise UserError(
+                f"{source_name}: the model has no output {name!r}." + did_you_mean(name, file.outputs)
+            )
+
+
 def choose_output(
     file: ExternalFile,
     config: ExternalModelConfig,
@@ -42,10 +52,6 @@ def choose_output(
     if config.output is not None:
         names = (config.output,) if isinstance(config.output, str) else config.output
         for name in names:
-            if name not in file.outputs:
-                raise UserError(
-                    f"{source_name}: the model has no output {name!r}." + did_you_mean(name, file.outputs)
-                )
             if name in candidates.unfit:
                 raise UserError(
                     f"{source_name}: the output {name!r} cannot be read: {candidates.unfit[name]}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairpress.core.errors import UserError, did_you_mean, listed
+from fairpress.core.errors import UserError, listed
 from fairpress.core.output_kind import DESCRIPTIONS
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.decision_rule import label_probabilities
@@ -42,10 +42,6 @@ def choose_value_output(
         if not isinstance(values, list) and file.outputs[name] in FLOATS and n_columns(values) == task.width
     ]
     output = config.output if isinstance(config.output, str) else None
-    if output is not None and output not in file.outputs:
-        raise UserError(
-            f"{source_name}: the model has no output {output!r}." + did_you_mean(output, file.outputs)
-        )
     if config.output is None and len(fitting) == 1:
         output = fitting[0]
         guessed += ["output"] if len(file.outputs) > 1 else []

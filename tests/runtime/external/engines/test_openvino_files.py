@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, datasets
 from fairpress.core.errors import UserError
+from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.registry import choose
 from fairpress.runtime.external.engines.registry import load
@@ -197,3 +198,13 @@ def test_bench_counts_the_weights_beside_the_xml(tmp_path):
     )
     assert {(m.model, m.runtime) for m in result.measurements} == {("ir", "openvino"), ("onnx", "openvino")}
     assert result.sizes[0].bytes == sum((tmp_path / f"m{e}").stat().st_size for e in (".xml", ".bin"))
+
+
+def test_the_weights_beside_a_file_are_named_for_what_they_are(tmp_path):
+    (tmp_path / "net.xml").write_text("<net/>")
+    (tmp_path / "net.bin").write_bytes(b"0")
+    with pytest.raises(UserError, match="an OpenVINO file; name that file"):
+        Artifact.load(tmp_path / "net.bin")
+    (tmp_path / "net.xml").unlink()
+    with pytest.raises(UserError, match="is a pickle"):
+        Artifact.load(tmp_path / "net.bin")
