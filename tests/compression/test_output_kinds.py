@@ -139,6 +139,11 @@ def test_distilled_number_starts_at_the_mean_of_the_labels(of_number):
     [
         ("qat-int8", r"fine-tunes on labels, and an embedding has none; add \(towards=baseline\)"),
         ("distill(into=mlp,widths=8)", "an embedding has none; take a recipe without fine-tuning"),
+        (
+            "prune-50(importance=gradient,towards=baseline)",
+            "importance=gradient is what the loss of the labels",
+        ),
+        ("prune-neurons-50(importance=gradient,towards=baseline)", "leave it out, and weights are ranked by"),
     ],
 )
 def test_embeddings_are_not_trained_on_labels(of_labels, recipe, message):

@@ -81,6 +81,12 @@ def check_recipe(recipe: Recipe, kind: OutputKind | None) -> None:
             raise UserError(
                 f"recipe {str(recipe)!r} fine-tunes on labels, and an embedding has none; {remedy}."
             )
+        ranked_by = getattr(step, "importance", "magnitude")
+        if kind == "embedding" and ranked_by != "magnitude":
+            raise UserError(
+                f"recipe {str(recipe)!r}: importance={ranked_by} is what the loss of the labels depends on, and an "
+                "embedding has none; leave it out, and weights are ranked by magnitude."
+            )
         method = getattr(step, "method", None)
         if method is not None or getattr(step, "calibration", None) == "balanced-label":
             option = "calibration=balanced-label" if method is None else f"method={method}"

@@ -160,7 +160,10 @@ class Guard:
 
     @property
     def tolerance(self) -> float:
-        """By how much `score` may fall below that of the baseline, so that a loss above the margin is ruled out."""
+        """By how much `score` may fall below that of the baseline, so that a loss above the margin is ruled out.
+
+        A tool measures the fall from the model with which it starts, which has to decide as the baseline does.
+        """
         return self.margin - self.unchanged.upper - ROUNDING
 
     @property

@@ -84,8 +84,9 @@ class PruneNeurons(UnitPruning):
 
     def too_few(self, groups: Sequence[UnitGroup]) -> str:
         widest = max(group.count for group in groups)
+        least = "one" if self.round_to == 1 else f"a multiple of {self.round_to}"
         return (
-            f"no layer has enough neurons to remove {self.share:.0%} of them and keep a multiple of {self.round_to}, since "
+            f"no layer has enough neurons to remove {self.share:.0%} of them and keep {least}, since "
             f"the widest has {widest}; "
             + ("set round_to=1, or " if self.round_to > 1 else "")
             + "take a smaller share."
