@@ -226,6 +226,8 @@ def test_the_loader_of_a_network_of_integers_can_be_predicted():
     np.testing.assert_array_equal(predicted(artifact, [(WORDS.float(), Y)]), logits(net, WORDS).argmax(1))
     with pytest.raises(UserError, match="batches have numbers that are not whole"):
         fp.predict({"m": artifact}, [(WORDS + 0.5, Y)])
+    with pytest.raises(UserError, match="outside of the table in which it is looked up: pass ids from 0"):
+        fp.predict({"m": artifact}, [(WORDS + 20, Y)])
 
 
 def test_masks_and_types_that_do_not_follow_from_the_ids_are_refused():

@@ -629,3 +629,22 @@ def test_a_loader_that_cannot_be_read_is_one_sentence(data, sentence):
 def test_labels_may_be_a_column_of_whole_floats_and_groups_keep_their_spelling():
     artifact = fp.compress(created(plain), "fp32", data=[(X, Y[:, None].double(), ["02134", "2134"] * 80)])
     assert artifact.card.classes == ("0", "1", "2")
+
+
+class _PositionsAndWeights(nn.Module):
+    """Attention that returns its weights, on looked-up positions: its folded graph has other activations than it trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.positions = nn.Embedding(50, 32), nn.Embedding(7, 32)
+        self.attention, self.last = nn.MultiheadAttention(32, 4, batch_first=True), nn.Linear(32, 2)
+
+    def forward(self, ids):
+        hidden = self.words(ids) + self.positions(torch.arange(7))
+        return self.last(self.attention(hidden, hidden, hidden)[0].mean(1))
+
+
+def test_a_network_whose_graphs_differ_is_not_trained_quantized():
+    ids = torch.randint(1, 50, (60, 7), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="take a recipe without training, such as int8"):
+        fp.compress(_PositionsAndWeights().eval(), "qat-int8(epochs=1)", data=[(ids, ids[:, 0] % 2)])

@@ -127,7 +127,7 @@ REFUSED = {
     "one neuron": (
         lambda: nn.Sequential(nn.Linear(4, 1), nn.ReLU(), nn.Linear(1, 2)),
         "prune-neurons-50",
-        r"Sequential \(Sequential\) has none that can go; take prune-50",
+        "Sequential has none that can go; take prune-50",
     ),
     "one layer": (lambda: nn.Sequential(nn.Linear(4, 2)), "prune-neurons-50", "has none that can go"),
     "convolutions alone": (

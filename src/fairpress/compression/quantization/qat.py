@@ -21,6 +21,7 @@ from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ra
 from fairpress.compression.quantized_graph.row_chunks import Rows
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.compensate import compensate
+from fairpress.core.errors import UserError
 from fairpress.models.tracing import fold_factor, set_training
 
 
@@ -37,9 +38,14 @@ class QATGraphs:
 
     @classmethod
     def prepare(cls, engine: BatchQuantizer, scheme: Scheme) -> QATGraphs:
-        """Prepare both graphs. Raises UserError if the scheme names an unknown layer."""
+        """Prepare both graphs. Raises UserError if the scheme names an unknown layer, or the graphs differ."""
         training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
-        assert (training.layers, training.activations) == (shipping.layers, shipping.activations)
+        if (training.layers, training.activations) != (shipping.layers, shipping.activations):
+            raise UserError(
+                "quantization-aware training cannot round this network as its file will: an operator is written otherwise "
+                "in the graph that trains than in the one that ships; take a recipe without training, such as int8 or "
+                "int4(rounding=gptq)."
+            )
         return cls(engine, training, shipping)
 
     def first_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

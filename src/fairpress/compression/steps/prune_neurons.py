@@ -57,9 +57,10 @@ class PruneNeurons(UnitPruning):
                 type(part).__name__ for part in module.modules() if isinstance(part, nn.modules.conv._ConvNd)
             ]
             remedy = "prune-channels-50, which removes channels of convolutions" if kinds else "prune-50"
+            kind, name = type(module).__name__, network.architecture.name
             raise UserError(
                 f"{self.recipe_name} removes neurons of hidden linear layers that further linear layers read, and "
-                f"{type(module).__name__} ({network.architecture.name}) has none that can go; take {remedy}."
+                f"{kind if kind == name else f'{kind} ({name})'} has none that can go; take {remedy}."
             )
         return groups
 

@@ -124,9 +124,16 @@ class OnnxRuntimeSession:
         except Exception as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"ONNX Runtime cannot run the file on {len(rows):,} rows ({first[:200]}); export it again."
+                f"ONNX Runtime cannot run the file on {len(rows):,} rows ({first[:200]}); {_remedy(first)}."
             ) from None
         return out
+
+
+def _remedy(reason: str) -> str:
+    """Return what to do where a file cannot run on rows, by ONNX Runtime's reason."""
+    if "out of data bounds" in reason:
+        return "a number is outside of the table in which it is looked up: pass ids from 0 that the network knows"
+    return "pass rows like those that it was compressed with, or export it again"
 
 
 def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192) -> np.ndarray:
