@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import Counter
 
@@ -275,3 +276,14 @@ def test_layers_of_the_gpt2_family_are_linear_layers():
         torch.testing.assert_close(with_plain_layers(net)(x), net(x))
     artifact, _ = compressed(net, "int8", x)
     assert operators(artifact.onnx)["QGemm"] == 2
+
+
+@pytest.mark.parametrize("recipe", ["int4", "w2"])
+def test_copies_of_a_layer_have_integers_each(recipe):
+    layer = nn.Linear(8, 8)
+    net = nn.Sequential(
+        layer, nn.ReLU(), copy.deepcopy(layer), nn.ReLU(), copy.deepcopy(layer), nn.Linear(8, CLASSES)
+    )
+    rows = torch.randn(ROWS, 8, generator=torch.Generator().manual_seed(1))
+    artifact, _ = compressed(net.eval(), recipe, rows)
+    assert sum(integers(artifact.onnx).values()) == matrices(net)

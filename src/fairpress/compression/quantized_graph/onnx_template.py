@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.embedding_tables import gather_integers
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
-from fairpress.compression.quantized_graph.prepare import PreparedGraph
+from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.weight_readers import (
     compute_constants_at_load,
     separate_other_readers,
@@ -39,6 +39,7 @@ with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 decomposed = torch.ops.quantized_decomposed
+DRAWS = 20  # of integers that differ from those of other layers
 # Operators whose float weights ONNX Runtime would quantize by itself.
 SHIELDED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -110,13 +111,17 @@ def numbers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, n
         out[f"{name}.scale"] = state[f"{name}.scale"].detach().cpu().numpy()
         out[f"{name}.zero_point"] = state[f"{name}.zero_point"].detach().cpu().numpy().astype(np.uint8)
     for layer in prepared.layers:
-        scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
-        shape = (-1, *[1] * (weight.dim() - 1))
-        low, top = (torch.as_tensor(v).view(shape) for v in (layer.lows(state), layer.tops(state)))
-        integers = (weight * scale.reciprocal().view(shape)).round().clamp(low, top)
-        out[integers_of(layer.name)] = integers.to(torch.int8).cpu().numpy()
-        out[scales_of(layer.name)] = scale.cpu().numpy()
+        out[integers_of(layer.name)] = _integers(layer, state)
+        out[scales_of(layer.name)] = state[f"{layer.module}.scale"].detach().cpu().numpy()
     return out
+
+
+def _integers(layer: Layer, state: Mapping[str, Tensor]) -> np.ndarray:
+    scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
+    shape = (-1, *[1] * (weight.dim() - 1))
+    low, top = (torch.as_tensor(v).view(shape) for v in (layer.lows(state), layer.tops(state)))
+    integers = (weight * scale.reciprocal().view(shape)).round().clamp(low, top)
+    return np.asarray(integers.to(torch.int8).cpu().numpy())
 
 
 def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example: Tensor) -> OnnxTemplate:
@@ -127,15 +132,16 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     prepared
         The graph with folded batch norms.
     state
-        Any network's calibrated state. Small noise is added first, so that no two integer weights are equal: the exporter
-        would store them as one. `OnnxTemplate.fill` replaces all its numbers; floats are not folded.
+        Any network's calibrated state. Small noise is added first, and other integers are drawn where that is not enough,
+        so that no two integer weights are equal: the exporter would store them as one. `OnnxTemplate.fill` replaces all
+        its numbers; floats are not folded.
 
     Raises
     ------
     VerificationError
         The exported file does not contain the graph's integers, scales and zero points.
     """
-    state = without_equal_tensors(state)
+    state = _without_equal_integers(prepared, without_equal_tensors(state))
     graph = _convert(prepared, state)
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
@@ -148,6 +154,22 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     pass_grids_on(model)
     _shield_floats(model)
     return OnnxTemplate(model, _integer_biases(model))
+
+
+def _without_equal_integers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state in which weights that would become the same integers, such as those of a copied layer, are random."""
+    generator, seen, out = torch.Generator().manual_seed(0), set[tuple[int, bytes]](), dict(state)
+    for layer in prepared.layers:
+        scale, weight = out[f"{layer.module}.scale"].detach(), out[layer.weight].detach()
+        per_row = scale.view(-1, *[1] * (weight.dim() - 1))
+        for _ in range(DRAWS):
+            content = _content(_integers(layer, out))
+            if content not in seen:
+                break
+            drawn = torch.rand(weight.shape, generator=generator) * (layer.top - layer.low) + layer.low
+            out[layer.weight] = drawn.round() * per_row
+        seen.add(content)
+    return out
 
 
 def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModule:
