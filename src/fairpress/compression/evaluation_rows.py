@@ -82,12 +82,12 @@ def _check_parts(form: InputForm, expected: Sequence[str | None]) -> None:
     names = [part.name for part in form.parts] if isinstance(form, PackedInputs) else None
     if names == list(expected):
         return
-    wanted = listed([name or f"input {i + 1}" for i, name in enumerate(expected)])
+    read = listed([name or f"input {i + 1}" for i, name in enumerate(expected)])
     given = (
         "one input" if names is None else listed([name or f"input {i + 1}" for i, name in enumerate(names)])
     )
     raise UserError(
-        f"the model reads {wanted}, and the batches have {given}; give "
+        f"the model reads {read}, and the batches have {given}; give "
         f"{'a tuple of these inputs, in this order' if expected[0] is None else 'a dictionary of these names'}."
     )
 

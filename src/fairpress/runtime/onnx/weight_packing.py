@@ -12,7 +12,8 @@ from fairpress.runtime.onnx.three_bits import split_three_bits, three_bit_weight
 
 # INT4 requires opset 21, INT2 opset 25; a Cast from them is folded when the file is loaded, so that integer kernels
 # see 8-bit weights while the file contains packed ones.
-FORMATS = {4: (TensorProto.INT4, 21, 10), 2: (TensorProto.INT2, 25, 13)}
+INT2: int = getattr(TensorProto, "INT2", -1)  # since onnx 1.20, without which nothing has 2 bits
+FORMATS = {4: (TensorProto.INT4, 21, 10), 2: (INT2, 25, 13)}
 
 
 def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
@@ -113,7 +114,7 @@ def pack_bits(values: np.ndarray, width: int) -> bytes:
 
 def weight_bits(data: bytes) -> dict[str, int]:
     """Return the bit width of every stored weight matrix (initializers of two or more dimensions), in bits."""
-    widths = {TensorProto.FLOAT: 32, TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+    widths = {TensorProto.FLOAT: 32, TensorProto.INT8: 8, TensorProto.INT4: 4, INT2: 2}
     graph = onnx.load_from_string(data).graph
     bits = {t.name: widths[t.data_type] for t in graph.initializer if len(t.dims) >= 2}
     return bits | {part.low: 3 for part in three_bit_weights(graph)}
