@@ -116,7 +116,7 @@ def test_the_note_on_names_is_true_of_the_files(data, frame):
     assert all(share[language, "test"] == 0 for language in ("Hausa", "Igbo", "Yoruba"))
 
 
-def test_dropping_repeated_texts_leaves_none_in_two_parts_and_all_test_rows():
+def test_dropping_repeated_texts_leaves_none_in_two_parts_and_all_test_rows(data_folder):
     data = datasets.load("afrisenti", languages=["pcm", "Twi"], repeated_texts="drop")
     texts = {part: set(data.texts[rows]) for part, rows in data.parts.items()}
     assert sum(map(len, texts.values())) == len(set.union(*texts.values()))
