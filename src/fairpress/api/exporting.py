@@ -12,6 +12,7 @@ from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
+from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import Model, is_external, split_model
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ def export(
 
 def refuse_file(base: Model) -> None:
     """Raise UserError where an export is asked of a model's file, which has no float weights of a network."""
+    if not isinstance(base, Artifact | str | os.PathLike):
+        raise UserError(
+            f"an export needs a model folder or an artifact, not {type(base).__name__}; `fp.compress` takes modules."
+        )
     reference, _ = split_model(base)
     if isinstance(reference, str | os.PathLike) and (is_external(base) or Path(reference).is_file()):
         raise UserError(

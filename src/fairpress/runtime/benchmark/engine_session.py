@@ -66,4 +66,9 @@ def input_of_engine(engine: FileEngine, model_name: str) -> Input:
     shape = inputs[0].shape or ()
     if shape and engine.facts.get("rows_per_call") == 1:
         shape = (1, *shape[1:])
+    if len(shape) == 2 and shape[1] is None and np.dtype(dtype).kind in "iu":
+        raise UserError(
+            f"{model_name}: its input {inputs[0].name!r} takes token ids of any length, and bench times texts in ONNX files "
+            "alone; time the model folder that it was exported from, with --length."
+        )
     return Input(inputs[0].name, shape, np.dtype(dtype))
