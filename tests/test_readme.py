@@ -1,6 +1,6 @@
 """README's commands run, the study of COMPAS included, then those of docs/study.md and docs/study-file.md.
 
-The store has the networks of the latter by then.
+The store has their networks by then.
 
 The study takes two of its ten seeds and two folds for five here, 4 of its 50 networks and every part of it; with
 FAIRPRESS_WHOLE_STUDY=1, as before a release, it is the command as README has it.
