@@ -55,7 +55,7 @@ FURTHER = (
     "searching.limits: Limits",
     "searching.result: SearchResult SearchTrace",
 )
-"""What functions of `fp` return or take, and the plug-ins: a module, and its names or all that it defines."""
+"""What functions of `fp` return or take, and the plug-ins: a module, and its names or all its classes."""
 
 
 def clean(text: str) -> str:
@@ -250,11 +250,11 @@ def further() -> Iterator[tuple[str, Any]]:
     for line in FURTHER:
         place, _, listed = line.partition(":")
         module = importlib.import_module(f"fairpress.{place}")
-        defined = [n for n, m in vars(module).items() if getattr(m, "__module__", "") == module.__name__]
-        for name in listed.split() or [n for n in defined if not n.startswith("_")]:
-            member = getattr(module, name)
-            if inspect.isclass(member) or inspect.isfunction(member):
-                yield f"fairpress.{place}.{name}", member
+        classes = [
+            n for n, m in vars(module).items() if inspect.isclass(m) and m.__module__ == module.__name__
+        ]
+        for name in listed.split() or [n for n in classes if not n.startswith("_")]:
+            yield f"fairpress.{place}.{name}", getattr(module, name)
 
 
 def api_page() -> str:

@@ -44,7 +44,6 @@ PAGES = (
     "docs/fair-compression.md",
     "docs/recipes.md",
     "docs/rounding.md",
-    "docs/text.md",
     "docs/your-own-network.md",
 )
 MARKDOWN = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
