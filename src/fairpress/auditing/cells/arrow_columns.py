@@ -52,9 +52,15 @@ def numbers(column: Any) -> np.ndarray:
     return _values(_contiguous(column).cast(pa.float64()))
 
 
+def hashes(column: Any) -> np.ndarray:
+    """Return an Arrow column of uint64 without nulls as an array of its own."""
+    chunks = column.chunks
+    return np.concatenate([_values(chunk) for chunk in chunks]) if chunks else np.array([], dtype=np.uint64)
+
+
 def _values(array: Any) -> np.ndarray:
-    """Return an Arrow array of float64 or int32 without nulls, read from its buffer."""
-    kind = {"double": np.float64, "int32": np.int32}[str(array.type)]
+    """Return an Arrow array of float64, int32 or uint64 without nulls, read from its buffer."""
+    kind = {"double": np.float64, "int32": np.int32, "uint64": np.uint64}[str(array.type)]
     memory = array.buffers()[1]
     if memory is None:
         return np.array([], dtype=kind)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.arrow_columns import hashes
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.table_checks.column_sample import sample_column
 
@@ -23,11 +24,8 @@ def copied_rows(
         return
     names = list(sample)
     columns = ", ".join(source.column(n) for n in names)
-    multiplicities = source.read(
-        f"SELECT n, count(*) AS rows FROM (SELECT hash({columns}) AS h, count(*) AS n FROM {source.relation} "
-        "GROUP BY ALL) GROUP BY n ORDER BY n"
-    ).to_pylist()
-    times, rows = np.array([f["n"] for f in multiplicities]), np.array([f["rows"] for f in multiplicities])
+    table = source.read(f"SELECT hash({columns}) AS h FROM {source.relation}")
+    times, rows = _multiplicities(hashes(table["h"]))
     distinct = int(rows.sum())
     copies = total - distinct
     if not copies:
@@ -49,6 +47,15 @@ def copied_rows(
             f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and "
             "intervals are too narrow. Delete the copies, or name the column of people with `subject=`."
         )
+
+
+def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often values occur, in ascending order, and how many of them occur so often; the values are sorted."""
+    values.sort()
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    counts = np.bincount(np.diff(starts, append=len(values)))
+    times = np.flatnonzero(counts)
+    return times, counts[times]
 
 
 def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
