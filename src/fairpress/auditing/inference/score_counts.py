@@ -188,6 +188,7 @@ def _binned(rows: _Rows) -> ScoreCounts:
     lines, *values = rows.lines((_bin(logits[0], limits, 0), _bin(logits[1], limits, 1)))
     bins = [v.astype(np.int64) for v in values]
     cells, first, _ = _merged(lines, bins)
+    del lines
     before, after = (_ranks_of(cells, b[first]) for b in bins)
     return ScoreCounts(cells, (before, after), False, sums)
 

@@ -24,8 +24,9 @@ def copied_rows(
         return
     names = list(sample)
     columns = ", ".join(source.column(n) for n in names)
-    table = source.read(f"SELECT hash({columns}) AS h FROM {source.relation}")
-    times, rows = _multiplicities(hashes(table["h"]))
+    times, rows = _multiplicities(
+        hashes(source.read(f"SELECT hash({columns}) AS h FROM {source.relation}")["h"])
+    )
     distinct = int(rows.sum())
     copies = total - distinct
     if not copies:
@@ -52,7 +53,10 @@ def copied_rows(
 def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how often values occur, in ascending order, and how many of them occur so often; the values are sorted."""
     values.sort()
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    new = values[1:] != values[:-1]
+    if new.all():
+        return np.array([1]), np.array([len(values)])
+    starts = np.flatnonzero(np.concatenate([[True], new]))
     counts = np.bincount(np.diff(starts, append=len(values)))
     times = np.flatnonzero(counts)
     return times, counts[times]
