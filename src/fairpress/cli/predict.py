@@ -115,7 +115,7 @@ def predict(
         write_table(out, table, force=force)
     first, *rest = named
     _warn(table, [n for n in named if is_external(named[n])])
-    print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
+    print_line(f"Written: {out}{replaced}: {table.num_rows:,} rows", markup=False)
     _print_models(table, list(named), out)
     print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows

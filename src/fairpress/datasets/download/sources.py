@@ -109,6 +109,13 @@ def find(files: Sequence[SourceFile], on_message: OnMessage = print_message) -> 
     return [search.resolved[file.path] for file in files]
 
 
+def is_present(file: SourceFile) -> bool:
+    """Return whether a file is in the folder FAIRPRESS_DATA or in the cache, without checking its sha256."""
+    folder = os.environ.get("FAIRPRESS_DATA")
+    folders = [*([Path(folder).expanduser()] if folder else []), cache_folder()]
+    return any((f / file.path).is_file() for f in folders)
+
+
 def _fetch(search: _Search, on_message: OnMessage) -> None:
     from filelock import FileLock
 
