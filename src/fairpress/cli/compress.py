@@ -43,7 +43,7 @@ def compress(
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
     'w4(block=32)', 'w8(block=128)': weights only, one scale for that number of weights.
     int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
-    'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
+    'int8-dynamic(ranges=row)' has a range for each token, so that no prediction depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
     qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.

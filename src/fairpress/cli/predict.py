@@ -57,7 +57,7 @@ def predict(
     threads
         Threads within an operator (intra-op).
     batch_dependence
-        For models that read texts: also count the answers that depend on batch size, order and padding. Done anyway for
+        For models that read texts: also count the predictions that depend on batch size, order and padding. Done anyway for
         files that compute ranges of activations in each call (dynamic quantization).
     dry_run
         Print the settings with which external files would run, as a model.yaml, and exit.

@@ -164,7 +164,7 @@ def parse(text: str) -> Recipe:
             raise UserError(f"recipe {text!r}: no step can follow quantization; quantize last.")
         if step.reads_baseline and any(earlier.changes_inputs for earlier in steps[:i]):
             raise UserError(
-                f"recipe {text!r}: towards= needs the baseline's answers to what the network reads, and trim-vocabulary "
+                f"recipe {text!r}: towards= needs the baseline's predictions for what the network reads, and trim-vocabulary "
                 "changes that; leave out towards."
             )
         if step.first and i > 0:

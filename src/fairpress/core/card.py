@@ -30,7 +30,7 @@ class ModelCard:
     inputs
         What one row looks like: ``{"name": "x", "shape": [8], "columns": […]}``; the batch comes first.
     outputs
-        What is predicted if it is no class: ``{"kind": "number"}``, ``{"kind": "labels", "names": […], "thresholds": […]}``
+        What is predicted if it is not a class: ``{"kind": "number"}``, ``{"kind": "labels", "names": […], "thresholds": […]}``
         (a label is present if its probability is at least its threshold), or ``{"kind": "embedding", "size": 128}``. Empty:
         one of `classes`.
     activation

@@ -250,7 +250,7 @@ def _accept(search: _Search, file: SourceFile, fetched: Path, member: str | None
             with zipfile.ZipFile(fetched) as archive:
                 content.write_bytes(archive.read(member))
         except (zipfile.BadZipFile, KeyError) as error:
-            problem = f"holds no {member}" if isinstance(error, KeyError) else "is no zip archive"
+            problem = f"holds no {member}" if isinstance(error, KeyError) else "is not a zip archive"
             search.reasons.append(f"{source}: {problem}")
             return
     actual = _sha256(content)
