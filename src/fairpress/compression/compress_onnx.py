@@ -82,8 +82,8 @@ def compress_file(
     """
     if path.suffix.lower() != ".onnx":
         raise UserError(
-            f"{path} is not an ONNX file, and only those are quantized here; compress the network or the ONNX file that it was "
-            "converted from."
+            f"{path} is not an ONNX file, and only those are quantized here; compress the network or the ONNX file that "
+            "it was converted from."
         )
     step = check_recipe(recipe)
     if dataset.task.outputs != "classes":
