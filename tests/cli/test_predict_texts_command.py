@@ -42,7 +42,7 @@ def test_predict_prints_who_is_cut_and_what_batches_change(fairpress):
     assert runtimes["int8"]["batch_dependence"]["rows"] == 100
     assert "batch_dependence" not in runtimes["fp32"]
     shown = fairpress("predict", "fp32=base/", "--batch-dependence", "--out", "q.csv")
-    assert "'fp32': batch size, order and padding change no answer of 100 texts" in shown.err
+    assert "'fp32': batch size, order and padding change no prediction of 100 texts" in shown.err
 
 
 def test_a_tokenizer_of_another_model_is_exit_2_and_writes_nothing(fairpress, tmp_path):
