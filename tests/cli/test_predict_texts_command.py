@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -54,8 +55,9 @@ def test_a_tokenizer_of_another_model_is_exit_2_and_writes_nothing(fairpress, tm
 
 def test_show_and_bench(fairpress):
     shown = fairpress("show", "dynamic").out
-    assert "embedding table: " in shown
-    assert "maximum length: 16 token ids" in shown
+    facts = dict(re.findall(r"^(\w+(?: \w+)?)  +(\S.*?) *$", shown, re.MULTILINE))
+    assert "weights, " in facts["embedding table"]
+    assert facts["maximum length"].startswith("16 token ids")
     assert json.loads(fairpress("show", "dynamic", "--json").out)["weights"][0]["embedding"] is True
     result = json.loads(
         fairpress("bench", "base", "dynamic", "--length", "8", "--batch", "2", "--rounds", "6", "--json").out
