@@ -13,8 +13,8 @@ For rates over seeds, which are no binomial proportions, see `range_bounds`.
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.exact_proportion import clopper_pearson_lower, clopper_pearson_upper
 from fairpress.auditing.statistics.range_bounds import Bounds, _frontier, pair_quantile
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from fairpress.auditing.statistics import special
 
 Floats = NDArray[np.float64]
 _ARRAYS = ("value", "centre", "se", "n", "effective_n", "df")
