@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
@@ -31,6 +31,7 @@ from fairpress.reporting.group_rows import (
 )
 
 MAX_MODELS = 3
+MAX_IN_FULL = 6  # models whose errors that do not decide are in the first table, too
 NOTHING = "–"
 
 
@@ -129,16 +130,17 @@ def facts(audit: Audit, date: str = "") -> list[tuple[str, str]]:
 
 def _assessed(c: Comparison) -> str:
     """Return how many groups were assessed, which labels and sizes decide, and how many only together."""
-    groups = sum(len(a.groups) for a in c.attributes)
+    groups = [g for a in c.attributes for g in a.groups]
     together = sum(len(p.members) for p in pools_of(c))
-    lacking = len(unassessed(c))
-    alone = f"{groups - lacking - together:,} of {groups:,} groups"
+    alone = f"{sum(g.losses[0].assessed for g in groups):,} of {len(groups):,} groups"
     return alone + (f", {together:,} only together" if together else "")
 
 
 def first_screen_rows(audit: Audit) -> list[SummaryRow]:
-    """Return a row for each comparison of an audit, in its order."""
-    return [_row(c, audit) for c in audit.comparisons]
+    """Return a row for each comparison of an audit, in its order; of more than a few, the worst first and in brief."""
+    if len(audit.comparisons) <= MAX_IN_FULL:
+        return [_row(c, audit) for c in audit.comparisons]
+    return [replace(_row(c, audit), others="") for c in sorted(audit.comparisons, key=_rank)]
 
 
 def beneath(audit: Audit) -> list[str]:
