@@ -145,8 +145,8 @@ def _checked(report: Mapping[str, Any]) -> str:
     checked, compared = report["check"], report["validation"]
     if "different_from_graph" in checked:
         agreement = (
-            f"on {checked['rows']:,} rows it decides otherwise than its graph in torch in {checked['different_from_graph']} "
-            f"(error {checked['error_against_graph']:.1%} of the spread)"
+            f"on {checked['rows']:,} rows its decisions differ from those of its graph in torch in "
+            f"{checked['different_from_graph']} (error {checked['error_against_graph']:.1%} of the spread)"
         )
     else:
         agreement = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
@@ -154,7 +154,7 @@ def _checked(report: Mapping[str, Any]) -> str:
         return agreement
     low, high = wilson(compared["flips"], compared["rows"])
     return (
-        f"{agreement}; on {compared['rows']:,} {compared['part']} rows it decides otherwise than the baseline in "
+        f"{agreement}; on {compared['rows']:,} {compared['part']} rows its decisions differ from the baseline's in "
         f"{compared['flips']:,} ({compared['flips'] / compared['rows']:.1%} [{low:.1%}, {high:.1%}]), accuracy "
         f"{compared['accuracy']:.3f} (baseline: {compared['accuracy_before']:.3f})"
     )

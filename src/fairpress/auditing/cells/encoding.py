@@ -220,11 +220,11 @@ def _encode_key(column: DictionaryColumn, rows: Floats, description: str, source
 
 
 def refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
-    """Refuse floats so large that neighbouring integers have the same value."""
+    """Refuse floats so large that neighboring integers have the same value."""
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
         raise UserError(
-            f"{source_name}: {description} holds integers as floats so large that neighbouring integers are equal; "
+            f"{source_name}: {description} holds integers as floats so large that neighboring integers are equal; "
             "store it as text or integers."
         )
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 
+from fairpress.auditing.statistics.membership import as_membership, entries, negative_part
 from fairpress.auditing.statistics.t_estimate import Floats
 
 _CHUNK_NUMBERS = 4_000_000
@@ -33,7 +33,7 @@ class DealtFlips:
     flips
         Flips of each stratum that has some [strata].
     matrix
-        Sparse membership [hypotheses, strata].
+        Membership [hypotheses, strata], see `membership.membership`.
     offset
         What is to be added to the dealt losses of strata: flips whose loss is a gain for the hypothesis [hypotheses].
     lost, total
@@ -61,17 +61,17 @@ class DealtFlips:
         Raises ``ValueError`` where shapes do not fit or entries are not −1, 0 or 1.
         """
         b, c = np.asarray(lost, float), np.asarray(gained, float)
-        matrix = sparse.csr_array(membership, dtype=float)
+        matrix = as_membership(membership)
         if b.ndim != 1 or b.shape != c.shape or matrix.shape[1] != len(b):
             raise ValueError(
                 f"flips of shapes {b.shape} and {c.shape} do not fit a membership of shape {matrix.shape}"
             )
-        if not np.isin(matrix.data, (-1.0, 0.0, 1.0)).all():
+        if not np.isin(entries(matrix), (-1.0, 0.0, 1.0)).all():
             raise ValueError("a membership is −1, 0 or 1")
         used = np.flatnonzero(b + c > 0)
         b, c, matrix = b[used], c[used], matrix[:, used]
         # A loss of the stratum counts for the hypothesis where membership is 1, a gain where it is −1.
-        offset = matrix.minimum(0) @ -(b + c)
+        offset = negative_part(matrix) @ -(b + c)
         return cls((b + c).astype(np.int64), matrix, offset, matrix @ b + offset, abs(matrix) @ (b + c))
 
     def select(self, hypotheses: np.ndarray) -> DealtFlips:
