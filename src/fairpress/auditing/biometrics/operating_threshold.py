@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.open_source import open_source
+from fairpress.auditing.cells.query_result import encode, numbers
 from fairpress.auditing.options import checked_confidence
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.core.errors import UserError, listed

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
+from fairpress.auditing.cells.query_result import encode, numbers
 from fairpress.auditing.inference.group_estimator import Moments
 from fairpress.auditing.statistics.t_estimate import Floats
 
