@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource

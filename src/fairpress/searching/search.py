@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
 
 from fairpress.auditing.audit_table import audit_table
 from fairpress.auditing.options import AuditOptions

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.core.errors import UserError
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.values import spelling
 
 SAME, DIFFERENT = "same", "different"
@@ -17,6 +17,7 @@ COLUMNS = ("label", "block", "first", "second")
 CHUNK = 2**15  # pairs whose vectors are in memory at once
 
 
+@names_missing_extra
 def draw_pairs(
     embeddings: Mapping[str, np.ndarray],
     person: Sequence[Any] | np.ndarray,

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.core.errors import UserError
+from fairpress.core.extras import names_missing_extra
 
 LARGEST = 0.2
 """Largest share of the pairs that one component may have: from five clusters on, intervals mean something."""
 
 
+@names_missing_extra
 def link_people(table: Any, first: str, second: str, *, name: str = "linked") -> pa.Table:
     """Return a table of pairs with a column of linked people, for the audit's option `subject`.
 
