@@ -11,13 +11,13 @@ from fairpress.core.errors import MissingExtra
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-_MODELS = ("Running, describing and compressing models", "onnx")
+_MODELS = ("Running, describing or compressing a model", "onnx")
 OPTIONAL = {
-    "pyarrow": ("Reading frames in memory, evaluation logs and datasets, and writing Parquet,", "arrow"),
+    "pyarrow": ("Reading a frame in memory, logs of evaluations or a dataset, or writing Parquet,", "arrow"),
     "onnx": _MODELS,
     "onnx_ir": _MODELS,
     "onnxruntime": _MODELS,
-    "PIL": ("Decoding images", "onnx"),
+    "PIL": ("Decoding an image", "onnx"),
 }
 """Module → what needs it, and the extra that brings it. Others are checked where they are used."""
 
