@@ -304,7 +304,7 @@ def audit(
             )
         source = export_table(source, options, export_cells, force=force)
         # Decisions, bins and missing values are already in the cells.
-        options = options.model_copy(update={"decide": {}, "bins": {}, "missing": "group"})
+        options = options.with_changes(decide={}, bins={}, missing="group")
         small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
         print_written(
             f"Written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
