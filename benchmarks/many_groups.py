@@ -70,7 +70,12 @@ def runs(rng: np.random.Generator, rows: int, models: int) -> pd.DataFrame:
     """Return the rows of all seeds, stacked."""
     same = people(rng, rows)
     each = [
-        {"seed": np.full(rows, s), "row_id": np.arange(rows), **same, **predictions(rng, same["label"], models)}
+        {
+            "seed": np.full(rows, s),
+            "row_id": np.arange(rows),
+            **same,
+            **predictions(rng, same["label"], models),
+        }
         for s in range(SEEDS)
     ]
     return pd.concat([pd.DataFrame(run) for run in each])
@@ -116,7 +121,9 @@ def commands(name: str, path: Path) -> dict[str, list[str]]:
             }
         case "scores":
             return {
-                f"scores of 4 models, {GROUPS} groups, 100,000 rows": audit(3, "--by", "group", "--positive", "1"),
+                f"scores of 4 models, {GROUPS} groups, 100,000 rows": audit(
+                    3, "--by", "group", "--positive", "1"
+                ),
                 "scipy, one change of a mean score per group": ["-c", SCIPY, str(path)],
             }
         case "seeds":
@@ -161,7 +168,9 @@ def main() -> None:
             for description, arguments in work.items():
                 found[description].append(processor_seconds(arguments)[0])
     print(f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after; {os.cpu_count()} cores\n")
-    print(f"| whole process, {options.rounds} rounds in turns | processor seconds, median | range |\n|---|--:|--:|")
+    print(
+        f"| whole process, {options.rounds} rounds in turns | processor seconds, median | range |\n|---|--:|--:|"
+    )
     for description, seconds in found.items():
         print(f"| {description} | {statistics.median(seconds):.2f} | {min(seconds):.2f}–{max(seconds):.2f} |")
 
