@@ -145,7 +145,7 @@ def calibration(deviation: Deviations, drawn: Floats, alpha: float) -> Calibrati
         low, high = _bounds(value, lows[part], highs[part])
         errors.append(Interval(value, max(0.0, low), min(1.0, max(high, 0.0))))
     low, high = _bounds(after - before, lows[6:], highs[6:])
-    return Calibration(*errors, Interval(after - before, max(-1.0, low), min(1.0, high)))
+    return Calibration(errors[0], errors[1], Interval(after - before, max(-1.0, low), min(1.0, high)))
 
 
 def _sign_is_certain(deviation: Deviations) -> np.ndarray:
