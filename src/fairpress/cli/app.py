@@ -61,6 +61,21 @@ def print_line(renderable: Any, **options: Any) -> None:
     console.print(renderable, **options)
 
 
+def print_sentence(text: str) -> None:
+    """Print text that breaks between words on a terminal, and stays one line elsewhere, for programs that read lines."""
+    print_line(text, markup=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown: drawn on a terminal, as its source elsewhere."""
+    if not sys.stdout.isatty():
+        print_line(text, markup=False, soft_wrap=True)
+        return
+    from rich.markdown import Markdown
+
+    print_line(Markdown(text))
+
+
 def write_output(text: str) -> None:
     """Write text such as JSON unchanged on standard output; a closed pipe does not change the exit code."""
     try:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from fairpress.cli.app import app, print_line, write_output
+from fairpress.cli.app import app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import DESCRIPTIONS
@@ -141,9 +141,9 @@ def data_check(
         ]:
             print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
-            print_line(f"note: {note}", markup=False, soft_wrap=True)
+            print_sentence(f"note: {note}")
         for f in findings:
-            print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
+            print_sentence(f"warning: {f.sentence}")
         if not findings:
             print_line("no warnings", markup=False)
     return GATE_FAILED if strict and findings else 0

@@ -43,6 +43,7 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     print_line(
         f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
         markup=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -69,4 +70,5 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
         for f in findings:
             sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
             print_line(f"{sign} {f.what}: {f.detail}", markup=False)
+        print_line("\nNext: fairpress demo")
     return 0 if all_passed(findings) else GATE_FAILED

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, split_list
+from fairpress.cli.app import app, print_line, print_sentence, split_list
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
 
@@ -153,5 +153,5 @@ def search(
     comparison = result.audit.comparisons[0]
     print_line(f"on the test rows: {verdict_line(comparison)}. {comparison.headline}", markup=False)
     opened = f"Open {folder / 'search.md'}, which describes the search."
-    print_line(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}", markup=False, soft_wrap=True)
+    print_sentence(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}")
     return GATE_FAILED if contradicted else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from fairpress.cli.app import app, print_line, write_output
+from fairpress.cli.app import app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import Verbose, show_study
 
@@ -197,10 +197,8 @@ def study_mlflow(
             only=only or (),
             progress=progress,
         )
-    print_line(
+    print_sentence(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 
