@@ -9,8 +9,7 @@ from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Moments
-from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreCounts
+from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts, sums_of
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.metrics import calibration_error as calibration
 from fairpress.core.attribute import OVERALL
@@ -46,15 +45,8 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
     """Return what an audit makes of two score columns."""
     one = np.ones(len(y))
     cells = Cells({}, y, {}, one, one, one, ("0", "1"), "1")
-    moments = {}
-    for variable in VARIABLES:
-        x = [{"score": v, "log": np.log(v), "log_rest": np.log(1 - v)}[variable] for v in s]
-        for side, v in zip(SIDES, (*x, x[1] - x[0]), strict=True):
-            moments[side, variable] = Moments(v, v, v**2)
     bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
-    lines = ScoreCounts(
-        cells, dict(zip(SIDES, s, strict=False)), bins, True, moments, (s[0] ** 2, s[1] ** 2, s[0] * s[1])
-    )
+    lines = ScoreCounts(cells, bins, True, sums_of(cells, *s))
     return ScorePair.build(lines, cells, "simulated")
 
 
@@ -99,7 +91,7 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                 y, *s = draw(rng, n, noise, tilt, steep)
                 unit = np.ones(n)
                 d = calibration.deviations(
-                    (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
+                    (s[0], s[1]), (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
                 )
                 drawn = calibration.noise(d, rng)
                 _, low, high = calibration.calibration_error(d, 0, drawn, 0.05)

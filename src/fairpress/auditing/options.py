@@ -12,7 +12,7 @@ from fairpress.auditing.class_recall import RECALL
 from fairpress.auditing.outcome import OutcomeRequest, outcome_request
 from fairpress.auditing.verdicts.margins import DEFAULT_MARGIN, HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
-from fairpress.auditing.verdicts.policy import Policy, policy_of, with_policy
+from fairpress.auditing.verdicts.policy_option import policy_of, with_policy
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.attribute import SEPARATOR
 from fairpress.core.errors import UserError
@@ -179,7 +179,7 @@ class AuditOptions(BaseModel):
     pairs: Annotated[Sequence[Any], BeforeValidator(_pairs)] = ()
     pairs_from: Any = None
     counterfactual: OptionalColumn = None
-    policy: Annotated[Policy | None, BeforeValidator(policy_of)] = None
+    policy: Annotated[Any, BeforeValidator(policy_of)] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -204,7 +204,7 @@ class GroupComparison:
 class Pool:
     """Groups of one attribute with too few rows in one metric, judged together because alone they cannot be assessed.
 
-    A group that is small beside its pool can lose without moving it, so the members are always named.
+    A group that is small compared with its pool can lose without moving it, so the members are always named.
     """
 
     attribute: str

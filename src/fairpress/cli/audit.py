@@ -193,10 +193,9 @@ def audit(
     from fairpress.auditing.outcome import outcome_request
     from fairpress.auditing.table_metadata import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
-    from fairpress.auditing.verdicts.policy import policy_of
+    from fairpress.auditing.verdicts.policy_option import policy_of
     from fairpress.reporting import model_outputs
     from fairpress.reporting.audit_report import AuditReport
-    from fairpress.runtime.artifact import Artifact
 
     decisions = dict(
         assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
@@ -314,11 +313,11 @@ def audit(
     report = AuditReport.of(audit_table(source, options))
     report = replace(report, warnings=_in_options(report.warnings), notes=_in_options(report.notes))
     required = required_groups(require, report)
-    for name, folder in embedded:
+    folders = [*embedded, *((n, target) for n, target in cards if not model_outputs.is_card_file(target))]
+    if folders:
+        from fairpress.runtime.artifact import Artifact
+    for name, folder in folders:
         model_outputs.require_same(folder, Artifact.load(folder), report, name, force=force)
-    for name, target in cards:
-        if not model_outputs.is_card_file(target):
-            model_outputs.require_same(target, Artifact.load(target), report, name, force=force)
     ratios = _ratios(report, source, options) if four_fifths else []
     recorded = record_use(report, source, monitor, options)
     if html is not None:

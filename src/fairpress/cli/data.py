@@ -23,7 +23,7 @@ app.command(data)
 
 @data.command(name="list")
 def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_default=False)] = False) -> int:
-    """List the datasets that ship with fairpress: rows, groups, licence, and whether they are on this machine.
+    """List the datasets that ship with fairpress: rows, groups, license, and whether they are on this machine.
 
     Example: fairpress data list
 
@@ -31,7 +31,7 @@ def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_de
     ----------
     json_
         Print JSON: a list of {"name": …, "state": …, "title": …, "kind": …, "rows": …, "label": …, "groups": …,
-        "licence": …}.
+        "license": …}.
     """
     from rich.table import Table
 
@@ -46,12 +46,12 @@ def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_de
     table.add_column("name", no_wrap=True)
     table.add_column("what")
     table.add_column("rows", justify="right", no_wrap=True)
-    for column in ("groups", "licence named by the source", "files"):
+    for column in ("groups", "license named by the source", "files"):
         table.add_column("\n".join(wrap(column, 15)))
     for e in entries:
         d = e.description
         rows = "" if d.rows is None else f"{d.rows:,}"
-        table.add_row(e.name, d.title, rows, ", ".join(d.groups), d.licence, e.state)
+        table.add_row(e.name, d.title, rows, ", ".join(d.groups), d.license, e.state)
     print_line(table)
     print_line(
         "\nNext: fairpress data check NAME. Files by hand: fairpress data fetch NAME prints where to get them. "

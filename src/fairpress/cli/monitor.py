@@ -31,10 +31,10 @@ def record_use(
 
     `options` are those of the audit that say how rows are counted.
     """
-    from fairpress.auditing.monitoring.record import record
-
     if ledger is None:
         return None
+    from fairpress.auditing.monitoring.record import record
+
     return record(report, table, ledger, decide=options.decide, bins=options.bins, missing=options.missing)
 
 

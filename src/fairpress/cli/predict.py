@@ -15,7 +15,6 @@ from fairpress.cli.app import app, csv_text, print_line, print_sentence
 from fairpress.cli.progress import ProgressBar
 from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.reporting.prediction_changes import EXAMPLE_MARGINS, differences, recorded_outcome, tie_text
 
 
 @app.command
@@ -66,6 +65,7 @@ def predict(
     """
     from fairpress import api
     from fairpress.core.output import check_files, write_file
+    from fairpress.reporting.prediction_changes import EXAMPLE_MARGINS, recorded_outcome
     from fairpress.runtime.model_reference import is_external, split_model
     from fairpress.runtime.predictions_file import write_table
 
@@ -144,6 +144,8 @@ def _attributes(table: Any, models: list[str]) -> list[str]:
 
 def _print_models(table: Any, models: list[str], out: Path) -> None:
     """Print how the predictions of each model differ from the first's, its ties, and its runtime where runtimes differ."""
+    from fairpress.reporting.prediction_changes import differences, recorded_outcome, tie_text
+
     runtimes, outcome = json.loads(table.schema.metadata[b"fairpress.runtimes"]), recorded_outcome(table)
     descriptions = {
         name: ", ".join(
@@ -203,6 +205,8 @@ def _warn(table: Any, external: list[str]) -> None:
             models_of.setdefault(sentence, []).append(repr(name))
     for sentence, names in models_of.items():
         sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
+
+    from fairpress.reporting.prediction_changes import recorded_outcome
 
     if not external or recorded_outcome(table) is not None:
         return

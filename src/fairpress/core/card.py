@@ -31,8 +31,8 @@ class ModelCard:
         What one row looks like: ``{"name": "x", "shape": [8], "columns": […]}``; the batch comes first.
     outputs
         What is predicted if it is not a class: ``{"kind": "number"}``, or ``{"kind": "labels", "names": […],
-        "thresholds": […]}`` (a label is present if its probability is at least its threshold), or ``{"kind": "embedding",
-        "size": 128}``. Empty: one of `classes`.
+        "thresholds": […]}`` (a label is present if its probability is at least its threshold), or
+        ``{"kind": "embedding", "size": 128}``. Empty: one of `classes`.
     activation
         What turns the file's output into probabilities of the classes, or of each of several labels: ``"softmax"``,
         ``"sigmoid"`` or ``"none"``.

@@ -17,7 +17,7 @@ State = Literal["here", "fetched at first use", "by hand"]
 class Description:
     """A shipped dataset in a few words; docs/data-statements.md has its source and its known faults.
 
-    `rows` is the number that fairpress reads, None where it depends on the pictures that are there. `licence` is that which
+    `rows` is the number that fairpress reads, None where it depends on the pictures that are there. `license` is that which
     the source names.
     """
 
@@ -26,7 +26,7 @@ class Description:
     rows: int | None
     label: str
     groups: tuple[str, ...]
-    licence: str
+    license: str
 
 
 @dataclass(frozen=True)

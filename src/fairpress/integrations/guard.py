@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.auditing.options import options_of
-from fairpress.auditing.verdicts.policy import policy_of
+from fairpress.auditing.verdicts.policy_option import policy_of
 from fairpress.auditing.verdicts.wording import name_groups, points
 from fairpress.auditing.worst_group import WorstGroup, worst_group
 from fairpress.core.errors import UserError

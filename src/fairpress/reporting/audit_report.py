@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -106,7 +107,8 @@ class AuditReport(Audit):
         from fairpress.reporting.html import Section, render
 
         made_by = {k: str(v) for k, v in self.provenance.items()}
-        page = render([Section(title, self)], title=title, banner=banner, made_by=made_by)
+        today = date.today().isoformat()
+        page = render([Section(title, self)], title=title, banner=banner, made_by=made_by, date=today)
         if path is not None:
             write_file(path, page, kind=".html", force=force)
         return page

@@ -106,6 +106,10 @@ class Cells:
             keys={k: v[lines] for k, v in self.keys.items()},
         )
 
+    def with_counts(self, rows: Floats, weight: Floats, weight_squares: Floats) -> Cells:
+        """Return the same combinations with other numbers of rows and weights."""
+        return replace(self, rows=rows, weight=weight, weight_squares=weight_squares)
+
     def rates_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the rates that are defined: without a positive class, only accuracy."""
         return names if self.positive is not None else ("accuracy",)

@@ -71,10 +71,10 @@ class InspectedRelation(Relation):
         if pending:
             measures = []
             for i, name in enumerate(pending):
-                c, x = self.column(name), self.as_number(name)
+                x = self.as_number(name)
                 present = f"({x} IS NOT NULL AND NOT isnan({x}))"
                 measures += [
-                    f"count(*) FILTER (WHERE {c} IS NOT NULL AND {x} IS NULL) AS non_numeric{i}",
+                    f"count(*) FILTER (WHERE {self.is_wrong(name)}) AS non_numeric{i}",
                     f"count(*) FILTER (WHERE NOT {present}) AS missing{i}",
                     f"min({x}) FILTER (WHERE {present}) AS low{i}",
                     f"max({x}) FILTER (WHERE {present}) AS high{i}",

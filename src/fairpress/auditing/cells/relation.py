@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairpress.auditing.cells.frames import Frame
+from fairpress.auditing.cells.kept_columns import KEPT, NOTHING, KeptColumns, positions
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
@@ -19,7 +20,6 @@ RUNS = b"fairpress.runtimes"
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 _LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
-_COLUMN_INDEX = re.compile(r"\bc(\d{1,6})\b")
 _UNSUPPORTED_TYPE = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 # By default DuckDB downloads and loads extensions, such as for a table named by an address.
@@ -83,6 +83,7 @@ class Relation:
         self._first_files = [part.paths[0] for part in file_groups]
         self._unreadable = [part.unreadable for part in file_groups]
         self._stale = bool(self._frames)
+        self._kept = NOTHING
         self._union(parts)
 
     def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
@@ -191,26 +192,55 @@ class Relation:
 
     def as_number(self, name: str) -> str:
         """Return SQL for a column's values as DOUBLE; text that is not a number becomes NULL."""
+        if (position := self._positions[name][0]) in self._kept.numbers:
+            return f"number{position}"
         column = self.column(name)
         if self.columns[name] != "VARCHAR":
             return f"{column}::DOUBLE"
         # DuckDB parses 18_24 as 1824.
         return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
 
+    def is_wrong(self, name: str) -> str:
+        """Return SQL for whether a value is there and is not a number."""
+        if (position := self._positions[name][0]) in self._kept.numbers:
+            return f"wrong{position}"
+        return f"({self.column(name)} IS NOT NULL AND {self.as_number(name)} IS NULL)"
+
+    def keep(self, texts: Iterable[str], numbers: Iterable[str]) -> None:
+        """Parse columns of CSV files once, and keep them in memory for later queries.
+
+        Tables that are in memory or in Parquet files are queried where they are; names of no column are passed over.
+        """
+        if not self.text_paths or self._kept is not NOTHING:
+            return
+        kept = KeptColumns(
+            frozenset(self._positions[n][0] for n in texts if n in self.columns),
+            {self._positions[n][0]: self.as_number(n) for n in numbers if n in self.columns},
+        )
+        self._run(f"CREATE TEMP TABLE {KEPT} AS SELECT {kept.selected()} FROM {self.relation}")
+        self._kept = kept
+
     def _narrowed(self, query: str) -> str:
         """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
-        if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
+        files_alone = self.relation.startswith("(SELECT * FROM read_")
+        if not (files_alone or self._kept is not NOTHING) or "SELECT * FROM (SELECT *" in query:
             return query
-        # Text literals in the query may look like columns.
-        positions = {int(p) for p in _COLUMN_INDEX.findall(query.replace(self.relation, ""))} & set(
-            range(len(self._origin))
-        )
-        needed = ", ".join(f"c{position}" for position in sorted(positions or {0}))
-        narrowed = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
-        return query.replace(self.relation, narrowed)
+        rest, relation = query.replace(self.relation, ""), self.relation
+        if self._kept.suffices(rest, len(self._origin)):
+            return query.replace(relation, KEPT)
+        if files_alone:
+            used = positions(rest, len(self._origin)) | self._kept.sources(rest)
+            needed = ", ".join(f"c{position}" for position in sorted(used or {0}))
+            relation = relation.replace("SELECT *", f"SELECT {needed}", 1)
+        if derived := self._kept.derived(rest):
+            relation = f"(SELECT *, {derived} FROM {relation})"
+        return query.replace(self.relation, relation)
 
     def read(self, query: str) -> Any:
         """Run a query and return the result as an Arrow table."""
+        return self._run(query)
+
+    def _run(self, query: str) -> Any:
         import duckdb
 
         if self._stale:
@@ -224,7 +254,8 @@ class Relation:
             with show_progress(
                 f"reading {self.name}", getattr(self._connection, "query_progress", None)
             ):  # since DuckDB 1.3
-                return self._connection.sql(self._narrowed(query)).to_arrow_table()
+                result = self._connection.sql(self._narrowed(query))
+                return None if result is None else result.to_arrow_table()
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
                 for path in self.paths:

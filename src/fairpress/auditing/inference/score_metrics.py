@@ -34,61 +34,75 @@ UNDEFINED_BECAUSE = {
 
 @dataclass(frozen=True)
 class ScorePair:
-    """The scores of a baseline and a compressed model (or one model twice), with their estimator."""
+    """The scores of a baseline and a compressed model (or one model twice), with their estimators.
+
+    `evidence` infers from what depends on ranks, `summed` from what is a mean.
+    """
 
     lines: ScoreCounts
     evidence: GroupEstimator
+    summed: GroupEstimator
     like: Cells
 
     @classmethod
     def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
         """Return the pair, with seeds or people as random units if the cells have these keys."""
         seeds = "seed" in lines.cells.keys
-        return cls(
-            lines,
-            SeedGroupEstimator(lines.cells, source_name) if seeds else GroupEstimator(lines.cells),
-            like,
+        evidence, summed = (
+            SeedGroupEstimator(cells, source_name) if seeds else GroupEstimator(cells)
+            for cells in (lines.cells, lines.sums.cells)
         )
+        return cls(lines, evidence, summed, like)
 
     def rates(self, side: int, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
-        grouping = self.lines.cells.grouping_as(self.like, attribute)
+        grouping, sums = self._groupings(attribute)
         out = {}
         for name in MEANS:
-            x = self.evidence.mean(self._moments(SIDES[side], name), grouping, 0.0, LIMITS[name])
+            x = self.summed.mean(self._moments(SIDES[side], name), sums, 0.0, LIMITS[name])
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc(side, grouping, confidence)
         out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
+            sums, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
     def changes(self, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return compressed − baseline of every score metric, per group."""
-        grouping = self.lines.cells.grouping_as(self.like, attribute)
+        grouping, sums = self._groupings(attribute)
         out = {}
         for name in MEANS:
             x = self._moments("change", name)
-            change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-np.inf, np.inf))
+            change = self.summed.mean(x, sums, _rms_change(self.summed, x, sums), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc_change(grouping, confidence)
         out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
+            sums, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
+    def _groupings(self, attribute: Attribute) -> tuple[Grouping, Grouping]:
+        """Return the groups of the combinations with scores, and of those that are summed over them."""
+        cells = (self.lines.cells, self.lines.sums.cells)
+        return cells[0].grouping_as(self.like, attribute), cells[1].grouping_as(self.like, attribute)
+
     @property
     def _positive(self) -> np.ndarray:
-        return np.asarray(self.lines.cells.binary(self.lines.cells.label) == 1)
+        return self._positive_of(self.lines.cells)
+
+    @staticmethod
+    def _positive_of(cells: Cells) -> np.ndarray:
+        return np.asarray(cells.binary(cells.label) == 1)
 
     def _moments(self, side: str, name: str) -> Moments:
         """Return the moments of the value whose mean is the metric; NaN outside its denominator."""
-        yes, cells = self._positive, self.lines.cells
+        cells, moments = self.lines.sums.cells, self.lines.sums.moments
+        yes = self._positive_of(cells)
         if name == "log_loss":
-            log, rest = (self.lines.moments[side, v] for v in ("log", "log_rest"))
+            log, rest = (moments[side, v] for v in ("log", "log_rest"))
             a = [np.where(yes, p, q) for p, q in zip(log, rest, strict=True)]
             return Moments(-a[0], -a[1], a[2])
-        x = self.lines.moments[side, "score"]
+        x = moments[side, "score"]
         if name == "generalized_fpr":
             return Moments(*(np.where(yes, np.nan, v) for v in x))
         flipped = (-x.first, -x.crossed, x.second)  # of 1 − s, whose change is −Δs
@@ -96,17 +110,6 @@ class ScorePair:
             w, ww = cells.weight, cells.weight_squares
             flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
-
-    def _rms_change(self, x: Moments, grouping: Grouping) -> Floats:
-        """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
-        inside = ~np.isnan(x.first)
-        squares, ww = (
-            per_group(v[inside], grouping.index[inside], grouping.size)
-            for v in (x.second, self.lines.cells.weight_squares)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            usual = np.sqrt(np.maximum(squares, 0) / ww)
-        return np.where(usual > 0, usual, 1.0)
 
     def _placements(self, side: int, grouping: Grouping) -> Floats:
         cells, seeds = self.lines.cells, round(self.evidence.repeats)
@@ -149,7 +152,9 @@ class ScorePair:
     def _auc_change(self, grouping: Grouping, confidence: float) -> list[Estimate]:
         before, after = (self._placements(side, grouping) for side in (0, 1))
         x = self.evidence.moments(after - before)
-        change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-1.0, 1.0), "delong")
+        change = self.evidence.mean(
+            x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
+        )
         return self._without_tied_ranks(
             _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), grouping
         )
@@ -184,13 +189,15 @@ class ScorePair:
         grouping: Grouping,
         estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
     ) -> list[Estimate]:
-        cells = self.lines.cells
+        sums = self.lines.sums
+        cells, positive = sums.cells, self._positive_of(sums.cells)
         if self.evidence.dependent:
             reason = "calibration is not estimated over several seeds; audit the table of one seed"
             return [
                 Estimate.not_estimable(reason, float(n))
                 for n in per_group(cells.weight, grouping.index, grouping.size)
             ]
+        before, after = (sums.moments[side, "score"] for side in SIDES[:2])
         order = np.argsort(grouping.index, kind="stable")
         out = []
         for members in np.split(order, np.cumsum(np.bincount(grouping.index, minlength=grouping.size))[:-1]):
@@ -201,13 +208,10 @@ class ScorePair:
                 out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
                 continue
             d = calibration_error.deviations(
-                (self.lines.scores["baseline"][members], self.lines.scores["compressed"][members]),
-                (
-                    self.lines.products[0][members],
-                    self.lines.products[1][members],
-                    self.lines.products[2][members],
-                ),
-                self._positive[members],
+                (sums.scores["baseline"][members], sums.scores["compressed"][members]),
+                (before.crossed[members], after.crossed[members]),
+                (before.second[members], after.second[members], sums.product[members]),
+                positive[members],
                 cells.weight[members],
                 cells.weight_squares[members],
                 None if people is None else people[members],
@@ -215,6 +219,18 @@ class ScorePair:
             value, low, high = estimate(d, calibration_error.noise(d, np.random.default_rng(0)))
             out.append(Estimate(value, low, high, n, "least-favourable"))
         return out
+
+
+def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:
+    """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
+    inside = ~np.isnan(x.first)
+    squares, ww = (
+        per_group(v[inside], grouping.index[inside], grouping.size)
+        for v in (x.second, evidence.cells.weight_squares)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual = np.sqrt(np.maximum(squares, 0) / ww)
+    return np.where(usual > 0, usual, 1.0)
 
 
 def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:

@@ -30,6 +30,9 @@ def study_charts(
         Label of a part → facts of each network's file; (part, recipe) → size in bytes.
     """
     rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
+    drawn = charts.heatmap(leading)
+    if drawn is not None:
+        rendered.insert(0, RenderedChart("heatmap", drawn, "The grid of who pays, as a picture."))
     repaired = [
         (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
