@@ -77,12 +77,26 @@ def search(
         Maximum loss of accuracy over all people.
     min_accuracy
         Minimum accuracy.
-    max_dp_gap, max_eo_gap, max_eodds_gap, max_accuracy_gap
-        Maximum difference between two groups in selection rate, true positive rate, true or false positive rate, accuracy.
-    max_dp_gap_rise, max_eo_gap_rise, max_eodds_gap_rise, max_accuracy_gap_rise
-        Maximum increase of the same difference by compression.
-    max_bytes, max_latency_ms
-        Maximum size of the file in bytes; maximum time of a call with one row on this machine.
+    max_dp_gap
+        Maximum difference between two groups in selection rate (demographic parity).
+    max_eo_gap
+        Maximum difference between two groups in true positive rate (equal opportunity).
+    max_eodds_gap
+        Maximum difference between two groups in true or false positive rate (equalized odds).
+    max_accuracy_gap
+        Maximum difference between two groups in accuracy.
+    max_dp_gap_rise
+        Maximum increase of the difference in selection rate by compression.
+    max_eo_gap_rise
+        Maximum increase of the difference in true positive rate by compression.
+    max_eodds_gap_rise
+        Maximum increase of the difference in true or false positive rate by compression.
+    max_accuracy_gap_rise
+        Maximum increase of the difference in accuracy by compression.
+    max_bytes
+        Maximum size of the file in bytes.
+    max_latency_ms
+        Maximum time of a call with one row on this machine, in milliseconds.
     objective
         The objective: fewest bytes, lowest latency or highest accuracy.
     budget

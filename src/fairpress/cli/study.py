@@ -149,7 +149,7 @@ def study_export(
     out
         Folder for one model folder per network, named by recipe, and by seed and fold if there are several.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     store
         Where its results are kept; by default .store next to the folder.
     force
@@ -184,7 +184,7 @@ def study_mlflow(
     experiment
         Name of the MLflow experiment; by default that of the study.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     """
     from fairpress.cli.progress import ProgressBar
     from fairpress.studies.tracking.mlflow import export_mlflow
@@ -225,11 +225,19 @@ def study_plan(
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
-    only, phase, data
-        As for study run.
-    out, store, workers
-        As for study run.
+        key=value, such as seeds=5, as for study run.
+    only
+        A part of the study, as for study run.
+    phase
+        A named phase of the study, as for study run.
+    data
+        Another dataset, as for study run.
+    out
+        The study's folder; runs/NAME by default.
+    store
+        Where results are kept, as for study run.
+    workers
+        Number of processes for the estimate of the time; by default one per core.
     json_
         Print JSON.
     """
@@ -310,9 +318,9 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
+        key=value, such as seeds=5, as for study run.
     data
-        As for study run.
+        Another dataset, as for study run.
     """
     from fairpress.studies.load import load
     from fairpress.studies.planning.plan import plan_study
