@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
+from fairpress import cli
 from pages import ROOT
 
 REFERENCE = (ROOT / "docs" / "cli-reference.md").read_text(
@@ -23,3 +25,17 @@ def test_every_option_has_a_meaning(command):
         cells[-1].strip() for cells in rows if re.match(r"(?:Of|As|On|In) [^,]*\.$", cells[-1].strip())
     ]
     assert not headless, "what an option is must not be left to the option above it"
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_a_help_is_wrapped_once(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    with pytest.raises(SystemExit):
+        cli.main(["gate", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("For every compressed model"))
+    paragraph = lines[first : lines.index("", first)]
+    assert all(len(line) <= int(width) for line in paragraph)
+    # Every line but the last is full: the next word would not fit.
+    for line, following in pairwise(paragraph):
+        assert len(line.rstrip()) + 1 + len(following.split()[0]) > int(width)

@@ -8,16 +8,16 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, print_sentence, write_output
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import DESCRIPTIONS
 
 MAX_FILES = 8
 
-data = App(name="data", help="List, fetch and check datasets.")
+data = CommandGroup(name="data", help="List, fetch and check datasets.")
 app.command(data)
 
 

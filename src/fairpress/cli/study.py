@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import Parameter, validators
 
-from fairpress.cli.app import app, print_line, print_sentence, write_output
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import Verbose, show_study
 
 if TYPE_CHECKING:
     from fairpress.studies.config.study import StudyConfig
 
-study = App(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
+study = CommandGroup(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
 Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
