@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ from cyclopts import Parameter
 from fairpress.cli.app import app, print_line, print_sentence, split_list
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
+from fairpress.core.errors import UserError
 
 
 @app.command
@@ -130,6 +133,7 @@ def search(
 
     given: dict[str, Any] = locals()
     limits = {name: given[name] for name in Limits.model_fields}
+    _check_limits(limits)
     from fairpress.runtime.artifact import check_target
 
     check_target(out, inputs=[base], force=force)
@@ -169,3 +173,26 @@ def search(
     opened = f"Open {folder / 'search.md'}, which describes the search."
     print_sentence(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}")
     return GATE_FAILED if contradicted else 0
+
+
+def _check_limits(limits: Mapping[str, float | None]) -> None:
+    """Raise UserError for limits that are impossible, or if there is none on rows, in the words of the command line."""
+    from fairpress.searching.limits import Limits, limits_of
+
+    for name, value in limits.items():
+        share = name not in ("max_bytes", "max_latency_ms")
+        if share and value is not None and not 0 < value < 1:
+            hint = (
+                f"; for {value:g} percentage points write {value / 100:g}" if value >= 1 else ", such as 0.02"
+            )
+            raise UserError(f"{_option(name)} must be between 0 and 1, not {value:g}{hint}.")
+    try:
+        limits_of(limits)
+    except UserError as error:
+        names = "|".join(sorted(Limits.model_fields, key=len, reverse=True))
+        text = str(error).removeprefix("constraints: ")
+        raise UserError(re.sub(rf"\b(?:{names})\b", lambda m: _option(m[0]), text)) from None
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
