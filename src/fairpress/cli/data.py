@@ -126,7 +126,7 @@ def data_check(
         tokens = token_counts(tokenizer, dataset.texts)
     findings = check_dataset(dataset, floor_rows())
     if json_:
-        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+        write_output(json.dumps([asdict(f) for f in findings], indent=1))
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, print_line, show_audit
+from fairpress.cli.app import app, csv_text, print_line, show_audit, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.written import print_files
 
@@ -65,7 +65,7 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
 
     findings = diagnose()
     if json_:
-        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+        write_output(json.dumps([asdict(f) for f in findings], indent=1))
     else:
         for f in findings:
             sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, print_sentence, split_list
+from fairpress.cli.app import app, print_line, print_sentence, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
 from fairpress.core.errors import UserError
@@ -155,7 +155,7 @@ def search(
     folder = save_result(result, out, force=force)
     contradicted = result.audit.verdict in ("harm", "loss")
     if json_:
-        print(json.dumps(result.searched.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(result.searched.to_dict(), indent=1))
         return GATE_FAILED if contradicted else 0
     from rich.table import Table
 

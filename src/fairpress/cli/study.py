@@ -249,7 +249,7 @@ def study_plan(
     results = study_store(out or Path("runs") / title, store)
     planned = overview(prepare(config, results, filters, remember=False), results, workers)
     if json_:
-        print(json.dumps(planned.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(planned.to_dict(), indent=1))
         return 0
     for line in planned.lines:
         took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
@@ -348,5 +348,5 @@ def study_schema() -> int:
     """
     from fairpress.studies.config.json_schema import schema
 
-    print(json.dumps(schema(), indent=1))  # noqa: T201
+    write_output(json.dumps(schema(), indent=1))
     return 0
