@@ -91,7 +91,9 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
         largest = sorted(assessed[1:], key=lambda row: -(row[2].estimate.value or 0))
         assessed = assessed[:1] + largest[: MAX_GROUPS - 1]
     lines = [
-        ForestRow(name, x.estimate, x.verdict, f"n = {n:,.0f}", x.upper if x.verdict != "not_estimable" else None)
+        ForestRow(
+            name, x.estimate, x.verdict, f"n = {n:,.0f}", x.upper if x.verdict != "not_estimable" else None
+        )
         for name, n, x in assessed
     ]
     m = comparison.overall.losses[0].measure if not assessed else assessed[0][2].measure

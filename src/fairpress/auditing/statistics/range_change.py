@@ -178,9 +178,7 @@ def _lower(after: PairRates, before: PairRates, errors: PairedErrors, alpha: flo
     return _smallest_maximum(lambda q, p: contrasts.lower(p, q), least, inner)
 
 
-def _smallest_maximum(
-    value: Callable[[Indices, Indices], Floats], least: Floats, columns: Indices
-) -> float:
+def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats, columns: Indices) -> float:
     """Return min over rows of max(least, max over columns of the value), from few of the values.
 
     Rows are evaluated from the smallest lower bound upwards. The columns in which the evaluated rows are largest then raise
