@@ -46,14 +46,7 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
     one = np.ones(len(y))
     cells = Cells({}, y, {}, one, one, one, ("0", "1"), "1")
     bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
-    lines = ScoreCounts(
-        cells,
-        dict(zip(SIDES, s, strict=False)),
-        bins,
-        True,
-        sums_of(cells, *s),
-        (s[0] ** 2, s[1] ** 2, s[0] * s[1]),
-    )
+    lines = ScoreCounts(cells, bins, True, sums_of(cells, *s))
     return ScorePair.build(lines, cells, "simulated")
 
 
@@ -98,7 +91,7 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                 y, *s = draw(rng, n, noise, tilt, steep)
                 unit = np.ones(n)
                 d = calibration.deviations(
-                    (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
+                    (s[0], s[1]), (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
                 )
                 drawn = calibration.noise(d, rng)
                 _, low, high = calibration.calibration_error(d, 0, drawn, 0.05)

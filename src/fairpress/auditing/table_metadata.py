@@ -40,7 +40,7 @@ class TableDescription:
     models
         The columns of the models; the first is the default baseline.
     classes
-        The classes; empty where the outcome is no class. None of them is positive, unless `positive` names it.
+        The classes; empty where the outcome is not a class. None of them is positive, unless `positive` names it.
     positive
         The positive class, or None.
     subject

@@ -42,10 +42,10 @@ def csv_text(table: Any) -> str:
     return sink.getvalue().decode()
 
 
-def show_audit(report: Audit) -> None:
+def show_audit(report: Audit, *, all_groups: bool = False) -> None:
     from fairpress.reporting import terminal
 
-    for part in terminal.render(report):
+    for part in terminal.render(report, all_groups=all_groups):
         print_line(part)
 
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, csv_text, print_line, show_audit
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.written import print_files
 
 
 @app.command
@@ -36,7 +37,9 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     print_line(f"[bold yellow]{demo_data.BANNER}[/]")
     show_audit(report)
     by = ",".join(demo_data.BY)
-    print_line(f"\nReport: {out / 'report.html'}\nThe same as a command:", markup=False)
+    print_line("")
+    print_files([csv, out / "report.html"], False)
+    print_line("The same as a command:")
     print_line(
         f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
         markup=False,

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit
 from fairpress.cli.exit_codes import TRIALS_FAILED
+from fairpress.cli.written import print_files
 
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
@@ -75,21 +76,26 @@ def report(
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
     drawn = publish.figures(done, formats)
     show_study(done, verbose=verbose)
-    print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    print_files([path for path in (latex, csv, cards) if path is not None], False)
     if drawn:
-        print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
+        print_line(
+            f"Written: {len(drawn)} figures in {done.folder / 'figures'}", markup=False, soft_wrap=True
+        )
     for task in done.outcome.skipped:
         sys.stderr.write(f"without: {task.title}, which has no result\n")
     return 0 if done.outcome.complete else TRIALS_FAILED
 
 
-def show_study(done: StudyResult, *, verbose: bool = False) -> None:
-    """Print one row per recipe; with `verbose`, all audits, the bias, the claims and the sizes of a study before it."""
+def show_study(done: StudyResult, *, verbose: bool = False, seconds: float | None = None) -> None:
+    """Print one row per recipe and what to open; with `verbose`, all audits, bias, claims and sizes of a study before it.
+
+    `seconds` is how long the study ran, None if it was not run.
+    """
     from fairpress.studies.report.ending import StudyEnding
 
     if verbose:
         _show_tables(done)
-    print_line(StudyEnding(done))
+    print_line(StudyEnding(done, seconds=seconds, verbose=verbose))
 
 
 def _show_tables(done: StudyResult) -> None:
@@ -102,7 +108,7 @@ def _show_tables(done: StudyResult) -> None:
         audit = section.audit
         print_line(f"\n[bold underline]{section.title}[/]")
         if planned.is_compression:
-            show_audit(audit)
+            show_audit(audit, all_groups=True)
         else:
             for sentence in accuracies(audit):
                 print_line(sentence, markup=False)

@@ -152,5 +152,6 @@ def search(
         print_line(f"too few rows to be assessed: {line}", markup=False)
     comparison = result.audit.comparisons[0]
     print_line(f"on the test rows: {verdict_line(comparison)}. {comparison.headline}", markup=False)
-    print_line(f"{folder}: {result.artifact.size:,} bytes; search.md describes the search", markup=False)
+    opened = f"Open {folder / 'search.md'}, which describes the search."
+    print_line(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}", markup=False, soft_wrap=True)
     return GATE_FAILED if contradicted else 0

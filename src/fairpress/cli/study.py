@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from fairpress.cli.app import app, print_line
+from fairpress.cli.app import app, print_line, write_output
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import Verbose, show_study
 
@@ -77,6 +77,8 @@ def study_run(
     from fairpress.studies.execution.progress import StudyProgress
     from fairpress.studies.execution.progress_file import ProgressFile
     from fairpress.studies.execution.ray_engine import RayEngine
+    from fairpress.studies.execution.time_left import TimeLeft
+    from fairpress.studies.planning.durations import TaskDurations
     from fairpress.studies.report.manifest import study_store
     from fairpress.studies.report.write_folder import check_out
     from fairpress.studies.run import run_study
@@ -93,7 +95,8 @@ def study_run(
     with contextlib.ExitStack() as stack:
         if engine == "ray":
             ray_engine = stack.enter_context(RayEngine(address, study_store(folder, store), workers=workers))
-        progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command)))
+        time_left = TimeLeft(TaskDurations(study_store(folder, store)).expected)
+        progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command), time_left))
         done = run_study(
             title,
             config,
@@ -106,8 +109,7 @@ def study_run(
             on_plan=progress.plan,
             on_event=progress.event,
         )
-    show_study(done, verbose=verbose)
-    print_line(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
+    show_study(done, verbose=verbose, seconds=time.monotonic() - started)
     for key, reason in done.outcome.failed.items():
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
     for task in done.outcome.skipped:
@@ -261,13 +263,41 @@ def study_plan(
 
 
 @study.command(name="list")
-def study_list() -> int:
-    """List the studies that ship with fairpress, with their titles."""
-    from fairpress.studies.load import bundled_studies, load
+def study_list(
+    *, json_: Annotated[bool, Parameter("--json", negative="", show_default=False)] = False
+) -> int:
+    """List the studies that ship with fairpress: data, number of networks, recipes, and what each asks.
 
-    names = bundled_studies()
-    for name in names:
-        print_line(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
+    Example: fairpress study list
+
+    Parameters
+    ----------
+    json_
+        Print JSON: a list of {"name": …, "title": …, "datasets": …, "models": …, "seeds": …, "folds": …, "networks": …,
+        "recipes": …}; networks are the baselines that are trained, each compressed by every recipe.
+    """
+    from rich.table import Table
+
+    from fairpress.studies.catalogue import catalogue
+
+    entries = catalogue()
+    if json_:
+        write_output(json.dumps([e.to_dict() for e in entries], indent=1))
+        return 0
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("data")
+    for column in ("networks", "recipes"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("question")
+    for e in entries:
+        table.add_row(e.name, ", ".join(e.datasets), f"{e.networks:,}", str(len(e.recipes)), e.title)
+    print_line(table)
+    print_line(
+        "\nNetworks: baselines to train, each then compressed by every recipe. Next: fairpress study plan NAME shows the "
+        "tasks; fairpress study run NAME runs them.",
+        markup=False,
+    )
     return 0
 
 

@@ -89,7 +89,7 @@ class GuardedRows:
         values = [WHOLE_NUMBER.sub(r"\1", text) for text in self.texts(column)]
         if "" in values:
             raise UserError(
-                f"{values.count(''):,} {self.whose} have no {column!r}, so it is not known whose they are; fill it in, "
+                f"{values.count(''):,} {self.whose} have no {column!r}, so their person is unknown; fill it in, "
                 "or leave them out."
             )
         return values

@@ -177,7 +177,7 @@ def definitions(audit: Audit) -> str:
         f"A larger {rise} that is demonstrated is harm.",
         f"People cleared: those for whom a {rise} above the margin is ruled out in every group that they belong to.",
         "Brackets: confidence interval of the estimate.",
-        "Uneven: some group is shown to lose more than everybody else."
+        "Uneven: some group is shown to lose more than all others."
         if any(c.disparate for c in audit.comparisons)
         else "",
         sentences.positive(audit),

@@ -169,7 +169,7 @@ def _positives(labels: Any, label: str, positive: Any) -> np.ndarray:
         )
     chosen = named_positive(classes) if positive is None else resolve(positive, classes)
     if chosen not in classes:
-        given = "which of them is positive is not said" if positive is None else f"{positive!r} is neither"
+        given = "which of them is positive is not known" if positive is None else f"{positive!r} is neither"
         raise UserError(
             f"the classes of {label!r} are {listed(classes)}, and {given}; name one with `positive=`."
         )

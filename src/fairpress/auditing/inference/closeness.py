@@ -27,7 +27,7 @@ from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.values import resolve
 
 STRATA = 20
-NOT_MATCHED = "Flips are not matched by how close to call the answers were"
+NOT_MATCHED = "Flips are not matched by how close to call the predictions were"
 ROUNDED = 1e-6
 """Scores may be on the wrong side of the threshold by rounding."""
 MOST_SIDES = 50

@@ -1,8 +1,8 @@
 """Count combinations of group, label and the scores of two models.
 
-Small tables keep every score, so that all that follows is exact. Larger ones are cut into bins of equal width on the logit
-scale, with the sums of each bin, so that means are exact and only ranks are approximate. What means and their variance need
-is summed by group and label alone: two models have hundreds of thousands of pairs of bins.
+Ranks of small tables are of every score; those of larger ones are of bins of equal width on the logit scale. Means and
+calibration come from sums over the rows of each group, label and pair of calibration bins, of which there are few, and are
+exact in tables of any size.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
 from fairpress.auditing.inference.group_estimator import Moments, per_group
+from fairpress.auditing.metrics.calibration_error import ECE_BINS, calibration_bins
 from fairpress.auditing.statistics.t_estimate import Floats
 
 EXACT_ROWS = 500_000
@@ -30,7 +31,7 @@ SIDES = ("baseline", "compressed", "change")
 
 @dataclass(frozen=True)
 class ScoreSums:
-    """Sums over the rows of each combination of groups, label and keys.
+    """Sums over the rows of each combination of groups, label, keys and the calibration bins of both scores.
 
     Attributes
     ----------
@@ -38,38 +39,38 @@ class ScoreSums:
         The combinations, numbered as in the audited cells, without predictions.
     moments
         (side, variable) → moments of s, ln s and ln(1 − s) of either model, and of their differences.
+    scores
+        ``"baseline"`` and ``"compressed"`` → the mean score of each combination, which is in the combination's bin.
+    product
+        Σw²·s₀·s₁ of each combination.
     """
 
     cells: Cells
     moments: Mapping[tuple[str, str], Moments]
+    scores: Mapping[str, Floats]
+    product: Floats
 
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """Combinations of (groups, label, keys, both scores).
+    """Combinations of groups, label, keys and the ranks of both scores.
 
     Attributes
     ----------
     cells
         Groups, labels, keys and rows, numbered as in the audited cells, without predictions.
-    scores
-        ``"baseline"`` and ``"compressed"`` → the mean score of each combination.
     bins
-        The same keys → the rank of the combination's bin (of its score, where exact).
+        ``"baseline"`` and ``"compressed"`` → the rank of the combination's bin (of its score, where exact).
     exact
         Whether a bin is a single score.
     sums
-        The moments of the same rows, whatever their scores.
-    products
-        Mean of s₀², s₁², s₀·s₁ per combination.
+        Sums over the same rows.
     """
 
     cells: Cells
-    scores: Mapping[str, Floats]
     bins: Mapping[str, np.ndarray]
     exact: bool
     sums: ScoreSums
-    products: tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -142,58 +143,52 @@ def score_lines(
 def _exact(rows: _Rows) -> ScoreCounts:
     lines, columns = rows.count({"b0": "s0", "b1": "s1"}, {})
     before, after = columns["b0"], columns["b1"]
-    return ScoreCounts(
-        lines,
-        {"baseline": before, "compressed": after},
-        {"baseline": _ranks(before), "compressed": _ranks(after)},
-        True,
-        sums_of(lines, before, after),
-        (before**2, after**2, before * after),
-    )
+    bins = {"baseline": _ranks(before), "compressed": _ranks(after)}
+    return ScoreCounts(lines, bins, True, sums_of(lines, before, after))
 
 
 def _binned(rows: _Rows) -> ScoreCounts:
+    sums = _sums(rows)
     logits = [f"ln({_clamped(x)} / (1 - {_clamped(x)}))" for x in ("s0", "s1")]
     ends = ", ".join(f"min({x}) AS low{i}, max({x}) AS high{i}" for i, x in enumerate(logits))
     limits = rows.source.read(f"SELECT {ends} FROM {rows.sql}").to_pylist()[0]
-    cut = {f"b{i}": _bin(x, limits, i) for i, x in enumerate(logits)}
-    w = "w * " if rows.weighted else ""
-    products = {"p00": f"sum({w}s0 * s0)", "p11": f"sum({w}s1 * s1)", "p01": f"sum({w}s0 * s1)"}
-    lines, columns = rows.count(cut, {"m0": f"sum({w}s0)", "m1": f"sum({w}s1)", **products})
-    weight = columns["w" if rows.weighted else "n"]
-    return ScoreCounts(
-        lines,
-        {"baseline": columns["m0"] / weight, "compressed": columns["m1"] / weight},
-        {"baseline": _ranks(columns["b0"]), "compressed": _ranks(columns["b1"])},
-        False,
-        _sums(rows),
-        (columns["p00"] / weight, columns["p11"] / weight, columns["p01"] / weight),
-    )
+    lines, columns = rows.count({f"b{i}": _bin(x, limits, i) for i, x in enumerate(logits)}, {})
+    bins = {"baseline": _ranks(columns["b0"]), "compressed": _ranks(columns["b1"])}
+    return ScoreCounts(lines, bins, False, sums)
 
 
-def _ranks(values: Floats) -> np.ndarray:
+def _ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.unique(values, return_inverse=True)[1].reshape(-1))
 
 
 def sums_of(lines: Cells, before: Floats, after: Floats) -> ScoreSums:
     """Return the sums over combinations that have one score of either model each."""
-    columns = [*(c.codes for c in lines.attributes.values()), lines.label, *lines.keys.values()]
+    codes = [*(c.codes for c in lines.attributes.values()), lines.label, *lines.keys.values()]
+    codes += [calibration_bins(before), calibration_bins(after)]
     index = np.zeros(len(lines.label), dtype=np.int64)
-    for codes in columns:  # renumbered at every step: the product of all numbers of values may overflow
-        index = _ranks(index * (int(codes.max(initial=0)) + 1) + codes)
+    for column in codes:  # renumbered at every step: the product of all numbers of values may overflow
+        index = _ranks(index * (int(column.max(initial=0)) + 1) + column)
     size = int(index.max(initial=-1)) + 1
     first = np.zeros(size, dtype=np.int64)
     first[index] = np.arange(len(index))
     w, ww = lines.weight, lines.weight_squares
-    totals = (per_group(x, index, size) for x in (lines.rows, w, ww))
-    cells = lines.select(first).with_counts(*totals)
+
+    def total(values: Floats) -> Floats:
+        return per_group(values, index, size)
+
     moments = {}
     for variable in VARIABLES:
         x, y = (_variable(variable, s) for s in (before, after))
         for side, value in zip(SIDES, (x, y, y - x), strict=True):
-            sums = (w * value, ww * value, ww * value**2)
-            moments[side, variable] = Moments(*(per_group(v, index, size) for v in sums))
-    return ScoreSums(cells, moments)
+            moments[side, variable] = Moments(total(w * value), total(ww * value), total(ww * value**2))
+    cells = lines.select(first).with_counts(total(lines.rows), total(w), total(ww))
+    ends = []
+    for scores in (before, after):
+        low, high = np.full(size, np.inf), np.full(size, -np.inf)
+        np.minimum.at(low, index, scores)
+        np.maximum.at(high, index, scores)
+        ends.append((low, high))
+    return ScoreSums(cells, moments, _means(cells, moments, ends), total(ww * before * after))
 
 
 def _variable(variable: str, scores: Floats) -> Floats:
@@ -211,14 +206,16 @@ def _sums(rows: _Rows) -> ScoreSums:
         "log_rest": tuple(f"ln(1 - {_clamped(x)})" for x in ("s0", "s1")),
     }
     w, ww = ("w * ", "w * w * ") if rows.weighted else ("", "")
-    measures = {}
+    measures = {"product": f"sum({ww}s0 * s1)"}
+    measures |= {f"{end}{i}": f"{end}(s{i})" for i in (0, 1) for end in ("min", "max")}
     for variable, (before, after) in sql.items():
         for side, x in zip(SIDES, (before, after, f"({after} - {before})"), strict=True):
             measures[f"{side}_{variable}_1"] = f"sum({w}{x})"
             if rows.weighted:
                 measures[f"{side}_{variable}_2"] = f"sum({ww}{x})"
             measures[f"{side}_{variable}_3"] = f"sum({ww}{x} * {x})"
-    cells, columns = rows.count({}, measures)
+    cut = {f"e{i}": f"least(floor(s{i} * {ECE_BINS}), {ECE_BINS - 1})" for i in (0, 1)}
+    cells, columns = rows.count(cut, measures)
     scale = cells.weight_scale
     crossed = 2 if rows.weighted else 1
     moments = {
@@ -230,7 +227,21 @@ def _sums(rows: _Rows) -> ScoreSums:
         for side in SIDES
         for variable in VARIABLES
     }
-    return ScoreSums(cells, moments)
+    ends = [(columns[f"min{i}"], columns[f"max{i}"]) for i in (0, 1)]
+    return ScoreSums(cells, moments, _means(cells, moments, ends), columns["product"] * scale**2)
+
+
+def _means(
+    cells: Cells, moments: Mapping[tuple[str, str], Moments], ends: Sequence[tuple[Floats, Floats]]
+) -> dict[str, Floats]:
+    """Return the mean scores, between the smallest and the largest of each combination.
+
+    A mean of equal scores can differ from them in the last digit and fall into another calibration bin.
+    """
+    return {
+        side: np.clip(moments[side, "score"].first / cells.weight, low, high)
+        for side, (low, high) in zip(SIDES, ends, strict=False)
+    }
 
 
 def _clamped(score: str) -> str:
@@ -239,4 +250,4 @@ def _clamped(score: str) -> str:
 
 def _bin(logit: str, limits: Mapping[str, float], i: int) -> str:
     low, step = limits[f"low{i}"], (limits[f"high{i}"] - limits[f"low{i}"]) / BINS
-    return "0" if step <= 0 else f"least(floor(({logit} - ({low!r})) / {step!r}), {BINS - 1})"
+    return "0" if step <= 0 else f"least(floor(({logit} - ({low!r})) / {step!r}), {BINS - 1})::SMALLINT"

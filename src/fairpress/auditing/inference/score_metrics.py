@@ -63,7 +63,7 @@ class ScorePair:
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc(side, grouping, confidence)
         out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
+            sums, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
@@ -77,7 +77,7 @@ class ScorePair:
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc_change(grouping, confidence)
         out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
+            sums, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
@@ -88,12 +88,16 @@ class ScorePair:
 
     @property
     def _positive(self) -> np.ndarray:
-        return np.asarray(self.lines.cells.binary(self.lines.cells.label) == 1)
+        return self._positive_of(self.lines.cells)
+
+    @staticmethod
+    def _positive_of(cells: Cells) -> np.ndarray:
+        return np.asarray(cells.binary(cells.label) == 1)
 
     def _moments(self, side: str, name: str) -> Moments:
         """Return the moments of the value whose mean is the metric; NaN outside its denominator."""
         cells, moments = self.lines.sums.cells, self.lines.sums.moments
-        yes = np.asarray(cells.binary(cells.label) == 1)
+        yes = self._positive_of(cells)
         if name == "log_loss":
             log, rest = (moments[side, v] for v in ("log", "log_rest"))
             a = [np.where(yes, p, q) for p, q in zip(log, rest, strict=True)]
@@ -185,13 +189,15 @@ class ScorePair:
         grouping: Grouping,
         estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
     ) -> list[Estimate]:
-        cells = self.lines.cells
+        sums = self.lines.sums
+        cells, positive = sums.cells, self._positive_of(sums.cells)
         if self.evidence.dependent:
             reason = "calibration is not estimated over several seeds; audit the table of one seed"
             return [
                 Estimate.not_estimable(reason, float(n))
                 for n in per_group(cells.weight, grouping.index, grouping.size)
             ]
+        before, after = (sums.moments[side, "score"] for side in SIDES[:2])
         order = np.argsort(grouping.index, kind="stable")
         out = []
         for members in np.split(order, np.cumsum(np.bincount(grouping.index, minlength=grouping.size))[:-1]):
@@ -202,13 +208,10 @@ class ScorePair:
                 out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
                 continue
             d = calibration_error.deviations(
-                (self.lines.scores["baseline"][members], self.lines.scores["compressed"][members]),
-                (
-                    self.lines.products[0][members],
-                    self.lines.products[1][members],
-                    self.lines.products[2][members],
-                ),
-                self._positive[members],
+                (sums.scores["baseline"][members], sums.scores["compressed"][members]),
+                (before.crossed[members], after.crossed[members]),
+                (before.second[members], after.second[members], sums.product[members]),
+                positive[members],
                 cells.weight[members],
                 cells.weight_squares[members],
                 None if people is None else people[members],

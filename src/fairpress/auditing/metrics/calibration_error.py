@@ -28,9 +28,15 @@ class Deviations:
     covariance: Floats
 
 
+def calibration_bins(scores: Floats) -> np.ndarray:
+    """Return the bin of each score, 0 … 14."""
+    return np.asarray(np.minimum((scores * ECE_BINS).astype(int), ECE_BINS - 1))
+
+
 def deviations(
     scores: tuple[Floats, Floats],
-    products: tuple[Floats, Floats, Floats],
+    crossed: tuple[Floats, Floats],
+    squares: tuple[Floats, Floats, Floats],
     positive: np.ndarray,
     weight: Floats,
     weight_squares: Floats,
@@ -40,16 +46,15 @@ def deviations(
 
     Parameters
     ----------
-    scores, products
-        Mean s₀, s₁ and mean s₀², s₁², s₀s₁ per combination.
+    scores
+        Mean s₀, s₁ of each combination, whose rows are in one bin.
+    crossed, squares
+        Σw²·s₀, Σw²·s₁ and Σw²·s₀², Σw²·s₁², Σw²·s₀·s₁ of each combination, for rows as the units.
     units
         Index of the person of each combination, where people have several rows; else None.
     """
     y = positive.astype(float)
-    bin_index = [
-        np.minimum((s * ECE_BINS).astype(int), ECE_BINS - 1) + ECE_BINS * side
-        for side, s in enumerate(scores)
-    ]
+    bin_index = [calibration_bins(s) + ECE_BINS * side for side, s in enumerate(scores)]
     n, size = weight.sum(), 2 * ECE_BINS
     off = [s - y for s in scores]
     mean = (
@@ -57,18 +62,17 @@ def deviations(
         / n
     )
     if units is None:
-        squares = [products[0] - 2 * y * scores[0] + y, products[1] - 2 * y * scores[1] + y]
-        cross = products[2] - y * (scores[0] + scores[1]) + y
         second = np.zeros((size, size))
-        for a, v in zip(bin_index, squares, strict=True):
+        for a, c, v in zip(bin_index, crossed, squares, strict=False):
             second[np.arange(size), np.arange(size)] += np.bincount(
-                a, weights=weight_squares * v, minlength=size
+                a, weights=v + y * (weight_squares - 2 * c), minlength=size
             )
-        np.add.at(second, (bin_index[0], bin_index[1]), weight_squares * cross)
-        np.add.at(second, (bin_index[1], bin_index[0]), weight_squares * cross)
+        cross = squares[2] + y * (weight_squares - crossed[0] - crossed[1])
+        np.add.at(second, (bin_index[0], bin_index[1]), cross)
+        np.add.at(second, (bin_index[1], bin_index[0]), cross)
         first = sum(
-            np.bincount(a, weights=weight_squares * d, minlength=size)
-            for a, d in zip(bin_index, off, strict=True)
+            np.bincount(a, weights=c - y * weight_squares, minlength=size)
+            for a, c in zip(bin_index, crossed, strict=True)
         )
         spread = np.outer(mean, first)
         covariance = second - spread - spread.T + weight_squares.sum() * np.outer(mean, mean)

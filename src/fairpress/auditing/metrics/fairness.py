@@ -101,7 +101,7 @@ def per_pair(x: TEstimate) -> TEstimate:
 
 
 def same_groups(x: Sequence[TEstimate]) -> bool:
-    """Return whether every rate has the same number of groups, so that a mean over pairs is a sum divided by their number."""
+    """Return whether every rate has the same number of groups, so that a mean over pairs is a sum over their number."""
     return len({part.value.size for part in x}) == 1
 
 
