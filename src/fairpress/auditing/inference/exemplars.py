@@ -88,7 +88,9 @@ def _excess(
     All are means over the halvings. A seed is left out of the counts of its half, which alone are computed again.
     """
     seeds, rows = base.shape
-    mixed = np.flatnonzero((base != base[0]).any(axis=0) | (small != base[0]).any(axis=0))  # others never differ
+    mixed = np.flatnonzero(
+        (base != base[0]).any(axis=0) | (small != base[0]).any(axis=0)
+    )  # others never differ
     codes = np.arange(classes)[:, None, None]
     votes, small_votes = ((x[:, mixed] == codes).astype(np.int16) for x in (base, small))
     expected, excess = np.zeros((2, mixed.size), dtype=np.int16)
@@ -104,10 +106,18 @@ def _excess(
         without += whole  # corrected for the seeds of a half below
         for s in a:
             left = _modal_of(counts - votes[:, s])
-            without[s] += np.subtract(differing_rows(left, third), differing_rows(left, second), dtype=np.int16) - whole
+            without[s] += (
+                np.subtract(differing_rows(left, third), differing_rows(left, second), dtype=np.int16) - whole
+            )
         for s in b:
-            left, small_left = _modal_of(other_counts - votes[:, s]), _modal_of(small_counts - small_votes[:, s])
-            without[s] += np.subtract(differing_rows(first, small_left), differing_rows(first, left), dtype=np.int16) - whole
+            left, small_left = (
+                _modal_of(other_counts - votes[:, s]),
+                _modal_of(small_counts - small_votes[:, s]),
+            )
+            without[s] += (
+                np.subtract(differing_rows(first, small_left), differing_rows(first, left), dtype=np.int16)
+                - whole
+            )
     means = np.zeros((2 + seeds, rows))
     means[:, mixed] = np.vstack([expected, excess, without]) / len(halves)
     return means[0], means[1], means[2:]

@@ -40,16 +40,16 @@ class SeedGroupEstimator(GroupEstimator):
         if self.seeds < 2:
             raise UserError(f"{source_name} has only one seed; leave out `seed_column=`, or stack more runs.")
         # A row with two values of the label or an attribute makes two combinations and is detected here, too.
-        place = seed * self._rows + row
+        cell = seed * self._rows + row
         complete = len(seed) == self.seeds * self._rows
-        if not (complete and (np.bincount(place) == 1).all() and (cells.rows == 1).all()):
+        if not (complete and (np.bincount(cell) == 1).all() and (cells.rows == 1).all()):
             raise UserError(
                 f"{source_name}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
                 f"(the table has {cells.rows.sum():,.0f} rows); stack complete runs."
             )
         self._order: np.ndarray | slice = slice(None)
-        if (place[:-1] > place[1:]).any():
-            self._order = np.argsort(place)
+        if (cell[:-1] > cell[1:]).any():
+            self._order = np.argsort(cell)
         for description, values in [
             ("labels", cells.label),
             *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),

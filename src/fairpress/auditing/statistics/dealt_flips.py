@@ -118,10 +118,10 @@ def _count_ones(words: np.ndarray) -> np.ndarray:
     """Return the number of ones of each word; NumPy has a function for it from 2.0 on."""
     if hasattr(np, "bitwise_count"):
         return np.asarray(np.bitwise_count(words))
-    return _ones_by_word()[words]
+    return np.asarray(_ones_by_word()[words])
 
 
 @lru_cache(maxsize=1)
 def _ones_by_word() -> np.ndarray:
     every_word = np.arange(2**_WORD, dtype=np.uint16)
-    return np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD).sum(axis=1, dtype=np.uint8)
+    return np.asarray(np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD).sum(axis=1, dtype=np.uint8))
