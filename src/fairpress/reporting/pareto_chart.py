@@ -138,7 +138,7 @@ def pareto(models: Sequence[Point]) -> str | None:
         )
         layers.append(marks.encode(x=x, y=y, color=colour, shape=shape))
     for label in dict.fromkeys(filter(None, labels)):
-        chosen = [r for r, place in zip(rows, labels, strict=True) if place == label]
+        chosen = [r for r, label_of in zip(rows, labels, strict=True) if label_of == label]
         text = alt.Chart(alt.Data(values=chosen)).mark_text(
             dx=label.dx, dy=label.dy, align=label.align, fontSize=10
         )
@@ -164,17 +164,17 @@ def place_labels(
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     placed: list[Label | None] = []
     for (x, y), width in zip(marks, widths, strict=True):
-        found = None
+        chosen = None
         for label in _CANDIDATES:
             left = x + label.dx - {"left": 0.0, "center": width / 2, "right": width}[label.align]
             middle = y + label.dy
             box = (left, middle - LINE / 2, left + width, middle + LINE / 2)
             inside = box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] and box[3] <= size[1]
             if inside and not any(_overlap(box, other) for other in taken):
-                found = label
+                chosen = label
                 taken.append(box)
                 break
-        placed.append(found)
+        placed.append(chosen)
     return placed
 
 

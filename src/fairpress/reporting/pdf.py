@@ -32,13 +32,13 @@ def find_browser() -> str:
 
     Raises UserError if none of `BROWSERS` is on PATH.
     """
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
         raise UserError(
             "a PDF is printed by Chromium, Chrome or Edge, and none of them is on PATH; install one (on Debian and Ubuntu: "
             "apt install chromium), or write the report with --html and print it from any browser."
         )
-    return found
+    return browser
 
 
 def write_pdf(page: str, path: PathLike, *, browser: str, force: bool = False) -> Path:
