@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from statistics import median
 
@@ -39,6 +39,13 @@ RETIRED = {
     r"whom nobody|nobody'?s choice": "no one, arbitrary",
 }
 """Words that readers stumbled over, and what is written in their place. CHANGELOG.md keeps what it said."""
+
+RETIRED_IN_MESSAGES = {
+    r"(?<!there )(?:is|are) no(?! (?:longer|more|fewer|less|better|such)\b) \w+": "is not a",
+    r"(?:answers?|predicts?) otherwise": "predicts differently",
+    r"is not said": "is not known",
+}
+"""Words that only messages avoid."""
 
 EASY = (
     "README.md",
@@ -104,11 +111,11 @@ def messages() -> dict[str, str]:
     }
 
 
-def retired_words(text: str) -> list[str]:
+def retired_words(text: str, retired: Mapping[str, str] = RETIRED) -> list[str]:
     """Return the retired words of a text, each with what to write in its place."""
     return [
         f"{match[0]!r}: write {instead}"
-        for word, instead in RETIRED.items()
+        for word, instead in retired.items()
         for match in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE)
     ]
 
@@ -133,19 +140,31 @@ def test_british_spellings_are_recognized():
     assert len(re.findall("|".join(BRITISH), text)) == 7
 
 
+def test_messages_say_what_is_not_so_in_idiomatic_english():
+    found = {name: retired_words(text, RETIRED_IN_MESSAGES) for name, text in messages().items()}
+    wrong = {name: words for name, words in found.items() if words}
+    assert not wrong, "\n".join(f"{name}: {'; '.join(words)}" for name, words in wrong.items())
+    assert retired_words("m/ is no model folder, and there is no file.", RETIRED_IN_MESSAGES) == [
+        "'is no model': write is not a"
+    ]
+
+
 def test_the_retired_words_are_recognized():
     text = "The card tells how so many weights were drawn anew beside the rest."
     assert len(retired_words(text)) == 4
     assert retired_words(prose("A test tells us what `beside` cannot tell apart.")) == []
 
 
+SENTENCE_END = r"(?<=[.!?])[*\"”)]*\s+(?=[A-Z0-9`*\"“(\[]|fairpress\b|torch|resnet|neural-|mobilenet)"
+
+
 def sentences(page: str) -> list[int]:
-    """Return the number of words of each sentence of a page; tables, headings and pictures are left out."""
-    text = re.sub(r"^(?:\||#|!\[).*$", "", pages()[page], flags=re.MULTILINE)
+    """Return the number of words of each sentence of a page; tables, headings, pictures and quotations are left out."""
+    text = re.sub(r"^\s*(?:\||#|!\[|>).*$", "", pages()[page], flags=re.MULTILINE)
     text = re.sub(r"^\s*(?:[*-]|\d+\.) ", "\n\n", text, flags=re.MULTILINE)
     lengths = []
     for paragraph in re.split(r"\n\s*\n", text):
-        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z`*\"(\[])", " ".join(paragraph.split())):
+        for sentence in re.split(SENTENCE_END, " ".join(paragraph.split())):
             if len(sentence.split()) >= 3:
                 lengths.append(len(sentence.split()))
     return lengths

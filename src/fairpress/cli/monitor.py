@@ -66,7 +66,7 @@ def show_monitored(
         if any(release.verdict in _FAILS.get(gate, ()) for gate in gates):
             reasons.append(f"{release.name}, monitored: {release.verdict.replace('_', ' ')}.")
     uses = "1 use" if len(ledger.uses) == 1 else f"{len(ledger.uses):,} uses"
-    print_written(f"written: {path}, which records {uses} of this test set", aside)
+    print_written(f"Written: {path}, which records {uses} of this test set", aside)
     return reasons
 
 

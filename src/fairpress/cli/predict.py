@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, print_line
+from fairpress.cli.app import app, csv_text, print_line, print_sentence
 from fairpress.cli.progress import ProgressBar
 from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
@@ -56,7 +56,7 @@ def predict(
     threads
         Threads within an operator (intra-op).
     batch_dependence
-        For models that read texts: also count the answers that depend on batch size, order and padding. Done anyway for
+        For models that read texts: also count the predictions that depend on batch size, order and padding. Done anyway for
         files that compute ranges of activations in each call (dynamic quantization).
     dry_run
         Print the settings with which external files would run, as a model.yaml, and exit.
@@ -115,7 +115,7 @@ def predict(
         write_table(out, table, force=force)
     first, *rest = named
     _warn(table, [n for n in named if is_external(named[n])])
-    print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
+    print_line(f"Written: {out}{replaced}: {table.num_rows:,} rows", markup=False)
     _print_models(table, list(named), out)
     print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
@@ -189,7 +189,7 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
         )
-        print_line(guessed, markup=False, soft_wrap=True)
+        print_sentence(guessed)
     return 0
 
 

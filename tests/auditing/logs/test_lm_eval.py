@@ -351,7 +351,7 @@ def test_files_may_be_named_alone_and_renamed(tmp_path):
     assert fp.read_lm_eval(files)["task"].to_pylist() == ["toy"] * 40
     renamed = {name: file.rename(tmp_path / f"{name}.jsonl") for name, file in files.items()}
     assert fp.read_lm_eval(renamed)["item"][0].as_py() == "samples/0"
-    with pytest.raises(UserError, match="is no file of samples"):
+    with pytest.raises(UserError, match="is not a file of samples"):
         fp.read_lm_eval({"base": renamed["base"].rename(tmp_path / "base.txt")})
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fairpress.auditing.cells.frames import Frame
 from fairpress.auditing.cells.kept_columns import (
@@ -16,11 +16,13 @@ from fairpress.auditing.cells.kept_columns import (
     KeptColumns,
     positions,
 )
+from fairpress.auditing.cells.query_result import QueryResult
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
 from fairpress.core.slow import show_progress
 
+_Result = TypeVar("_Result")
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
@@ -79,7 +81,7 @@ class Relation:
         self.name = " + ".join(given) if len(given) == len(tables) else "the table"
         self.single = not isinstance(table, (list, tuple))
         self.locations = tuple(given)
-        file_groups = files(given)
+        file_groups = files(given, self._connection)
         self.paths = [p for part in file_groups for p in part.paths]
         self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
         self._metadata = [("the table", _arrow_metadata(t)) for t in tables]
@@ -231,9 +233,9 @@ class Relation:
         create = f"CREATE TEMP TABLE {KEPT} AS SELECT"
         few_values = self._few_values(kept.texts)
         try:
-            self._execute(f"{create} {kept.selected(few_values)} FROM {self.relation}")
+            self._execute(f"{create} {kept.selected(few_values)} FROM {self.relation}", _nothing)
         except duckdb.Error:  # a value that the first rows do not have
-            self._run(f"{create} {kept.selected({})} FROM {self.relation}")
+            self._run(f"{create} {kept.selected({})} FROM {self.relation}", _nothing)
         self._kept = kept
 
     def _few_values(self, texts: Iterable[int]) -> dict[int, list[str]]:
@@ -250,7 +252,7 @@ class Relation:
     def release(self) -> None:
         """Release the memory of the columns that `keep` kept; later queries read the files again."""
         if self._kept is not NOTHING:
-            self._run(f"DROP TABLE {KEPT}")
+            self._run(f"DROP TABLE {KEPT}", _nothing)
             self._kept = NOTHING
 
     def _narrowed(self, query: str) -> str:
@@ -269,22 +271,26 @@ class Relation:
             relation = f"(SELECT *, {derived} FROM {relation})"
         return query.replace(self.relation, relation)
 
-    def read(self, query: str) -> Any:
-        """Run a query and return the result as an Arrow table."""
-        return self._run(query)
+    def read(self, query: str) -> QueryResult:
+        """Run a query and return the result."""
+        return self._run(query, QueryResult.of)
 
-    def _run(self, query: str) -> Any:
+    def read_arrow(self, query: str) -> Any:
+        """Run a query and return the result as an Arrow table."""
+        return self._run(query, lambda relation: relation.to_arrow_table())
+
+    def _run(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         import duckdb
 
         try:
-            return self._execute(query)
+            return self._execute(query, fetch)
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
                 for path in self.paths:
                     refuse_uneven(path)
             raise UserError(read_error(self.name, str(error))) from None
 
-    def _execute(self, query: str) -> Any:
+    def _execute(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         if self._stale:
             for i, frame in enumerate(self._frames):
                 # The concatenation of several tables selects every column.
@@ -294,8 +300,11 @@ class Relation:
             self._stale = False
         # Progress is known since DuckDB 1.3.
         with show_progress(f"reading {self.name}", getattr(self._connection, "query_progress", None)):
-            result = self._connection.sql(self._narrowed(query))
-            return None if result is None else result.to_arrow_table()
+            return fetch(self._connection.sql(self._narrowed(query)))
+
+
+def _nothing(_: Any) -> None:
+    """Return nothing for a statement that has no result."""
 
 
 def _arrow_metadata(table: Any) -> Mapping[bytes, bytes]:

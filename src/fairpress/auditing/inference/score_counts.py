@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
+from fairpress.auditing.cells.query_result import Column, DictionaryColumn, QueryResult, encode, numbers
+from fairpress.auditing.cells.table_readers import text_literal
 from fairpress.auditing.inference.group_estimator import Moments, per_group
 from fairpress.auditing.metrics.calibration_error import ECE_BINS, calibration_bins
 from fairpress.auditing.statistics.t_estimate import Floats
@@ -95,13 +95,17 @@ class ScoreCounts:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows in SQL: ``k0`` … are `names`, ``s0`` and ``s1`` the scores, ``w`` the weight."""
+    """The rows in SQL: ``k0`` … are `names`, ``s0`` and ``s1`` the scores, ``w`` the weight.
+
+    Text of `values` is there as codes of these: lines of bins are too many to be read as text.
+    """
 
     source: TableSource
     cells: Cells
     label: str
     keys: Mapping[str, str]
     names: tuple[str, ...]
+    values: Mapping[str, Sequence[str]]
     sql: str
     weighted: bool
 
@@ -118,7 +122,7 @@ class _Rows:
         table = self._read({"b0": cut[0], "b1": cut[1]}, {}, "")
         return self._coded(table), numbers(table["b0"]), numbers(table["b1"])
 
-    def _read(self, cut: Mapping[str, str], measures: Mapping[str, str], order: str) -> Any:
+    def _read(self, cut: Mapping[str, str], measures: Mapping[str, str], order: str) -> QueryResult:
         group = ", ".join(
             [f"k{i}" for i in range(len(self.names))] + [f"{sql} AS {n}" for n, sql in cut.items()]
         )
@@ -127,8 +131,11 @@ class _Rows:
         summed = ", ".join(f"{sql} AS {name}" for name, sql in every.items())
         return self.source.read(f"SELECT {group}, {summed} FROM {self.sql} GROUP BY ALL {order}")
 
-    def _coded(self, table: Any) -> Cells:
-        coded = {n: encode(table[f"k{i}"]) for i, n in enumerate(self.names)}
+    def _coded(self, table: QueryResult) -> Cells:
+        coded = {
+            n: _decoded(table[f"k{i}"], self.values[n]) if n in self.values else encode(table[f"k{i}"])
+            for i, n in enumerate(self.names)
+        }
         n, scale = numbers(table["n"]), self.cells.weight_scale
         return code_like(
             self.cells,
@@ -156,15 +163,42 @@ def score_lines(
     Both columns hold probabilities in every row. The other arguments are those of `counting.count`.
     """
     names = tuple(dict.fromkeys([label, *cells.attributes, *keys.values()]))
+    column_sql = {n: source.binned(n, bins[n]) if n in bins else source.column(n) for n in names}
+    texts = [n for n in (label, *cells.attributes) if n in bins or source.columns[n] == "VARCHAR"]
+    values = _values(source, {n: column_sql[n] for n in texts})
     inner = [
-        f"{source.binned(n, bins[n]) if n in bins else source.column(n)} AS k{i}" for i, n in enumerate(names)
+        f"{_code(sql, values[n]) if n in values else sql} AS k{i}"
+        for i, (n, sql) in enumerate(column_sql.items())
     ]
     inner += [f"least(greatest({source.as_number(c)}, 0), 1) AS s{i}" for i, c in enumerate(columns)]
     if weight is not None:
         inner.append(f"{source.as_number(weight)} AS w")
     sql = f"(SELECT {', '.join(inner)} FROM {source.relation})"
-    rows = _Rows(source, cells, label, keys, names, sql, weight is not None)
+    rows = _Rows(source, cells, label, keys, names, values, sql, weight is not None)
     return _exact(rows) if float(cells.rows.sum()) <= EXACT_ROWS else _binned(rows)
+
+
+def _values(source: TableSource, texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the sorted values of text columns (name → SQL), of which there are few."""
+    if not texts:
+        return {}
+    lists = ", ".join(
+        f"list(DISTINCT {sql}) FILTER (WHERE {sql} IS NOT NULL) AS v{i}"
+        for i, sql in enumerate(texts.values())
+    )
+    found = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
+    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := found[f"v{i}"])}
+
+
+def _code(sql: str, values: Sequence[str]) -> str:
+    return f"enum_code(({sql})::ENUM({', '.join(map(text_literal, values))}))::INTEGER"
+
+
+def _decoded(column: Column, values: Sequence[str]) -> DictionaryColumn:
+    codes = column.values.astype(np.int64)
+    if column.missing is None:
+        return DictionaryColumn(list(values), codes)
+    return DictionaryColumn([*values, None], np.where(column.missing, len(values), codes))
 
 
 def _exact(rows: _Rows) -> ScoreCounts:

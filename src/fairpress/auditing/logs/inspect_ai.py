@@ -129,7 +129,7 @@ def _files(model: str, path: Path) -> Iterable[Path]:
         raise UserError(f"{model}: there is no file or folder {path}.")
     files = sorted(p for p in path.iterdir() if p.suffix in (".eval", ".json") and p.name != "logs.json")
     if not files:
-        raise UserError(f"{model}: there is no log of inspect_ai (.eval or .json) in {path}.")
+        raise UserError(f"{model}: there is not a log of inspect_ai (.eval or .json) in {path}.")
     return files
 
 

@@ -101,7 +101,7 @@ def per_pair(x: TEstimate) -> TEstimate:
 
 
 def same_groups(x: Sequence[TEstimate]) -> bool:
-    """Return whether every rate has the same number of groups, so that a mean over pairs is a sum divided by their number."""
+    """Return whether every rate has the same number of groups, so that a mean over pairs is a sum over their number."""
     return len({part.value.size for part in x}) == 1
 
 
@@ -148,9 +148,11 @@ def fairness_intervals(
         parts = [x[mask] for x, mask in zip(chosen, keep, strict=True)]
         value = metric_value(metric, [x.value for x in parts])
         bounds, method = Bounds(np.nan, np.nan), ""
-        if metric == "pairwise_bias_mean" and same_groups(parts) and "pairwise_bias" in out:
+        if np.isnan(value):
+            pass  # too few groups
+        elif metric == "pairwise_bias_mean" and same_groups(parts) and "pairwise_bias" in out:
             bounds, method = bounds_per_pair(out["pairwise_bias"], parts[0])
-        elif not np.isnan(value):
+        else:
             bounds, method = metric_bounds(metric, parts, 1 - confidence, dependent, rng)
         used = int(np.logical_or.reduce(keep).sum())
         # The plain value may lie outside bounds that are centred on smoothed rates.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,6 @@ from fairpress.auditing.statistics.t_estimate import Floats
 _CHUNK_NUMBERS = 4_000_000
 """Numbers in the largest arrays of a chunk of draws: 32 MB each."""
 _WORD = 16
-_POPCOUNT = (
-    np.unpackbits(np.arange(2**_WORD, dtype=np.uint16).view(np.uint8))
-    .reshape(-1, _WORD)
-    .sum(axis=1, dtype=np.uint8)
-)
 _MOST_COINS = 16 * _WORD
 """More flips than these are drawn from the binomial distribution, which is faster then."""
 
@@ -88,7 +84,7 @@ class DealtFlips:
             yield (self.matrix @ losses + self.offset[:, None]).astype(np.int64)
 
 
-def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], Floats]) -> Floats:
+def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Return a statistic of dealt losses [hypotheses, draws], computing it once for each count that a hypothesis has.
 
     `statistic` takes counts and the indices of their hypotheses, two arrays of one length.
@@ -113,5 +109,20 @@ def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Fl
         coins[first] = flips[few] - _WORD * (words - 1)
         bits = rng.integers(2**_WORD, size=(len(coins), size), dtype=np.uint16)
         bits &= (2**coins - 1).astype(np.uint16)[:, None]
-        out[few] = np.add.reduceat(_POPCOUNT[bits], first, axis=0, dtype=np.int64)
+        ones = _count_ones(bits)
+        out[few] = ones if len(ones) == len(few) else np.add.reduceat(ones, first, axis=0, dtype=np.int64)
     return out
+
+
+def _count_ones(words: np.ndarray) -> np.ndarray:
+    """Return the number of ones of each word; NumPy has a function for it from 2.0 on."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(words))
+    return np.asarray(_ones_by_word()[words])
+
+
+@lru_cache(maxsize=1)
+def _ones_by_word() -> np.ndarray:
+    every_word = np.arange(2**_WORD, dtype=np.uint16)
+    bits = np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD)
+    return np.asarray(bits.sum(axis=1, dtype=np.uint8))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import hashes
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.query_result import Column
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
@@ -17,16 +16,15 @@ MAX_ROWS = 5_000_000
 
 
 def copied_rows(
-    source: TableSource, total: int, sample: Mapping[str, Any], label: str, scored: set[str]
+    source: TableSource, total: int, sample: Mapping[str, Column], label: str, scored: set[str]
 ) -> Iterator[str]:
     """Warn about rows that occur several times, where chance is ruled out; `total` is the number of rows."""
     if total < 20 or total > MAX_ROWS:
         return
     names = list(sample)
     columns = ", ".join(source.column(n) for n in names)
-    times, rows = _multiplicities(
-        hashes(source.read(f"SELECT hash({columns}) AS h FROM {source.relation}")["h"])
-    )
+    hashes = source.read(f"SELECT hash({columns}) AS h FROM {source.relation}")["h"].values
+    times, rows = _multiplicities(hashes)
     distinct = int(rows.sum())
     copies = total - distinct
     if not copies:
@@ -51,8 +49,8 @@ def copied_rows(
 
 
 def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often values occur, in ascending order, and how many of them occur so often; the values are sorted."""
-    values.sort()
+    """Return how often values occur, in ascending order, and how many of them occur so often."""
+    values = np.sort(values)
     new = values[1:] != values[:-1]
     if new.all():
         return np.array([1]), np.array([len(values)])
@@ -62,7 +60,7 @@ def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return times, counts[times]
 
 
-def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
+def _rare_values_repeat(sample: Mapping[str, Column], excluded: set[str]) -> bool:
     """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
@@ -120,7 +118,7 @@ def _more_pairs_than_chance(
 
 
 def _labels_agree(
-    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
+    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Column], scored: set[str]
 ) -> bool:
     """Return whether rows that agree in all other columns, scores included, always have the same label.
 

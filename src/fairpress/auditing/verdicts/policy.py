@@ -190,6 +190,6 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     Raises
     ------
     UserError
-        The file cannot be read, or is no policy: one line for each problem, with file, line, column and remedy.
+        The file cannot be read, or is not a policy: one line for each problem, with file, line, column and remedy.
     """
     return parse(Policy, read_yaml(Path(path)), os.fspath(path))
