@@ -186,8 +186,8 @@ def _values(source: TableSource, texts: Mapping[str, str]) -> dict[str, list[str
         f"list(DISTINCT {sql}) FILTER (WHERE {sql} IS NOT NULL) AS v{i}"
         for i, sql in enumerate(texts.values())
     )
-    found = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
-    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := found[f"v{i}"])}
+    by_index = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
+    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := by_index[f"v{i}"])}
 
 
 def _code(sql: str, values: Sequence[str]) -> str:
