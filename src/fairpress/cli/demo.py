@@ -31,8 +31,9 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     csv = out / "predictions.csv"
     # Files that fairpress wrote before are kept: the folder may be that of a model or a study.
     write_files(out, {csv.name: demo_data.csv_text().encode()}, prune=False)
-    models = {"baseline": demo_data.BASELINE, "compressed": list(demo_data.COMPRESSED)}
-    report = api.audit(csv, **models, by=demo_data.BY, positive="yes")
+    report = api.audit(
+        csv, baseline="fp32", compressed=list(demo_data.COMPRESSED), by=demo_data.BY, positive="yes"
+    )
     page = report.to_html(title="Demonstration: one group pays", banner=demo_data.BANNER)
     write_files(out, {"report.html": page.encode()}, prune=False)
     print_line(f"[bold yellow]{demo_data.BANNER}[/]")
