@@ -15,6 +15,7 @@ from fairpress import demo_data
 from fairpress.auditing.audit import audit
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting import svg_minify as leaner
+from fairpress.reporting import vega_svg
 from fairpress.reporting.first_screen import first_screen_rows, headlines
 from fairpress.reporting.heat_grid import heat_grid
 from fairpress.reporting.html import Section, overview_charts, render
@@ -144,20 +145,6 @@ def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo, page
     assert several.count("+9.5 ✖") == 2  # the worst group of either, in the metric that decides
 
 
-def test_the_front_is_what_nothing_beats():
-    found = [
-        charts.Point("big", 100, 0.90, 0.0),
-        charts.Point("small", 25, 0.89, 0.01),
-        charts.Point("beaten", 30, 0.88, 0.02),
-        charts.Point("same size, fairer", 25, 0.85, 0.0),
-    ]
-    assert [p.name for p in charts.front(found) if p.front] == ["big", "small", "same size, fairer"]
-    drawn = charts.pareto(found)
-    assert "same size, fairer" in drawn
-    assert ">beaten<" not in drawn
-    assert charts.pareto(found[:2]) is None
-
-
 def test_layers_are_drawn_by_depth_as_the_cards_tell():
     facts = [{"a": {"2": x, "depth": 2}, "b": {"4": 1.0, "depth": 1}} for x in (0.1, 0.3)]
     found = charts.mean_sensitivity(facts)
@@ -178,11 +165,8 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         versions["before"], versions["after"] = svg, leaner.minify(svg, label)
         return versions["after"]
 
-    for module, draw in (
-        (charts, lambda: charts.heatmap([("", demo)])),
-        (charts, lambda: charts.bars(demo)),
-    ):
-        monkeypatch.setattr(module, "minify", both)
+    monkeypatch.setattr(vega_svg, "minify", both)
+    for draw in (lambda: charts.heatmap([("", demo)]), lambda: charts.bars(demo)):
         draw()
         before, after = (np.array(Image.open(io.BytesIO(vlc.svg_to_png(v)))) for v in versions.values())
         np.testing.assert_array_equal(before, after)

@@ -64,6 +64,7 @@ def audit(
     merge: Repeated = (),
     export_cells: Path | None = None,
     html: Path | None = None,
+    pdf: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,
     four_fifths: Flag = False,
@@ -150,6 +151,8 @@ def audit(
         Write the counts here (Parquet), which another site can merge without access to any row.
     html
         Write the self-contained HTML report here.
+    pdf
+        Print the report as PDF here. Needs Chromium, Chrome or Edge on this machine.
     markdown
         Write the audit as Markdown here, for a pull request.
     latex
@@ -196,6 +199,7 @@ def audit(
     from fairpress.auditing.verdicts.policy_option import policy_of
     from fairpress.reporting import model_outputs
     from fairpress.reporting.audit_report import AuditReport
+    from fairpress.reporting.pdf import find_browser
 
     decisions = dict(
         assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
@@ -241,7 +245,13 @@ def audit(
             f"{option} needs a compressed model; name it with --compressed, such as --compressed int8."
         )
     embedded, cards = models(embed, "--embed", names), models(card, "--card", names)
-    outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
+    outputs = {
+        "--export-cells": export_cells,
+        "--html": html,
+        "--pdf": pdf,
+        "--markdown": markdown,
+        "--latex": latex,
+    }
     outputs["--monitor"] = monitor
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
@@ -253,11 +263,14 @@ def audit(
     kinds = {
         "--export-cells": "cells",
         "--html": ".html",
+        "--pdf": ".pdf",
         "--markdown": ".md",
         "--latex": ".tex",
         "--monitor": ".json",
     }
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
+    if pdf is not None:
+        find_browser()
     model_outputs.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
     given: dict[str, Any] = {
         "positive": positive,
@@ -304,7 +317,7 @@ def audit(
             )
         source = export_table(source, options, export_cells, force=force)
         # Decisions, bins and missing values are already in the cells.
-        options = options.model_copy(update={"decide": {}, "bins": {}, "missing": "group"})
+        options = options.with_changes(decide={}, bins={}, missing="group")
         small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
         print_written(
             f"Written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
@@ -322,6 +335,8 @@ def audit(
     recorded = record_use(report, source, monitor, options)
     if html is not None:
         report.to_html(html, title=f"Audit of {title}", force=force)
+    if pdf is not None:
+        report.to_pdf(pdf, title=f"Audit of {title}", force=force)
     if markdown is not None:
         report.to_markdown(markdown, force=force)
     if latex is not None:
@@ -336,7 +351,7 @@ def audit(
         show_audit(report, all_groups=all_)
         for text in ratios:
             print_markdown(text)
-    written = [html, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
+    written = [html, pdf, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
     written += [Path(folder) / "model.onnx" for _, folder in embedded]
     print_files([path for path in written if path is not None], json_)
     reasons = failures(report, gates, required)

@@ -25,6 +25,7 @@ def report(
     /,
     *,
     store: str | None = None,
+    pdf: Path | None = None,
     latex: Path | None = None,
     csv: Path | None = None,
     figures: str = "",
@@ -42,6 +43,8 @@ def report(
         The folder written by fairpress study run.
     store
         Where its results are kept; by default .store next to the folder.
+    pdf
+        Also print the report as PDF here. Needs Chromium, Chrome or Edge on this machine.
     latex
         Also write the tables, the claims and all audits as LaTeX here.
     csv
@@ -51,18 +54,21 @@ def report(
     cards
         Write a model card (README.md) for every model into a subfolder of this folder.
     force
-        Replace a file at --latex that fairpress did not write.
+        Replace a file at --latex or --pdf that fairpress did not write.
     verbose
         Print all tables instead of one row per recipe.
     """
     from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
     from fairpress.core.ownership import read_manifest
+    from fairpress.reporting.pdf import find_browser, write_pdf
     from fairpress.studies.report import publish
     from fairpress.studies.report.rewrite import report_again
 
     formats = publish.figure_formats(figures)
     study_files = [folder / name for name in ("study.json", *(read_manifest(folder) or ()))]
-    check_files({"--latex": latex}, inputs=study_files, kinds={"--latex": ".tex"}, force=force)
+    outputs = {"--latex": latex, "--pdf": pdf}
+    check_files(outputs, inputs=study_files, kinds={"--latex": ".tex", "--pdf": ".pdf"}, force=force)
+    browser = None if pdf is None else find_browser()
     for option, path in (("--csv", csv), ("--cards", cards)):
         if path is not None:
             check_shared_folder(path, option=option)
@@ -74,6 +80,10 @@ def report(
     if cards is not None:
         texts = publish.cards(done, publish.datasets_of(done))
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
+    if pdf is not None and browser is not None:
+        write_pdf(
+            (done.folder / "report.html").read_text(encoding="utf-8"), pdf, browser=browser, force=force
+        )
     drawn = publish.figures(done, formats)
     show_study(done, verbose=verbose)
     print_files([path for path in (latex, csv, cards) if path is not None], False)

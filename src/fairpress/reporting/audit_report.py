@@ -104,14 +104,33 @@ class AuditReport(Audit):
 
         Raises UserError where the path cannot be written, or holds a file that fairpress did not write and `force` is false.
         """
+        page = self._page(title, banner)
+        if path is not None:
+            write_file(path, page, kind=".html", force=force)
+        return page
+
+    def to_pdf(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        title: str = "Audit",
+        banner: str = "",
+        force: bool = False,
+    ) -> None:
+        """Print the one-file report as PDF with the browser of this machine: Chromium, Chrome or Edge.
+
+        Raises UserError where there is no such browser or it fails, and where the path cannot be written as in `to_html`.
+        """
+        from fairpress.reporting.pdf import find_browser, write_pdf
+
+        write_pdf(self._page(title, banner), path, browser=find_browser(), force=force)
+
+    def _page(self, title: str, banner: str) -> str:
         from fairpress.reporting.html import Section, render
 
         made_by = {k: str(v) for k, v in self.provenance.items()}
         today = date.today().isoformat()
-        page = render([Section(title, self)], title=title, banner=banner, made_by=made_by, date=today)
-        if path is not None:
-            write_file(path, page, kind=".html", force=force)
-        return page
+        return render([Section(title, self)], title=title, banner=banner, made_by=made_by, date=today)
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
         """Return the audit as Markdown for a pull request, and write it where a path is given, as `to_html` does."""
