@@ -155,13 +155,16 @@ def test_the_retired_words_are_recognized():
     assert retired_words(prose("A test tells us what `beside` cannot tell apart.")) == []
 
 
+SENTENCE_END = r"(?<=[.!?])[*\"”)]*\s+(?=[A-Z0-9`*\"“(\[]|fairpress\b|torch|resnet|neural-|mobilenet)"
+
+
 def sentences(page: str) -> list[int]:
-    """Return the number of words of each sentence of a page; tables, headings and pictures are left out."""
-    text = re.sub(r"^(?:\||#|!\[).*$", "", pages()[page], flags=re.MULTILINE)
+    """Return the number of words of each sentence of a page; tables, headings, pictures and quotations are left out."""
+    text = re.sub(r"^\s*(?:\||#|!\[|>).*$", "", pages()[page], flags=re.MULTILINE)
     text = re.sub(r"^\s*(?:[*-]|\d+\.) ", "\n\n", text, flags=re.MULTILINE)
     lengths = []
     for paragraph in re.split(r"\n\s*\n", text):
-        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z`*\"(\[])", " ".join(paragraph.split())):
+        for sentence in re.split(SENTENCE_END, " ".join(paragraph.split())):
             if len(sentence.split()) >= 3:
                 lengths.append(len(sentence.split()))
     return lengths

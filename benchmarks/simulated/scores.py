@@ -93,12 +93,13 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                 d = calibration.deviations(
                     (s[0], s[1]), (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
                 )
-                drawn = calibration.noise(d, rng)
-                _, low, high = calibration.calibration_error(d, 0, drawn, 0.05)
+                drawn = calibration.noise(d, rng.standard_normal(calibration.standard_draws().shape))
+                estimates = calibration.calibration(d, drawn, 0.05)
+                _, low, high = estimates.baseline
                 # A ten-thousandth, within which the truth of four million rows is known.
                 one.append(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high)
                 widths[0].append(high - low)
-                _, low, high = calibration.calibration_change(d, drawn, 0.05)
+                _, low, high = estimates.change
                 change.append(low <= truth[1] - truth[0] + 1e-4 and truth[1] - truth[0] - 1e-4 <= high)
                 widths[1].append(high - low)
                 if i < size // 4:

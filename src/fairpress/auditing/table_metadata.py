@@ -108,7 +108,7 @@ def recorded_options(table: Any, options: AuditOptions) -> AuditOptions:
     if options.label not in source.columns:
         recorded["label"] = recorded_text(source, LABEL)
     update = {name: text for name, text in recorded.items() if text is not None}
-    return options.model_copy(update=update) if update else options
+    return options.with_changes(**update) if update else options
 
 
 def with_recorded(audit: Audit, table: Any) -> Audit:

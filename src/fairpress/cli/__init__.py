@@ -42,6 +42,7 @@ from fairpress.cli.exit_codes import (
 from fairpress.cli.progress import SignOfLife
 from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.core.extras import missing_extra
 from fairpress.core.urls import without_logins
 
 RESUMABLE = ("study", "train", "search")
@@ -81,6 +82,9 @@ def _run(arguments: list[str]) -> int:
     except FairpressError as error:
         _print_error(f"fairpress: {_message(error, arguments)}\n")
         return TRIALS_FAILED
+    except ModuleNotFoundError as error:
+        known = missing_extra(error)
+        return _unexpected_error(error, arguments) if known is None else _refuse(f"{known}.")
     except BrokenPipeError:
         discard_output()
         return BROKEN_PIPE

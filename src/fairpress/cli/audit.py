@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
+from fairpress.cli.app import app, print_markdown, show_audit, split_list, write_output
 from fairpress.cli.audit_arguments import assigned, columns_of, models, numbers, require_commas
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.gate import gate_line, show_gate
@@ -317,7 +317,7 @@ def audit(
             )
         source = export_table(source, options, export_cells, force=force)
         # Decisions, bins and missing values are already in the cells.
-        options = options.model_copy(update={"decide": {}, "bins": {}, "missing": "group"})
+        options = options.with_changes(decide={}, bins={}, missing="group")
         small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
         print_written(
             f"Written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
@@ -350,7 +350,7 @@ def audit(
     else:
         show_audit(report, all_groups=all_)
         for text in ratios:
-            print_line(text, markup=False, soft_wrap=True)
+            print_markdown(text)
     written = [html, pdf, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
     written += [Path(folder) / "model.onnx" for _, folder in embedded]
     print_files([path for path in written if path is not None], json_)

@@ -106,11 +106,15 @@ def compress(
                 "leave it out, or limit the cores (Linux: taskset --cpu-list 0,1 fairpress compress …)."
             )
         return _compress_file(base, recipe, out, seed, data, model_config, force)
-    from fairpress.runtime.artifact import check_target
+    from fairpress.runtime.artifact import CARD_FILE, check_target
 
     imported = is_huggingface(base)
     if not imported and base.is_file():
-        raise UserError(f"{base} is a file of a model; name the folder that contains it.")
+        raise UserError(
+            f"{base} is a file of a model; name the folder that contains it."
+            if (base.parent / CARD_FILE).is_file()
+            else f"{base} is not a model; name a model folder or an ONNX file."
+        )
     if model_config is not None or (data is not None and not imported):
         raise UserError(
             f"--data and --model-config are for ONNX files and Hugging Face folders; the card of {base} records its data."

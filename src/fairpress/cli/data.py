@@ -8,16 +8,16 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, write_output
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import DESCRIPTIONS
 
 MAX_FILES = 8
 
-data = App(name="data", help="List, fetch and check datasets.")
+data = CommandGroup(name="data", help="List, fetch and check datasets.")
 app.command(data)
 
 
@@ -126,7 +126,7 @@ def data_check(
         tokens = token_counts(tokenizer, dataset.texts)
     findings = check_dataset(dataset, floor_rows())
     if json_:
-        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+        write_output(json.dumps([asdict(f) for f in findings], indent=1))
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task
@@ -141,9 +141,9 @@ def data_check(
         ]:
             print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
-            print_line(f"note: {note}", markup=False, soft_wrap=True)
+            print_sentence(f"note: {note}")
         for f in findings:
-            print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
+            print_sentence(f"warning: {f.sentence}")
         if not findings:
             print_line("no warnings", markup=False)
     return GATE_FAILED if strict and findings else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line
+from fairpress.cli.app import app, print_line, print_sentence
 from fairpress.cli.written import next_predict, print_next
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def mitigate(
     rows = artifact.mitigation.fitted_on["rows"]
     print_line(f"Written: {folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
     for line in mitigation_text(artifact.mitigation.repair, artifact.card.threshold):
-        print_line(line, markup=False, soft_wrap=True)
-    print_line(artifact.mitigation.warning, markup=False, soft_wrap=True)
+        print_sentence(line)
+    print_sentence(artifact.mitigation.warning)
     print_next(next_predict([base, folder]))
     return 0
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, print_line
+from fairpress.cli.app import app, csv_text, print_line, print_sentence
 from fairpress.cli.progress import ProgressBar
 from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
@@ -189,7 +189,7 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
         )
-        print_line(guessed, markup=False, soft_wrap=True)
+        print_sentence(guessed)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, write_output
+from fairpress.cli.app import app, print_line, print_sentence, write_output
 from fairpress.cli.mitigate import mitigation_text
 from fairpress.core.errors import UserError
 
@@ -69,7 +69,7 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
                 (f"{repair.repair.method} by {'*'.join(repair.repair.by)}:", *rules, repair.warning)
             )
         for sentence in _warnings(artifact.card.provenance):
-            print_line(f"warning: {sentence}", markup=False, soft_wrap=True)
+            print_sentence(f"warning: {sentence}")
     audited = (
         ["none is embedded; `fairpress audit --embed` adds one"] if summary is None else summary_text(summary)
     )

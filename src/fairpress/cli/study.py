@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import Parameter, validators
 
-from fairpress.cli.app import app, print_line, write_output
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import Verbose, show_study
 
 if TYPE_CHECKING:
     from fairpress.studies.config.study import StudyConfig
 
-study = App(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
+study = CommandGroup(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
 Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
@@ -149,7 +149,7 @@ def study_export(
     out
         Folder for one model folder per network, named by recipe, and by seed and fold if there are several.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     store
         Where its results are kept; by default .store next to the folder.
     force
@@ -184,7 +184,7 @@ def study_mlflow(
     experiment
         Name of the MLflow experiment; by default that of the study.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     """
     from fairpress.cli.progress import ProgressBar
     from fairpress.studies.tracking.mlflow import export_mlflow
@@ -197,10 +197,8 @@ def study_mlflow(
             only=only or (),
             progress=progress,
         )
-    print_line(
+    print_sentence(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 
@@ -227,11 +225,19 @@ def study_plan(
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
-    only, phase, data
-        As for study run.
-    out, store, workers
-        As for study run.
+        key=value, such as seeds=5, as for study run.
+    only
+        A part of the study, as for study run.
+    phase
+        A named phase of the study, as for study run.
+    data
+        Another dataset, as for study run.
+    out
+        The study's folder; runs/NAME by default.
+    store
+        Where results are kept, as for study run.
+    workers
+        Number of processes for the estimate of the time; by default one per core.
     json_
         Print JSON.
     """
@@ -243,7 +249,7 @@ def study_plan(
     results = study_store(out or Path("runs") / title, store)
     planned = overview(prepare(config, results, filters, remember=False), results, workers)
     if json_:
-        print(json.dumps(planned.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(planned.to_dict(), indent=1))
         return 0
     for line in planned.lines:
         took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
@@ -312,9 +318,9 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
+        key=value, such as seeds=5, as for study run.
     data
-        As for study run.
+        Another dataset, as for study run.
     """
     from fairpress.studies.load import load
     from fairpress.studies.planning.plan import plan_study
@@ -342,5 +348,5 @@ def study_schema() -> int:
     """
     from fairpress.studies.config.json_schema import schema
 
-    print(json.dumps(schema(), indent=1))  # noqa: T201
+    write_output(json.dumps(schema(), indent=1))
     return 0

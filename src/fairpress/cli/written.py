@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from fairpress.cli.app import print_line
+from fairpress.cli.app import print_line, print_sentence
 from fairpress.core.errors import UserError
 
 
@@ -72,4 +72,4 @@ def print_written(text: str, aside: bool) -> None:
     if aside:
         sys.stderr.write(f"{text}\n")
     else:
-        print_line(text, markup=False, soft_wrap=True)
+        print_sentence(text)

@@ -131,7 +131,7 @@ class Guard:
                 "subject": subject if repeated else None,
                 "policy": policy,
             }
-        ).model_copy(update={"compressed": (CANDIDATE,)})
+        ).with_changes(compressed=(CANDIDATE,))
         self._watch = watched(watch, self._options)
         self.margin = absolute_margin(self._options, self._watch)
         self._classes = class_names(classes, self._options.positive, self._loop, self._held_out)
@@ -242,7 +242,7 @@ class Guard:
         table = self._audited.with_model(chosen, candidate.decided.tolist(), candidate.run)
         verdict = judge_held_out(
             table,
-            self._options.model_copy(update={"compressed": (chosen,)}),
+            self._options.with_changes(compressed=(chosen,)),
             number=len(self._verdicts) + 1,
             seen_by_loop=len(self.history),
             ledger=self._ledger,

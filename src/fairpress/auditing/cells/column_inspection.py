@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+from fairpress.auditing.cells.query_result import Column
 from fairpress.auditing.cells.relation import Relation, is_number, is_plain
-from fairpress.auditing.cells.table_readers import header, repeated_header, text_literal
+from fairpress.auditing.cells.table_readers import MAX_COLUMNS, header, repeated_header, text_literal
 from fairpress.core.errors import UserError
 
 CAST_TOLERANCE = 1e-6
@@ -37,25 +40,34 @@ class InspectedRelation(Relation):
     def __init__(self, table: Any) -> None:
         super().__init__(table)
         self._numbers: dict[str, Numbers] = {}
+        self._heads = count()
 
-    def head(self, rows: int, columns: int = 500) -> tuple[list[str], Any]:
-        """Return the names of the first columns of plain values, and their first rows as an Arrow table."""
-        chosen = [
-            (name, position)
-            for name, positions in self._positions.items()
-            for position in positions
-            if is_plain(self.columns[name])
-        ][:columns]
-        names, selected = [], []
-        for name, position in chosen:
-            try:
-                self._load(position)
-            except UserError:  # an unreadable column that was not requested
-                continue
-            names.append(name)
-            selected.append(f"c{position}")
-        query = f"SELECT {', '.join(selected)} FROM {self.relation} LIMIT {rows}"
-        return names, self.read(query)
+    def head(self, rows: int, columns: int = 500) -> Head:
+        """Return the first rows of the first columns of plain values."""
+        chosen = self._plain(columns)
+        table = f"head{next(self._heads)}"
+        selected = ", ".join(chosen.values()) or "1 AS nothing"
+        self._run(
+            f"CREATE TEMP TABLE {table} AS SELECT {selected} FROM {self.relation} LIMIT {rows}",
+            lambda _: None,
+        )
+        return Head(self, table, chosen)
+
+    def plain_table(self) -> Any:
+        """Return all columns of plain values, by name, as an Arrow table."""
+        chosen = self._plain(MAX_COLUMNS)
+        selected = ", ".join(chosen.values()) or "1 AS nothing"
+        return self.read_arrow(f"SELECT {selected} FROM {self.relation}").rename_columns(
+            list(chosen) or ["nothing"]
+        )
+
+    def _plain(self, columns: int) -> dict[str, str]:
+        """Return the names of the first columns of plain values, and what queries call them."""
+        chosen = {}
+        for name in [n for n, kind in self.columns.items() if is_plain(kind)][:columns]:
+            with suppress(UserError):  # an unreadable column that was not requested
+                chosen[name] = self.column(name)
+        return chosen
 
     def holds_numbers(self, name: str) -> bool:
         """Return whether the column exists and all of its values are numbers."""
@@ -105,7 +117,7 @@ class InspectedRelation(Relation):
         """Return whether a column has more than one value."""
         column = self.column(name)
         result = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
-        return bool(result["v"][0].as_py())
+        return bool(result.value())
 
     def number(self, name: str, role: str) -> None:
         """Raise UserError unless the column exists and holds numbers."""
@@ -153,3 +165,20 @@ class InspectedRelation(Relation):
                 f"{self.name}, row {matches[0]['r']:,}: the header is repeated in the middle of the table; delete "
                 "this row."
             )
+
+
+class Head(Mapping[str, Column]):
+    """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept."""
+
+    def __init__(self, relation: InspectedRelation, table: str, columns: Mapping[str, str]) -> None:
+        self._relation, self._table, self._columns = relation, table, columns
+        self.rows = int(relation.read(f"SELECT count(*) FROM {table}").value())
+
+    def __getitem__(self, name: str) -> Column:
+        return next(iter(self._relation.read(f"SELECT {self._columns[name]} FROM {self._table}")))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import DictionaryColumn
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.cells.duckdb_source import CellCounts
 from fairpress.auditing.cells.positive_class import RecordedTask, choose_positive, refuse_doubtful_positive
+from fairpress.auditing.cells.query_result import DictionaryColumn
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, near_equal, resolve, spelling

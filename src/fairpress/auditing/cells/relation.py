@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fairpress.auditing.cells.frames import Frame
 from fairpress.auditing.cells.kept_columns import KEPT, NOTHING, KeptColumns, positions
+from fairpress.auditing.cells.query_result import QueryResult
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
 from fairpress.core.slow import show_progress
 
+_Result = TypeVar("_Result")
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
@@ -70,7 +72,7 @@ class Relation:
         self.name = " + ".join(given) if len(given) == len(tables) else "the table"
         self.single = not isinstance(table, (list, tuple))
         self.locations = tuple(given)
-        file_groups = files(given)
+        file_groups = files(given, self._connection)
         self.paths = [p for part in file_groups for p in part.paths]
         self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
         self._metadata = [("the table", _arrow_metadata(t)) for t in tables]
@@ -217,7 +219,9 @@ class Relation:
             frozenset(self._positions[n][0] for n in texts if n in self.columns),
             {self._positions[n][0]: self.as_number(n) for n in numbers if n in self.columns},
         )
-        self._run(f"CREATE TEMP TABLE {KEPT} AS SELECT {kept.selected()} FROM {self.relation}")
+        self._run(
+            f"CREATE TEMP TABLE {KEPT} AS SELECT {kept.selected()} FROM {self.relation}", lambda _: None
+        )
         self._kept = kept
 
     def _narrowed(self, query: str) -> str:
@@ -236,11 +240,15 @@ class Relation:
             relation = f"(SELECT *, {derived} FROM {relation})"
         return query.replace(self.relation, relation)
 
-    def read(self, query: str) -> Any:
-        """Run a query and return the result as an Arrow table."""
-        return self._run(query)
+    def read(self, query: str) -> QueryResult:
+        """Run a query and return the result."""
+        return self._run(query, QueryResult.of)
 
-    def _run(self, query: str) -> Any:
+    def read_arrow(self, query: str) -> Any:
+        """Run a query and return the result as an Arrow table."""
+        return self._run(query, lambda relation: relation.to_arrow_table())
+
+    def _run(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         import duckdb
 
         if self._stale:
@@ -254,8 +262,7 @@ class Relation:
             with show_progress(
                 f"reading {self.name}", getattr(self._connection, "query_progress", None)
             ):  # since DuckDB 1.3
-                result = self._connection.sql(self._narrowed(query))
-                return None if result is None else result.to_arrow_table()
+                return fetch(self._connection.sql(self._narrowed(query)))
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
                 for path in self.paths:

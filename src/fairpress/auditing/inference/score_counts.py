@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
+from fairpress.auditing.cells.query_result import encode, numbers
 from fairpress.auditing.inference.group_estimator import Moments, per_group
 from fairpress.auditing.metrics.calibration_error import ECE_BINS, calibration_bins
 from fairpress.auditing.statistics.t_estimate import Floats

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class ScorePair:
     evidence: GroupEstimator
     summed: GroupEstimator
     like: Cells
+    _calibrations: dict[tuple[Attribute, float], list[tuple[Estimate, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
@@ -62,9 +65,7 @@ class ScorePair:
             x = self.summed.mean(self._moments(SIDES[side], name), sums, 0.0, LIMITS[name])
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc(side, grouping, confidence)
-        out["calibration_error"] = self._calibration(
-            sums, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
-        )
+        out["calibration_error"] = [x[side] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
     def changes(self, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
@@ -76,9 +77,7 @@ class ScorePair:
             change = self.summed.mean(x, sums, _rms_change(self.summed, x, sums), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc_change(grouping, confidence)
-        out["calibration_error"] = self._calibration(
-            sums, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
-        )
+        out["calibration_error"] = [x[2] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
     def _groupings(self, attribute: Attribute) -> tuple[Grouping, Grouping]:
@@ -184,28 +183,29 @@ class ScorePair:
             for e, o in zip(estimates, tied_share, strict=True)
         ]
 
-    def _calibration(
-        self,
-        grouping: Grouping,
-        estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
-    ) -> list[Estimate]:
+    def _calibration(self, attribute: Attribute, confidence: float) -> list[tuple[Estimate, ...]]:
+        """Return the calibration errors of both models and their change, per group; computed once per attribute."""
+        key = (attribute, confidence)
+        if key not in self._calibrations:
+            self._calibrations[key] = list(self._calibrated(self._groupings(attribute)[1], confidence))
+        return self._calibrations[key]
+
+    def _calibrated(self, grouping: Grouping, confidence: float) -> Iterator[tuple[Estimate, ...]]:
         sums = self.lines.sums
         cells, positive = sums.cells, self._positive_of(sums.cells)
         if self.evidence.dependent:
             reason = "calibration is not estimated over several seeds; audit the table of one seed"
-            return [
-                Estimate.not_estimable(reason, float(n))
-                for n in per_group(cells.weight, grouping.index, grouping.size)
-            ]
+            for n in per_group(cells.weight, grouping.index, grouping.size):
+                yield (Estimate.not_estimable(reason, float(n)),) * 3
+            return
         before, after = (sums.moments[side, "score"] for side in SIDES[:2])
         order = np.argsort(grouping.index, kind="stable")
-        out = []
         for members in np.split(order, np.cumsum(np.bincount(grouping.index, minlength=grouping.size))[:-1]):
             n = float(cells.weight[members].sum())
             people = cells.keys.get("subject")
             rows = float(cells.rows[members].sum()) if people is None else len(np.unique(people[members]))
             if rows < 2:
-                out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
+                yield (Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n),) * 3
                 continue
             d = calibration_error.deviations(
                 (sums.scores["baseline"][members], sums.scores["compressed"][members]),
@@ -216,9 +216,11 @@ class ScorePair:
                 cells.weight_squares[members],
                 None if people is None else people[members],
             )
-            value, low, high = estimate(d, calibration_error.noise(d, np.random.default_rng(0)))
-            out.append(Estimate(value, low, high, n, "least-favourable"))
-        return out
+            drawn = calibration_error.noise(d, calibration_error.standard_draws())
+            yield tuple(
+                Estimate(*x, n, "least-favourable")
+                for x in calibration_error.calibration(d, drawn, 1 - confidence)
+            )
 
 
 def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.auditing.cells.open_source import open_source
-from fairpress.auditing.cells.relation import is_plain
 from fairpress.auditing.logs.item_outcomes import recorded_values
 from fairpress.auditing.logs.json_lines import JsonLines
 from fairpress.auditing.logs.log_options import model_paths
@@ -114,10 +113,7 @@ def _read(path: str, needed: Collection[str | None]) -> pa.Table:
                 '{"id": 1, "label": "yes", "prediction": "no"}.'
             )
         return reader.read(dict.fromkeys(plain, "VARCHAR"), {n: f"k{i}" for i, n in enumerate(plain)})
-    source = open_source(path)
-    plain = [name for name, kind in source.columns.items() if is_plain(kind)]
-    select = ", ".join(f"{source.column(name)} AS v{i}" for i, name in enumerate(plain))
-    return source.read(f"SELECT {select} FROM {source.relation}").rename_columns(plain)
+    return open_source(path).plain_table()
 
 
 def _require(logs: Sequence[ItemLog], paths: Mapping[str, Any], name: str, role: str) -> None:

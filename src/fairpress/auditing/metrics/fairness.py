@@ -148,9 +148,11 @@ def fairness_intervals(
         parts = [x[mask] for x, mask in zip(chosen, keep, strict=True)]
         value = metric_value(metric, [x.value for x in parts])
         bounds, method = Bounds(np.nan, np.nan), ""
-        if metric == "pairwise_bias_mean" and same_groups(parts) and "pairwise_bias" in out:
+        if np.isnan(value):
+            pass  # too few groups
+        elif metric == "pairwise_bias_mean" and same_groups(parts) and "pairwise_bias" in out:
             bounds, method = bounds_per_pair(out["pairwise_bias"], parts[0])
-        elif not np.isnan(value):
+        else:
             bounds, method = metric_bounds(metric, parts, 1 - confidence, dependent, rng)
         used = int(np.logical_or.reduce(keep).sum())
         # The plain value may lie outside bounds that are centred on smoothed rates.

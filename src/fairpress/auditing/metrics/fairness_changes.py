@@ -90,9 +90,11 @@ def fairness_changes(
         before, after = (metric_value(metric, [t[m].value for t in usable_triples]) for m in (0, 1))
         value = after - before
         bounds, method = Bounds(np.nan, np.nan), ""
-        if metric == "pairwise_bias_mean" and same_groups(befores) and "pairwise_bias" in out:
+        if np.isnan(value):
+            pass  # too few groups
+        elif metric == "pairwise_bias_mean" and same_groups(befores) and "pairwise_bias" in out:
             bounds, method = bounds_per_pair(out["pairwise_bias"], befores[0])
-        elif not np.isnan(value):
+        else:
             bounds, method = _change_bounds(metric, usable_triples, 1 - confidence, dependent, rng)
             if metric.startswith("pairwise_bias"):
                 limit = max_pair_sum(metric, befores)

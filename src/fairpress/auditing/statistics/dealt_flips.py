@@ -124,4 +124,5 @@ def _count_ones(words: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _ones_by_word() -> np.ndarray:
     every_word = np.arange(2**_WORD, dtype=np.uint16)
-    return np.asarray(np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD).sum(axis=1, dtype=np.uint8))
+    bits = np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD)
+    return np.asarray(bits.sum(axis=1, dtype=np.uint8))

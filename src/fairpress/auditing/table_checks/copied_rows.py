@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.query_result import Column
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
@@ -16,7 +16,7 @@ MAX_ROWS = 5_000_000
 
 
 def copied_rows(
-    source: TableSource, total: int, sample: Mapping[str, Any], label: str, scored: set[str]
+    source: TableSource, total: int, sample: Mapping[str, Column], label: str, scored: set[str]
 ) -> Iterator[str]:
     """Warn about rows that occur several times, where chance is ruled out; `total` is the number of rows."""
     if total < 20 or total > MAX_ROWS:
@@ -51,7 +51,7 @@ def copied_rows(
         )
 
 
-def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
+def _rare_values_repeat(sample: Mapping[str, Column], excluded: set[str]) -> bool:
     """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
@@ -109,7 +109,7 @@ def _more_pairs_than_chance(
 
 
 def _labels_agree(
-    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
+    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Column], scored: set[str]
 ) -> bool:
     """Return whether rows that agree in all other columns, scores included, always have the same label.
 

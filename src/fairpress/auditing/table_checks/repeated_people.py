@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.query_result import Column
 from fairpress.auditing.table_checks.column_sample import ColumnSample, sample_column
 
 _PEOPLE_WORDS = """
@@ -60,7 +61,7 @@ def _is_person_id_name(name: str) -> bool:
 
 def repeated_people(
     source: TableSource,
-    sample: Mapping[str, Any],
+    sample: Mapping[str, Column],
     candidates: Sequence[str],
     attributes: Sequence[str],
     seed_column: str | None,
@@ -90,18 +91,16 @@ def repeated_people(
 
 
 def _repeats_like_person_ids(
-    name: str, sample: Mapping[str, Any], attributes: Sequence[str], seed_column: str | None
+    name: str, sample: Mapping[str, Column], attributes: Sequence[str], seed_column: str | None
 ) -> bool:
-    import pyarrow as pa
-
-    kind = sample[name].type
-    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+    column = sample[name]
+    if column.kind == "BOOLEAN" or column.is_time:
         return False
     named = _is_person_id_name(name)
     parts = name_words(name)
     if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
         return False
-    column_sample = sample_column(sample[name])
+    column_sample = sample_column(column)
     if seed_column is not None and seed_column in sample:
         seeds = sample_column(sample[seed_column]).codes
         pairs = np.unique(np.stack([column_sample.codes, seeds]), axis=1, return_counts=True)[1]
@@ -156,7 +155,7 @@ def _evenly_spread(counts: np.ndarray) -> bool:
 
 
 def _fixes_an_attribute(
-    column_sample: ColumnSample, sample: Mapping[str, Any], attributes: Sequence[str]
+    column_sample: ColumnSample, sample: Mapping[str, Column], attributes: Sequence[str]
 ) -> bool:
     """Return whether some sensitive attribute with several groups is constant within each value."""
     for name in attributes:

@@ -134,11 +134,11 @@ def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
 
 def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     """Return the sentence with Y: the largest losses that are shown, by error, once per group."""
-    text = shown_text(bounds)
+    text = shown_text(bounds, between="; for ")
     return f"Shown to {bounds[0].measure.rise} for {text}." if text else ""
 
 
-def shown_text(bounds: Sequence[LossBounds]) -> str:
+def shown_text(bounds: Sequence[LossBounds], between: str = "; ") -> str:
     """Return the groups with a shown loss and by how much at least; empty if there are none."""
     shown: dict[str, list[str]] = {}
     known = [b for b in bounds if b.lower is not None and b.lower_group is not None]
@@ -153,7 +153,7 @@ def shown_text(bounds: Sequence[LossBounds]) -> str:
     m = bounds[0].measure
     texts = [f"{whose}: {', '.join(errors)}{m.brief_suffix}" for whose, errors in shown.items()]
     more = f"; and in {len(known) - len(named):,} more errors, by less" if len(known) > len(named) else ""
-    return f"{'; for '.join(texts)}{more}"
+    return f"{between.join(texts)}{more}"
 
 
 def foremost(bounds: Sequence[LossBounds], size: Callable[[LossBounds], float]) -> list[LossBounds]:
