@@ -15,7 +15,7 @@ _NUMPY = frozenset(
 """Types that DuckDB returns as NumPy arrays without loss; values of all others are made one by one."""
 _WITH_ZONE = "TIMESTAMP WITH TIME ZONE"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AS_TEXT = ("UUID", "INTERVAL", "TIMESTAMP_NS")
+_AS_TEXT = ("UUID", "INTERVAL")
 
 
 @dataclass(frozen=True)
