@@ -153,7 +153,10 @@ def test_a_command_names_the_extra_that_is_absent(demo, command, extra):
             "fp.audit({'y': ['a', 'b'], 'g': ['m', 'f'], 'p': ['a', 'b']}, label='y', baseline='p', by='g')",
             "arrow",
         ),
-        ("fp.read_pair({'a': 'demo/predictions.csv', 'b': 'demo/again.csv'}, key='row_id')", "arrow"),
+        (
+            "fp.read_pair({'a': 'demo/predictions.csv', 'b': 'demo/again.csv'}, key='row_id', prediction='int8')",
+            "arrow",
+        ),
         ("fp.load_dataset('compas')", "arrow"),
         ("fp.predict({'a': 'model.onnx'}, 'compas')", "onnx"),
         ("fp.bench(['model.onnx'])", "onnx"),
