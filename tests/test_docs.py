@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 import subprocess
@@ -88,6 +89,24 @@ def test_every_bundled_study_is_in_the_table_of_studies():
     assert not [name for name in bundled_studies() if f"| `{name}` |" not in reported]
 
 
+def test_figures_of_research_notes_show_the_rows_of_their_tables():
+    spec = util.spec_from_file_location("make_figures", ROOT / "docs" / "make_figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = util.module_from_spec(spec)
+    sys.modules[spec.name] = maker
+    spec.loader.exec_module(maker)
+    pages = "".join(page.read_text(encoding="utf-8") for page in MARKDOWN)
+    for figure in maker.FIGURES:
+        assert f"images/{figure.name}.svg" in pages
+        picture = html.unescape((ROOT / "docs" / "images" / f"{figure.name}.svg").read_text(encoding="utf-8"))
+        points = maker.points(figure)
+        assert len(points) >= 6
+        for point in points:
+            assert str(point["label"]) in picture, f"{figure.name}: run `python docs/make_figures.py`"
+            assert point["low"] <= point["value"] <= point["high"]
+
+
 def anchors(page: Path) -> set[str]:
     """Return what a link can name on a page: its headings as a code host and Sphinx spell them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
@@ -128,7 +147,8 @@ def test_every_page_with_something_to_run_is_followed_by_a_test():
 
 def test_a_block_that_no_test_runs_says_why():
     command = re.compile(
-        r"^\s*(?:\$ )?(?:fairpress [a-z]|python |import \w+$|from \S+ import |ray |kubectl |sbatch )", re.MULTILINE
+        r"^\s*(?:\$ )?(?:fairpress [a-z]|python |import \w+$|from \S+ import |ray |kubectl |sbatch )",
+        re.MULTILINE,
     )
     for page in MARKDOWN:
         text = page.read_text(encoding="utf-8")
