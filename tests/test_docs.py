@@ -174,6 +174,11 @@ def shown_commands() -> list[tuple[str, str]]:
     return found
 
 
+def test_commands_are_quoted_as_every_shell_reads_them():
+    single = [(page, c) for page, c in shown_commands() if "'" in c and '"' not in c]
+    assert [c for page, c in single if page != "troubleshooting.md"] == []
+
+
 def test_every_command_on_a_page_has_only_options_that_exist():
     from fairpress.cli.app import app
 
