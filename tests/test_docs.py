@@ -82,6 +82,29 @@ def test_every_command_of_the_program_is_in_the_reference():
     assert not [n for n in names if n not in reference]
 
 
+def test_every_part_of_a_studys_file_on_a_page_is_valid(tmp_path, monkeypatch):
+    from ruamel.yaml import YAML
+
+    from fairpress.studies.load import load
+
+    monkeypatch.chdir(tmp_path)
+    Path("my-table.yaml").write_text(
+        "path: t.csv\nlabel: y\nfeatures: [a]\nsensitive: [gender]\n", encoding="utf-8"
+    )
+    Path("t.csv").write_text("a,gender,y\n1,f,1\n2,m,0\n", encoding="utf-8")
+    parts = [*blocks("docs/study-file.md", "yaml"), *blocks("docs/fair-compression.md", "yaml")]
+    assert len(parts) == 8
+    for part in parts:
+        keys = YAML(typ="safe").load(part)
+        study = {"recipes": ["int8", "int4", "prune-80"], "seeds": 1, "audit": {"by": ["sex", "race"]}}
+        study |= {} if "datasets" in keys else {"dataset": "compas"}
+        study |= {} if "models" in keys else {"model": {"name": "mlp", "widths": [8]}}
+        with Path("study.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(study | keys, file)
+        _, config = load("study.yaml")
+        assert all(key in config.model_fields_set for key in keys)
+
+
 def test_every_bundled_study_is_in_the_table_of_studies():
     from fairpress.studies.load import bundled_studies
 
