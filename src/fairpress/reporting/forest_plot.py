@@ -153,11 +153,12 @@ def _marks(rows: Sequence[ForestRow], x: Callable[[float], float], frame: tuple[
     def inside(value: float | None) -> float | None:
         return x(value) if value is not None and frame[0] <= value <= frame[1] else None
 
-    marks, y, counts = [], TOP, Counter[str]()
+    marks, y, counts = [], TOP, Counter[tuple[str, ...]]()
     for row in rows:
-        counts[row.name] += 1  # rows with the same name are told apart
-        name = row.name if counts[row.name] == 1 else f"{row.name} ({counts[row.name]})"
-        lines = _wrapped(name)
+        lines = _wrapped(row.name)
+        counts[lines] += 1
+        if counts[lines] > 1:  # rows with the same name are told apart
+            lines = (*lines[:-1], f"{lines[-1]} ({counts[lines]})")
         text_y = y + LINE * len(lines)
         y = text_y + PITCH
         low, high = row.loss.low or 0.0, row.loss.high or 0.0
