@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 import shlex
@@ -128,6 +129,19 @@ def test_figures_of_research_notes_show_the_rows_of_their_tables():
         for point in points:
             assert str(point["label"]) in picture, f"{figure.name}: run `python docs/make_figures.py`"
             assert point["low"] <= point["value"] <= point["high"]
+
+
+def test_tables_of_research_notes_are_whole_and_linked():
+    pages = "".join(page.read_text(encoding="utf-8") for page in MARKDOWN)
+    tables = sorted((ROOT / "docs" / "data").glob("*.csv"))
+    assert len(tables) >= 15
+    for table in tables:
+        assert f"data/{table.name})" in pages, table.name
+        with table.open(encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file)
+        assert rows
+        assert {len(row) for row in rows} == {len(head)}, table.name
+        assert len(set(head)) == len(head)
 
 
 def anchors(page: Path) -> set[str]:
