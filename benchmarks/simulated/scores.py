@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts, sums_of
+from fairpress.auditing.inference.score_counts import exact_counts
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.metrics import calibration_error as calibration
 from fairpress.core.attribute import OVERALL
@@ -45,8 +45,7 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
     """Return what an audit makes of two score columns."""
     one = np.ones(len(y))
     cells = Cells({}, y, {}, one, one, one, ("0", "1"), "1")
-    bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
-    lines = ScoreCounts(cells, bins, True, sums_of(cells, *s))
+    lines = exact_counts(cells, *s)
     return ScorePair.build(lines, cells, "simulated")
 
 

@@ -47,6 +47,8 @@ def assigned(text: str, option: str, form: str) -> tuple[str, str]:
 
 def models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
     """Return (model, path) of each option; checked before the audit, so that an error leaves nothing written."""
+    if not texts:
+        return []
     from fairpress.reporting.model_outputs import is_card_file
     from fairpress.runtime.artifact import Artifact
 

@@ -13,7 +13,10 @@ from cyclopts import Parameter
 from fairpress.cli.app import app, print_line, print_sentence, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
+from fairpress.cli.written import print_files
 from fairpress.core.errors import UserError
+
+RECIPE_WIDTH = 26
 
 
 @app.command
@@ -125,7 +128,7 @@ def search(
         Print the content of search.json.
     """
     from fairpress import api
-    from fairpress.reporting.formatting import verdict_line
+    from fairpress.reporting.formatting import break_recipe, verdict_line
     from fairpress.searching import explanations
     from fairpress.searching.candidate_table import COLUMNS, table_rows
     from fairpress.searching.limits import Limits
@@ -156,20 +159,23 @@ def search(
     contradicted = result.audit.verdict in ("harm", "loss")
     if json_:
         write_output(json.dumps(result.searched.to_dict(), indent=1))
+        print_files([folder], True)
         return GATE_FAILED if contradicted else 0
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if 0 < i < 4 or column == "ms" else "left", overflow="fold")
-    for row in table_rows(result.searched):
-        table.add_row(*row)
+        number = 0 < i < 4 or column == "ms"
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or i == 0)
+    for name, *cells in table_rows(result.searched):
+        table.add_row(Text("\n".join(break_recipe(name, RECIPE_WIDTH))), *map(Text, cells))
     print_line(table)
-    print_line(explanations.explain_winner(result.searched), markup=False)
+    print_sentence(explanations.explain_winner(result.searched))
     for line in explanations.unjudged_groups(result.searched):
-        print_line(f"too few rows to be assessed: {line}", markup=False)
+        print_sentence(f"Not assessed, too few rows: {line}")
     comparison = result.audit.comparisons[0]
-    print_line(f"on the test rows: {verdict_line(comparison)}. {comparison.headline}", markup=False)
+    print_sentence(f"On the test rows: {verdict_line(comparison)}. {comparison.headline}")
     opened = f"Open {folder / 'search.md'}, which describes the search."
     print_sentence(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}")
     return GATE_FAILED if contradicted else 0

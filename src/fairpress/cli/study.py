@@ -262,7 +262,7 @@ def study_plan(
     )
     to_run = planned.count("to run") + planned.count("damaged")
     print_line(
-        f"{name}: {len(planned.lines)} tasks, {planned.count('there')} there, {to_run} to run{total}",
+        f"{name}: {len(planned.lines)} tasks, {planned.count('done')} done, {to_run} to run{total}",
         markup=False,
     )
     return 0
@@ -330,8 +330,8 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     counts = [
         *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),
         *([f"{len(config.all_models)} models"] if len(config.all_models) > 1 else []),
-        f"{len(config.seeds)} seeds",
-        f"{config.folds} folds",
+        f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}",
+        f"{config.folds} fold{'s' if config.folds > 1 else ''}",
     ]
     tasks = (
         "networks per group, which depends on the data" if config.per_group else f"{len(layout.tasks)} tasks"

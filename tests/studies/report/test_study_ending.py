@@ -11,6 +11,7 @@ from rich.console import Console
 
 from fairpress import demo_data
 from fairpress.auditing.audit import audit
+from fairpress.reporting.formatting import break_recipe
 from fairpress.reporting.recipe_rows import PLACEBO
 from fairpress.reporting.tradeoff import Tradeoff
 from fairpress.reporting.tradeoff_result import TradeoffResult
@@ -18,7 +19,7 @@ from fairpress.studies.execution.executor import Outcome
 from fairpress.studies.planning.matrix import ReportPart
 from fairpress.studies.planning.plan import make_task
 from fairpress.studies.planning.report_plan import ReportSection
-from fairpress.studies.report.ending import MAX_LINES, StudyEnding, break_recipe
+from fairpress.studies.report.ending import MAX_LINES, StudyEnding
 from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.sections import report_sections
 

@@ -51,7 +51,7 @@ class InspectedRelation(Relation):
             f"CREATE TEMP TABLE {table} AS SELECT {selected} FROM {self.relation} LIMIT {rows}",
             lambda _: None,
         )
-        return Head(self, table, chosen)
+        return Head(self, table, chosen, rows)
 
     def plain_table(self) -> Any:
         """Return all columns of plain values, by name, as an Arrow table."""
@@ -168,17 +168,52 @@ class InspectedRelation(Relation):
 
 
 class Head(Mapping[str, Column]):
-    """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept."""
+    """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept.
 
-    def __init__(self, relation: InspectedRelation, table: str, columns: Mapping[str, str]) -> None:
-        self._relation, self._table, self._columns = relation, table, columns
-        self.rows = int(relation.read(f"SELECT count(*) FROM {table}").value())
+    Attributes
+    ----------
+    rows
+        How many there are.
+    relation
+        The SQL of all rows of the table: these, if there are no others, so that no file is read again.
+    """
+
+    def __init__(
+        self, source: InspectedRelation, table: str, columns: Mapping[str, str], requested: int
+    ) -> None:
+        self._source, self._table, self._columns = source, table, columns
+        self.rows = int(source.read(f"SELECT count(*) FROM {table}").value())
+        self.relation = table if self.rows < requested else source.relation
 
     def __getitem__(self, name: str) -> Column:
-        return next(iter(self._relation.read(f"SELECT {self._columns[name]} FROM {self._table}")))
+        return next(iter(self._source.read(f"SELECT {self._columns[name]} FROM {self._table}")))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    def first(self, names: Sequence[str], rows: int) -> dict[str, list[Any]]:
+        """Return the first values of some columns, as Python objects."""
+        if not names:
+            return {}
+        selected = ", ".join(self._columns[n] for n in names)
+        result = self._source.read(f"SELECT {selected} FROM {self._table} LIMIT {rows}")
+        return {n: column.to_pylist() for n, column in zip(names, result, strict=True)}
+
+    def distinct(self, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return how many rows of each column have a value, and how many different values there are."""
+        if not names:
+            return {}
+        present = [_present(self._columns[n], self._source.columns[n]) for n in names]
+        counts = ", ".join(f"count({x}) AS n{i}, count(DISTINCT {x}) AS d{i}" for i, x in enumerate(present))
+        values = self._source.read(f"SELECT {counts} FROM {self._table}").to_pylist()[0]
+        return {n: (values[f"n{i}"], values[f"d{i}"]) for i, n in enumerate(names)}
+
+
+def _present(column: str, kind: str) -> str:
+    """Return SQL for a value, NULL where it is empty text or NaN, which are missing, too."""
+    if kind == "VARCHAR":
+        return f"nullif({column}, '')"
+    return f"CASE WHEN NOT isnan({column}) THEN {column} END" if kind in ("FLOAT", "DOUBLE") else column

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from fairpress.auditing.cells.table_readers import text_literal
 
 KEPT = "kept"
 """The table of DuckDB that holds them."""
+FIRST_ROWS, MAX_VALUES = 20_000, 200
+"""A column with at most so many values in the first rows is kept as codes of a byte each, if no other value follows."""
 _COLUMN = re.compile(r"\bc(\d{1,6})\b")
 _NUMBER = re.compile(r"\b(?:number|wrong)(\d{1,6})\b")
 
@@ -27,10 +31,13 @@ class KeptColumns:
     texts: frozenset[int]
     numbers: Mapping[int, str]
 
-    def selected(self) -> str:
-        """Return the list of all kept columns, in SQL."""
-        parts = [f"c{i}" for i in sorted(self.texts)]
-        return ", ".join(parts + [x for i in sorted(self.numbers) for x in self._derived(i)])
+    def selected(self, values: Mapping[int, Sequence[str]]) -> str:
+        """Return the list of all kept columns, in SQL; those of few values (position → sorted values) as codes of them."""
+        texts = []
+        for i in sorted(self.texts):
+            codes = f"::ENUM({', '.join(map(text_literal, values[i]))})" if i in values else ""
+            texts.append(f"c{i}{codes} AS c{i}")
+        return ", ".join(texts + [x for i in sorted(self.numbers) for x in self._derived(i)])
 
     def suffices(self, query: str, columns: int) -> bool:
         """Return whether a query, without the relation, needs no other of so many columns."""

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fairpress.auditing.cells.frames import Frame
-from fairpress.auditing.cells.kept_columns import KEPT, NOTHING, KeptColumns, positions
+from fairpress.auditing.cells.kept_columns import (
+    FIRST_ROWS,
+    KEPT,
+    MAX_VALUES,
+    NOTHING,
+    KeptColumns,
+    positions,
+)
 from fairpress.auditing.cells.query_result import QueryResult
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
@@ -58,6 +65,8 @@ class Relation:
         A file does not exist, or DuckDB cannot read it; the message names the file.
     """
 
+    _kept = NOTHING
+
     def __init__(self, table: Any) -> None:
         import duckdb
 
@@ -85,7 +94,6 @@ class Relation:
         self._first_files = [part.paths[0] for part in file_groups]
         self._unreadable = [part.unreadable for part in file_groups]
         self._stale = bool(self._frames)
-        self._kept = NOTHING
         self._union(parts)
 
     def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
@@ -105,6 +113,7 @@ class Relation:
         self._positions: dict[str, list[int]] = {}
         for i, (name, _) in enumerate(union):
             self._positions.setdefault(name, []).append(i)
+        self._kinds = united
         self.columns: dict[str, str] = {name: united[indices[0]] for name, indices in self._positions.items()}
         if len(parts) == 1:
             self.relation = parts[0][1]
@@ -213,16 +222,38 @@ class Relation:
 
         Tables that are in memory or in Parquet files are queried where they are; names of no column are passed over.
         """
+        import duckdb
+
         if not self.text_paths or self._kept is not NOTHING:
             return
         kept = KeptColumns(
             frozenset(self._positions[n][0] for n in texts if n in self.columns),
             {self._positions[n][0]: self.as_number(n) for n in numbers if n in self.columns},
         )
-        self._run(
-            f"CREATE TEMP TABLE {KEPT} AS SELECT {kept.selected()} FROM {self.relation}", lambda _: None
-        )
+        create = f"CREATE TEMP TABLE {KEPT} AS SELECT"
+        few_values = self._few_values(kept.texts)
+        try:
+            self._execute(f"{create} {kept.selected(few_values)} FROM {self.relation}", _nothing)
+        except duckdb.Error:  # a value that the first rows do not have
+            self._run(f"{create} {kept.selected({})} FROM {self.relation}", _nothing)
         self._kept = kept
+
+    def _few_values(self, texts: Iterable[int]) -> dict[int, list[str]]:
+        """Return the sorted values of the text columns that have few of them in the first rows."""
+        columns = [c for c in sorted(texts) if self._kinds[c] == "VARCHAR"]
+        if not columns:
+            return {}
+        lists = ", ".join(f"list(DISTINCT c{c}) FILTER (WHERE c{c} IS NOT NULL) AS c{c}" for c in columns)
+        names = ", ".join(f"c{c}" for c in columns)
+        first = f"(SELECT {names} FROM {self.relation} LIMIT {FIRST_ROWS})"
+        values = self.read(f"SELECT {lists} FROM {first}").to_pylist()[0]
+        return {c: sorted(v) for c in columns if (v := values[f"c{c}"]) and len(v) <= MAX_VALUES}
+
+    def release(self) -> None:
+        """Release the memory of the columns that `keep` kept; later queries read the files again."""
+        if self._kept is not NOTHING:
+            self._run(f"DROP TABLE {KEPT}", _nothing)
+            self._kept = NOTHING
 
     def _narrowed(self, query: str) -> str:
         """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
@@ -251,6 +282,15 @@ class Relation:
     def _run(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         import duckdb
 
+        try:
+            return self._execute(query, fetch)
+        except duckdb.Error as error:
+            if any(word in str(error) for word in ("CSV", "sniffing")):
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(read_error(self.name, str(error))) from None
+
+    def _execute(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         if self._stale:
             for i, frame in enumerate(self._frames):
                 # The concatenation of several tables selects every column.
@@ -258,16 +298,13 @@ class Relation:
                     f"f{i}", frame.arrow(complete=len(self._frames) + self._files_read > 1)
                 )
             self._stale = False
-        try:
-            with show_progress(
-                f"reading {self.name}", getattr(self._connection, "query_progress", None)
-            ):  # since DuckDB 1.3
-                return fetch(self._connection.sql(self._narrowed(query)))
-        except duckdb.Error as error:
-            if any(word in str(error) for word in ("CSV", "sniffing")):
-                for path in self.paths:
-                    refuse_uneven(path)
-            raise UserError(read_error(self.name, str(error))) from None
+        # Progress is known since DuckDB 1.3.
+        with show_progress(f"reading {self.name}", getattr(self._connection, "query_progress", None)):
+            return fetch(self._connection.sql(self._narrowed(query)))
+
+
+def _nothing(_: Any) -> None:
+    """Return nothing for a statement that has no result."""
 
 
 def _arrow_metadata(table: Any) -> Mapping[bytes, bytes]:

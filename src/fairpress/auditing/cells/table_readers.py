@@ -26,8 +26,8 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SAMPLED_LINES = 50
 MAX_COLUMNS = 20_000
 """Wider tables are refused, because every query binds all of the columns."""
-MAX_LINE_LENGTH = 16_000_000
-"""In characters; the same limit is passed to DuckDB."""
+MAX_LINE_LENGTH = 8_000_000
+"""In characters, of which DuckDB gets as many bytes at once: what it buffers is most of the memory of an audit."""
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _SCANNED_BYTES = 2**28, 200, 2**26
 """A file is refused if it unpacks to more than `_MAX_UNPACKED_BYTES` and to more than `_MAX_RATIO` times its size; only the
 first `_SCANNED_BYTES` of packed data are checked."""
@@ -153,7 +153,7 @@ def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
     return (
         f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, "
         f"delim={text_literal(key[2])}, quote='\"', escape='\"', compression='{key[3]}', null_padding=false, "
-        f"strict_mode=true, max_line_size={MAX_LINE_LENGTH})"
+        f"strict_mode=true, max_line_size={MAX_LINE_LENGTH}, buffer_size={MAX_LINE_LENGTH})"
     )
 
 

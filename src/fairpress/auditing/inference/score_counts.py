@@ -15,7 +15,8 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
-from fairpress.auditing.cells.query_result import encode, numbers
+from fairpress.auditing.cells.query_result import Column, DictionaryColumn, QueryResult, encode, numbers
+from fairpress.auditing.cells.table_readers import text_literal
 from fairpress.auditing.inference.group_estimator import Moments, per_group
 from fairpress.auditing.metrics.calibration_error import ECE_BINS, calibration_bins
 from fairpress.auditing.statistics.t_estimate import Floats
@@ -52,6 +53,25 @@ class ScoreSums:
 
 
 @dataclass(frozen=True)
+class ScoreRanks:
+    """Combinations of groups, label, keys and the rank of one model's score: where large tables have bins, few.
+
+    Attributes
+    ----------
+    cells
+        The combinations, numbered as in the audited cells, without predictions.
+    bins
+        The rank of the bin of each (of its score, where exact).
+    index
+        The combination of one model's rank to which each of both models' ranks belongs.
+    """
+
+    cells: Cells
+    bins: np.ndarray
+    index: np.ndarray
+
+
+@dataclass(frozen=True)
 class ScoreCounts:
     """Combinations of groups, label, keys and the ranks of both scores.
 
@@ -59,8 +79,8 @@ class ScoreCounts:
     ----------
     cells
         Groups, labels, keys and rows, numbered as in the audited cells, without predictions.
-    bins
-        ``"baseline"`` and ``"compressed"`` → the rank of the combination's bin (of its score, where exact).
+    ranks
+        Of the baseline, and of the compressed model.
     exact
         Whether a bin is a single score.
     sums
@@ -68,50 +88,64 @@ class ScoreCounts:
     """
 
     cells: Cells
-    bins: Mapping[str, np.ndarray]
+    ranks: tuple[ScoreRanks, ScoreRanks]
     exact: bool
     sums: ScoreSums
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows in SQL: ``k0`` … are `names`, ``s0`` and ``s1`` the scores, ``w`` the weight."""
+    """The rows in SQL: ``k0`` … are `names`, ``s0`` and ``s1`` the scores, ``w`` the weight.
+
+    Text of `values` is there as codes of these: lines of bins are too many to be read as text.
+    """
 
     source: TableSource
     cells: Cells
     label: str
     keys: Mapping[str, str]
     names: tuple[str, ...]
+    values: Mapping[str, Sequence[str]]
     sql: str
     weighted: bool
 
     def count(self, cut: Mapping[str, str], measures: Mapping[str, str]) -> tuple[Cells, dict[str, Floats]]:
         """Return the combinations of ``k0`` … and `cut` (name → SQL), and these columns with the sums of `measures`."""
+        table = self._read(cut, measures, "ORDER BY ALL")
+        return self._coded(table), {n: numbers(table[n]) for n in ("n", *cut, *measures)}
+
+    def lines(self, cut: tuple[str, str]) -> tuple[Cells, Floats, Floats]:
+        """Return the combinations of ``k0`` … and two values, in no order, with the values.
+
+        There may be as many as rows, which take DuckDB twice the memory to sort.
+        """
+        table = self._read({"b0": cut[0], "b1": cut[1]}, {}, "")
+        return self._coded(table), numbers(table["b0"]), numbers(table["b1"])
+
+    def _read(self, cut: Mapping[str, str], measures: Mapping[str, str], order: str) -> QueryResult:
         group = ", ".join(
             [f"k{i}" for i in range(len(self.names))] + [f"{sql} AS {n}" for n, sql in cut.items()]
         )
-        every = {
-            "n": "count(*)::DOUBLE",
-            **({"w": "sum(w)", "ww": "sum(w * w)"} if self.weighted else {}),
-            **measures,
-        }
+        weights = {"w": "sum(w)", "ww": "sum(w * w)"} if self.weighted else {}
+        every = {"n": "count(*)::DOUBLE", **weights, **measures}
         summed = ", ".join(f"{sql} AS {name}" for name, sql in every.items())
-        # Sorted, so that the order of summation is independent of the number of threads.
-        table = self.source.read(f"SELECT {group}, {summed} FROM {self.sql} GROUP BY ALL ORDER BY ALL")
-        columns = {n: numbers(table[n]) for n in (*cut, *every)}
-        coded = {n: encode(table[f"k{i}"]) for i, n in enumerate(self.names)}
-        scale = self.cells.weight_scale
-        w, ww = (columns["w"], columns["ww"]) if self.weighted else (columns["n"], columns["n"])
-        lines = code_like(
+        return self.source.read(f"SELECT {group}, {summed} FROM {self.sql} GROUP BY ALL {order}")
+
+    def _coded(self, table: QueryResult) -> Cells:
+        coded = {
+            n: _decoded(table[f"k{i}"], self.values[n]) if n in self.values else encode(table[f"k{i}"])
+            for i, n in enumerate(self.names)
+        }
+        n, scale = numbers(table["n"]), self.cells.weight_scale
+        return code_like(
             self.cells,
-            {n: coded[n] for n in self.cells.attributes},
+            {name: coded[name] for name in self.cells.attributes},
             coded[self.label],
             {role: coded[column] for role, column in self.keys.items()},
-            columns["n"],
-            w * scale,
-            ww * scale**2,
+            n,
+            numbers(table["w"]) * scale if self.weighted else n,
+            numbers(table["ww"]) * scale**2 if self.weighted else n,
         )
-        return lines, columns
 
 
 def score_lines(
@@ -129,22 +163,55 @@ def score_lines(
     Both columns hold probabilities in every row. The other arguments are those of `counting.count`.
     """
     names = tuple(dict.fromkeys([label, *cells.attributes, *keys.values()]))
+    column_sql = {n: source.binned(n, bins[n]) if n in bins else source.column(n) for n in names}
+    texts = [n for n in (label, *cells.attributes) if n in bins or source.columns[n] == "VARCHAR"]
+    values = _values(source, {n: column_sql[n] for n in texts})
     inner = [
-        f"{source.binned(n, bins[n]) if n in bins else source.column(n)} AS k{i}" for i, n in enumerate(names)
+        f"{_code(sql, values[n]) if n in values else sql} AS k{i}"
+        for i, (n, sql) in enumerate(column_sql.items())
     ]
     inner += [f"least(greatest({source.as_number(c)}, 0), 1) AS s{i}" for i, c in enumerate(columns)]
     if weight is not None:
         inner.append(f"{source.as_number(weight)} AS w")
     sql = f"(SELECT {', '.join(inner)} FROM {source.relation})"
-    rows = _Rows(source, cells, label, keys, names, sql, weight is not None)
+    rows = _Rows(source, cells, label, keys, names, values, sql, weight is not None)
     return _exact(rows) if float(cells.rows.sum()) <= EXACT_ROWS else _binned(rows)
 
 
+def _values(source: TableSource, texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the sorted values of text columns (name → SQL), of which there are few."""
+    if not texts:
+        return {}
+    lists = ", ".join(
+        f"list(DISTINCT {sql}) FILTER (WHERE {sql} IS NOT NULL) AS v{i}"
+        for i, sql in enumerate(texts.values())
+    )
+    found = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
+    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := found[f"v{i}"])}
+
+
+def _code(sql: str, values: Sequence[str]) -> str:
+    return f"enum_code(({sql})::ENUM({', '.join(map(text_literal, values))}))::INTEGER"
+
+
+def _decoded(column: Column, values: Sequence[str]) -> DictionaryColumn:
+    codes = column.values.astype(np.int64)
+    if column.missing is None:
+        return DictionaryColumn(list(values), codes)
+    return DictionaryColumn([*values, None], np.where(column.missing, len(values), codes))
+
+
 def _exact(rows: _Rows) -> ScoreCounts:
-    lines, columns = rows.count({"b0": "s0", "b1": "s1"}, {})
-    before, after = columns["b0"], columns["b1"]
-    bins = {"baseline": _ranks(before), "compressed": _ranks(after)}
-    return ScoreCounts(lines, bins, True, sums_of(lines, before, after))
+    lines, before, after = rows.lines(("s0", "s1"))
+    cells, first, _ = _merged(lines, [_ranks(before), _ranks(after)])
+    return exact_counts(cells, before[first], after[first])
+
+
+def exact_counts(lines: Cells, before: Floats, after: Floats) -> ScoreCounts:
+    """Return the counts of combinations that have one score of either model each."""
+    every = np.arange(len(before))
+    ranks = (ScoreRanks(lines, _ranks(before), every), ScoreRanks(lines, _ranks(after), every))
+    return ScoreCounts(lines, ranks, True, sums_of(lines, before, after))
 
 
 def _binned(rows: _Rows) -> ScoreCounts:
@@ -152,9 +219,36 @@ def _binned(rows: _Rows) -> ScoreCounts:
     logits = [f"ln({_clamped(x)} / (1 - {_clamped(x)}))" for x in ("s0", "s1")]
     ends = ", ".join(f"min({x}) AS low{i}, max({x}) AS high{i}" for i, x in enumerate(logits))
     limits = rows.source.read(f"SELECT {ends} FROM {rows.sql}").to_pylist()[0]
-    lines, columns = rows.count({f"b{i}": _bin(x, limits, i) for i, x in enumerate(logits)}, {})
-    bins = {"baseline": _ranks(columns["b0"]), "compressed": _ranks(columns["b1"])}
-    return ScoreCounts(lines, bins, False, sums)
+    lines, *values = rows.lines((_bin(logits[0], limits, 0), _bin(logits[1], limits, 1)))
+    bins = [v.astype(np.int64) for v in values]
+    cells, first, _ = _merged(lines, bins)
+    del lines
+    before, after = (_ranks_of(cells, b[first]) for b in bins)
+    return ScoreCounts(cells, (before, after), False, sums)
+
+
+def _ranks_of(lines: Cells, bins: np.ndarray) -> ScoreRanks:
+    cells, first, index = _merged(lines, [bins])
+    return ScoreRanks(cells, bins[first], index)
+
+
+def _merged(lines: Cells, columns: Sequence[np.ndarray]) -> tuple[Cells, np.ndarray, np.ndarray]:
+    """Merge combinations that are equal in their groups, label, keys and these columns of codes.
+
+    Returns the merged ones, an original of each, and the merged one to which each original belongs.
+    """
+    codes = [*(c.codes for c in lines.attributes.values()), lines.label, *lines.keys.values(), *columns]
+    flat, size = np.zeros(len(lines.label), dtype=np.int64), 1
+    for column in codes:
+        values = int(column.max(initial=0)) + 1
+        if size * values > 2**62:
+            flat = _ranks(flat)
+            size = len(flat)
+        flat, size = flat * values + column, size * values
+    _, first, index = np.unique(flat, return_index=True, return_inverse=True)
+    index = np.asarray(index.reshape(-1))
+    totals = (per_group(x, index, len(first)) for x in (lines.rows, lines.weight, lines.weight_squares))
+    return lines.select(first).with_counts(*totals), first, index
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -163,15 +257,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def sums_of(lines: Cells, before: Floats, after: Floats) -> ScoreSums:
     """Return the sums over combinations that have one score of either model each."""
-    codes = [*(c.codes for c in lines.attributes.values()), lines.label, *lines.keys.values()]
-    codes += [calibration_bins(before), calibration_bins(after)]
-    index = np.zeros(len(lines.label), dtype=np.int64)
-    for column in codes:  # renumbered at every step: the product of all numbers of values may overflow
-        index = _ranks(index * (int(column.max(initial=0)) + 1) + column)
-    size = int(index.max(initial=-1)) + 1
-    first = np.zeros(size, dtype=np.int64)
-    first[index] = np.arange(len(index))
-    w, ww = lines.weight, lines.weight_squares
+    cells, first, index = _merged(lines, [calibration_bins(before), calibration_bins(after)])
+    size, w, ww = len(first), lines.weight, lines.weight_squares
 
     def total(values: Floats) -> Floats:
         return per_group(values, index, size)
@@ -181,7 +268,6 @@ def sums_of(lines: Cells, before: Floats, after: Floats) -> ScoreSums:
         x, y = (_variable(variable, s) for s in (before, after))
         for side, value in zip(SIDES, (x, y, y - x), strict=True):
             moments[side, variable] = Moments(total(w * value), total(ww * value), total(ww * value**2))
-    cells = lines.select(first).with_counts(total(lines.rows), total(w), total(ww))
     ends = []
     for scores in (before, after):
         low, high = np.full(size, np.inf), np.full(size, -np.inf)

@@ -36,11 +36,12 @@ UNDEFINED_BECAUSE = {
 class ScorePair:
     """The scores of a baseline and a compressed model (or one model twice), with their estimators.
 
-    `evidence` infers from what depends on ranks, `summed` from what is a mean.
+    `evidence` infers from what depends on the ranks of both models, `ranked` on those of one, `summed` from means.
     """
 
     lines: ScoreCounts
     evidence: GroupEstimator
+    ranked: tuple[GroupEstimator, GroupEstimator]
     summed: GroupEstimator
     like: Cells
     _calibrations: dict[tuple[Attribute, float], list[tuple[Estimate, ...]]] = field(
@@ -50,44 +51,39 @@ class ScorePair:
     @classmethod
     def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
         """Return the pair, with seeds or people as random units if the cells have these keys."""
-        seeds = "seed" in lines.cells.keys
-        evidence, summed = (
-            SeedGroupEstimator(cells, source_name) if seeds else GroupEstimator(cells)
-            for cells in (lines.cells, lines.sums.cells)
-        )
-        return cls(lines, evidence, summed, like)
+
+        def estimator(cells: Cells) -> GroupEstimator:
+            return SeedGroupEstimator(cells, source_name) if "seed" in cells.keys else GroupEstimator(cells)
+
+        evidence, before, after = (estimator(x.cells) for x in (lines, *lines.ranks))
+        return cls(lines, evidence, (before, after), estimator(lines.sums.cells), like)
 
     def rates(self, side: int, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
-        grouping, sums = self._groupings(attribute)
+        sums = self._grouping(self.lines.sums.cells, attribute)
         out = {}
         for name in MEANS:
             x = self.summed.mean(self._moments(SIDES[side], name), sums, 0.0, LIMITS[name])
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc(side, grouping, confidence)
+        out["auc"] = self._auc(side, attribute, confidence)
         out["calibration_error"] = [x[side] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
     def changes(self, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return compressed − baseline of every score metric, per group."""
-        grouping, sums = self._groupings(attribute)
+        sums = self._grouping(self.lines.sums.cells, attribute)
         out = {}
         for name in MEANS:
             x = self._moments("change", name)
             change = self.summed.mean(x, sums, _rms_change(self.summed, x, sums), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc_change(grouping, confidence)
+        out["auc"] = self._auc_change(attribute, confidence)
         out["calibration_error"] = [x[2] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
-    def _groupings(self, attribute: Attribute) -> tuple[Grouping, Grouping]:
-        """Return the groups of the combinations with scores, and of those that are summed over them."""
-        cells = (self.lines.cells, self.lines.sums.cells)
-        return cells[0].grouping_as(self.like, attribute), cells[1].grouping_as(self.like, attribute)
-
-    @property
-    def _positive(self) -> np.ndarray:
-        return self._positive_of(self.lines.cells)
+    def _grouping(self, cells: Cells, attribute: Attribute) -> Grouping:
+        """Return the audited groups of an attribute, and those of each combination of `cells`."""
+        return cells.grouping_as(self.like, attribute)
 
     @staticmethod
     def _positive_of(cells: Cells) -> np.ndarray:
@@ -111,72 +107,66 @@ class ScorePair:
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
     def _placements(self, side: int, grouping: Grouping) -> Floats:
-        cells, seeds = self.lines.cells, round(self.evidence.repeats)
-        index = grouping.index
+        ranks, seeds = self.lines.ranks[side], round(self.evidence.repeats)
+        cells, index = ranks.cells, grouping.index
         stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
         return placements(
-            self.lines.bins[SIDES[side]],
-            self._positive,
+            ranks.bins,
+            self._positive_of(cells),
             cells.weight,
             cells.rows,
             stratum,
             grouping.size * seeds,
         )
 
-    def _auc(self, side: int, grouping: Grouping, confidence: float) -> list[Estimate]:
-        x = self.evidence.mean(
-            self.evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
+    def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
+        evidence, cells = self.ranked[side], self.lines.ranks[side].cells
+        grouping = self._grouping(cells, attribute)
+        x = evidence.mean(
+            evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
         )
-        if not self.evidence.dependent:
-            # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
-            yes = self._positive
-            smaller_class = np.minimum(
-                *(
-                    per_group((self.lines.cells.weight * v), grouping.index, grouping.size)
-                    for v in (yes, ~yes)
-                )
-            )
-            with np.errstate(divide="ignore", invalid="ignore"):
-                effective_rows = np.where(
-                    x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
-                )
-                low, high = wilson(x.value * effective_rows, effective_rows, confidence)
-            return self._without_tied_ranks(
-                _estimates_within(x, low, high, "delong-wilson"), (side,), grouping
-            )
-        return self._without_tied_ranks(
-            _estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), grouping
+        if self.evidence.dependent:
+            estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
+            return self._without_tied_ranks(estimates, (side,), attribute)
+        # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
+        yes = self._positive_of(cells)
+        smaller_class = np.minimum(
+            *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
         )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective_rows = np.where(
+                x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
+            )
+            low, high = wilson(x.value * effective_rows, effective_rows, confidence)
+        return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
 
-    def _auc_change(self, grouping: Grouping, confidence: float) -> list[Estimate]:
-        before, after = (self._placements(side, grouping) for side in (0, 1))
-        x = self.evidence.moments(after - before)
+    def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
+        before, after = (
+            self._placements(side, self._grouping(ranks.cells, attribute))[ranks.index]
+            for side, ranks in enumerate(self.lines.ranks)
+        )
+        x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
         change = self.evidence.mean(
             x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
         )
         return self._without_tied_ranks(
-            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), grouping
+            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), attribute
         )
 
     def _without_tied_ranks(
-        self, estimates: list[Estimate], sides: tuple[int, ...], grouping: Grouping
+        self, estimates: list[Estimate], sides: tuple[int, ...], attribute: Attribute
     ) -> list[Estimate]:
         """Remove estimates of groups whose scores occupy too few bins for reliable ranks."""
         if self.lines.exact:
             return estimates
-        tied_share = np.max(
-            [
-                tied_within_bins(
-                    self.lines.bins[SIDES[s]],
-                    self._positive,
-                    self.lines.cells.weight,
-                    grouping.index,
-                    grouping.size,
-                )
-                for s in sides
-            ],
-            axis=0,
-        )
+        shares = []
+        for ranks in (self.lines.ranks[side] for side in sides):
+            grouping = self._grouping(ranks.cells, attribute)
+            positive = self._positive_of(ranks.cells)
+            shares.append(
+                tied_within_bins(ranks.bins, positive, ranks.cells.weight, grouping.index, grouping.size)
+            )
+        tied_share = np.max(shares, axis=0)
         reason = "the scores occupy too few of the bins that are used for large tables"
         return [
             Estimate.not_estimable(reason, e.n) if e.estimable and o > MAX_TIED_SHARE else e
@@ -187,7 +177,9 @@ class ScorePair:
         """Return the calibration errors of both models and their change, per group; computed once per attribute."""
         key = (attribute, confidence)
         if key not in self._calibrations:
-            self._calibrations[key] = list(self._calibrated(self._groupings(attribute)[1], confidence))
+            self._calibrations[key] = list(
+                self._calibrated(self._grouping(self.lines.sums.cells, attribute), confidence)
+            )
         return self._calibrations[key]
 
     def _calibrated(self, grouping: Grouping, confidence: float) -> Iterator[tuple[Estimate, ...]]:

@@ -110,7 +110,10 @@ def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Fl
         bits = rng.integers(2**_WORD, size=(len(coins), size), dtype=np.uint16)
         bits &= (2**coins - 1).astype(np.uint16)[:, None]
         ones = _count_ones(bits)
-        out[few] = ones if len(ones) == len(few) else np.add.reduceat(ones, first, axis=0, dtype=np.int64)
+        out[few] = ones[first]
+        for further in range(1, words.max()):
+            more = words > further
+            out[few[more]] += ones[first[more] + further]
     return out
 
 

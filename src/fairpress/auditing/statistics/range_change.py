@@ -43,7 +43,7 @@ other contrasts are sums of four, and with few seeds their quantiles are those o
 MAX_GROUPS = 500
 """The largest number of groups whose pairs of pairs are searched."""
 
-_INNER, _ROWS, _CUTS = 256, 16, 4
+_INNER, _ROWS, _CUTS, _FEW_VALUES = 256, 16, 4, 4096
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,9 @@ def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats
     least
         Lower bounds of the rows' maxima [rows].
     """
+    every = np.arange(least.size)
+    if least.size * columns.size <= _FEW_VALUES:
+        return float(np.maximum(least, value(every[:, None], columns[None, :]).max(axis=1)).min())
     least, smallest = least.copy(), np.inf
     tried: set[int] = set()
     while True:

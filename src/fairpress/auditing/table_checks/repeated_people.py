@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.query_result import Column
 from fairpress.auditing.table_checks.column_sample import ColumnSample, sample_column
+from fairpress.core.values import spelling
 
 _PEOPLE_WORDS = """
 person people patient subject customer client user member applicant borrower employee student pupil participant respondent
@@ -61,12 +63,13 @@ def _is_person_id_name(name: str) -> bool:
 
 def repeated_people(
     source: TableSource,
-    sample: Mapping[str, Column],
+    sample: Head,
     candidates: Sequence[str],
     attributes: Sequence[str],
     seed_column: str | None,
 ) -> Any:
     """Warn about a column whose values repeat like ids of people with several rows; return whether there is one."""
+    candidates = _possible_ids(sample, candidates)
     matches = [n for n in candidates if _repeats_like_person_ids(n, sample, attributes, seed_column)]
     if not matches:
         return False
@@ -88,6 +91,21 @@ def repeated_people(
         f"person count here as different people, and intervals are too narrow. Name it with `subject={name!r}`."
     )
     return True
+
+
+def _possible_ids(sample: Head, candidates: Sequence[str]) -> list[str]:
+    """Return the columns that `_repeats_like_person_ids` may find, of which it looks at every value.
+
+    DuckDB counts the values of all columns at once. It takes 0 and −0 for one value, which are two here.
+    """
+    first = sample.first(candidates, 20).items()
+    whole = [n for n, values in first if _no_fractions([t for v in values if (t := spelling(v)) is not None])]
+    possible = []
+    for name, (rows, distinct) in sample.distinct(whole).items():
+        least = 5 if _is_person_id_name(name) else max(50, 0.01 * rows)
+        if rows >= 20 and distinct + 1 >= least and rows - distinct + 1 >= 0.01 * rows:
+            possible.append(name)
+    return possible
 
 
 def _repeats_like_person_ids(

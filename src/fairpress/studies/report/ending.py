@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from textwrap import wrap
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fairpress.reporting import claims
 from fairpress.reporting.first_screen import not_alone
+from fairpress.reporting.formatting import break_recipe
 from fairpress.reporting.group_rows import SEVERITY
 from fairpress.reporting.html import Section
 from fairpress.reporting.recipe_rows import NONE, PLACEBO, RecipeRow, ShortResult, recipe_rows
@@ -123,16 +123,6 @@ class RecipeTable:
             result.cleared,
         ]
         return [clean(text) for text in texts]
-
-
-def break_recipe(recipe: str, width: int) -> list[str]:
-    """Return a recipe in lines of at most `width` characters, which end after a plus sign, a bracket or a comma."""
-    lines = [""]
-    for piece in re.findall(r"[^+(,]*[+(,]?", recipe):
-        if lines[-1] and len(lines[-1]) + len(piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return [part for line in lines for part in (wrap(line, width) or [""])]
 
 
 def lines_of(sections: Sequence[Section]) -> list[RecipeRow]:
