@@ -128,7 +128,8 @@ def test_every_page_with_something_to_run_is_followed_by_a_test():
 
 def test_a_block_that_no_test_runs_says_why():
     command = re.compile(
-        r"^\s*(?:\$ )?(?:fairpress [a-z]|python |import \w+$|from \S+ import |ray |kubectl |sbatch )", re.MULTILINE
+        r"^\s*(?:\$ )?(?:fairpress [a-z]|python |import \w+$|from \S+ import |ray |kubectl |sbatch )",
+        re.MULTILINE,
     )
     for page in MARKDOWN:
         text = page.read_text(encoding="utf-8")

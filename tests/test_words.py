@@ -184,7 +184,11 @@ INTRODUCED = {
 @pytest.mark.parametrize("term", INTRODUCED)
 def test_terms_are_introduced_on_every_page_that_uses_them(term):
     used, introduced = INTRODUCED[term]
-    texts = {name: text for name, text in pages().items() if not name.endswith(("-reference.md", "CONTRIBUTING.md"))}
+    texts = {
+        name: text
+        for name, text in pages().items()
+        if not name.endswith(("-reference.md", "CONTRIBUTING.md"))
+    }
     missing = [
         name
         for name, text in texts.items()

@@ -151,8 +151,8 @@ _VALIDATORS: Mapping[str, Callable[[Any, str], Any]] = {
     "row_id": _required_column,
     **dict.fromkeys(("baseline", "weight", "subject", "seed_column", "counterfactual"), _column),
 }
-_MADE: Any = None
-"""The default of options whose validator makes it."""
+_BUILT: Any = None
+"""Stands where the validator of an option builds its default."""
 _WITHOUT_DEFAULT = ("by", "decide", "min_rows", "bins")
 
 
@@ -174,9 +174,9 @@ class AuditOptions:
     label: str = "label"
     baseline: str | None = None
     compressed: Sequence[str] | None = None
-    by: Sequence[str] = _MADE
+    by: Sequence[str] = _BUILT
     positive: Any = None
-    decide: Mapping[str, Any] = _MADE
+    decide: Mapping[str, Any] = _BUILT
     outcome: OutcomeRequest | None = None
     margin: Any = None
     min_rows: Any = None
@@ -187,7 +187,7 @@ class AuditOptions:
     subject: str | None = None
     seed_column: str | None = None
     row_id: str = "row_id"
-    bins: Mapping[str, Any] = _MADE
+    bins: Mapping[str, Any] = _BUILT
     missing: str = "group"
     correction: str = "westfall-young"
     family: str = "artifact"

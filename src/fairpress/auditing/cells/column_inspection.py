@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from fairpress.auditing.cells.query_result import Column
+from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.cells.relation import Relation, is_number, is_plain
 from fairpress.auditing.cells.table_readers import MAX_COLUMNS, header, repeated_header, text_literal
 from fairpress.core.errors import UserError
@@ -167,7 +167,7 @@ class InspectedRelation(Relation):
             )
 
 
-class Head(Mapping[str, Column]):
+class Head(Mapping[str, ResultColumn]):
     """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept.
 
     Attributes
@@ -185,7 +185,7 @@ class Head(Mapping[str, Column]):
         self.rows = int(source.read(f"SELECT count(*) FROM {table}").value())
         self.relation = table if self.rows < requested else source.relation
 
-    def __getitem__(self, name: str) -> Column:
+    def __getitem__(self, name: str) -> ResultColumn:
         return next(iter(self._source.read(f"SELECT {self._columns[name]} FROM {self._table}")))
 
     def __iter__(self) -> Iterator[str]:

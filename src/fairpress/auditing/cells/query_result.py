@@ -19,7 +19,7 @@ _AS_TEXT = ("UUID", "INTERVAL", "TIMESTAMP_NS")
 
 
 @dataclass(frozen=True)
-class Column:
+class ResultColumn:
     """A column of a result.
 
     Attributes
@@ -37,7 +37,7 @@ class Column:
     missing: np.ndarray | None = None
 
     @classmethod
-    def of_objects(cls, kind: str, values: Sequence[Any]) -> Column:
+    def of_objects(cls, kind: str, values: Sequence[Any]) -> ResultColumn:
         """Return a column of Python objects, of which None is missing."""
         array = np.empty(len(values), dtype=object)
         array[:] = values
@@ -60,7 +60,7 @@ class Column:
 class QueryResult:
     """Columns of one length, by name."""
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ResultColumn]
     num_rows: int
 
     @classmethod
@@ -75,7 +75,7 @@ class QueryResult:
         lines = relation.project(selected).fetchall()
         parts = list(zip(*lines, strict=True)) if lines else [()] * len(kinds)
         columns = {
-            name: Column.of_objects(kind, [_value(v, kind) for v in part])
+            name: ResultColumn.of_objects(kind, [_value(v, kind) for v in part])
             for (name, kind), part in zip(kinds.items(), parts, strict=True)
         }
         return cls(columns, len(lines))
@@ -84,15 +84,15 @@ class QueryResult:
     def of_arrow(cls, table: Any) -> QueryResult:
         """Take over an Arrow table, such as a warehouse's answer."""
         columns = {
-            name: Column.of_objects(str(column.type).upper(), column.to_pylist())
+            name: ResultColumn.of_objects(str(column.type).upper(), column.to_pylist())
             for name, column in zip(table.column_names, table.columns, strict=True)
         }
         return cls(columns, table.num_rows)
 
-    def __getitem__(self, name: str) -> Column:
+    def __getitem__(self, name: str) -> ResultColumn:
         return self.columns[name]
 
-    def __iter__(self) -> Iterator[Column]:
+    def __iter__(self) -> Iterator[ResultColumn]:
         return iter(self.columns.values())
 
     def to_pylist(self) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ class DictionaryColumn:
     codes: np.ndarray
 
 
-def encode(column: Column) -> DictionaryColumn:
+def encode(column: ResultColumn) -> DictionaryColumn:
     """Return a column as its distinct values, in the order of their first line, and their indices.
 
     Values of single precision stay so: as doubles they would show spurious digits.
@@ -137,7 +137,7 @@ def encode(column: Column) -> DictionaryColumn:
 _NAN = float("nan")
 
 
-def numbers(column: Column) -> np.ndarray:
+def numbers(column: ResultColumn) -> np.ndarray:
     """Return a column of numbers as float64, NaN where one is missing."""
     if column.missing is None:
         return column.values.astype(np.float64)
@@ -145,11 +145,11 @@ def numbers(column: Column) -> np.ndarray:
     return np.asarray(values, dtype=np.float64)
 
 
-def _of_array(kind: str, array: Any) -> Column:
+def _of_array(kind: str, array: Any) -> ResultColumn:
     if not isinstance(array, np.ma.MaskedArray):
-        return Column(kind, array)
+        return ResultColumn(kind, array)
     missing = np.ma.getmaskarray(array)
-    return Column(kind, array.data, missing if missing.any() else None)
+    return ResultColumn(kind, array.data, missing if missing.any() else None)
 
 
 def _selected(name: str, kind: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import code_like
-from fairpress.auditing.cells.query_result import Column, DictionaryColumn, QueryResult, encode, numbers
+from fairpress.auditing.cells.query_result import DictionaryColumn, QueryResult, ResultColumn, encode, numbers
 from fairpress.auditing.cells.table_readers import text_literal
 from fairpress.auditing.inference.group_estimator import Moments, per_group
 from fairpress.auditing.metrics.calibration_error import ECE_BINS, calibration_bins
@@ -186,15 +186,15 @@ def _values(source: TableSource, texts: Mapping[str, str]) -> dict[str, list[str
         f"list(DISTINCT {sql}) FILTER (WHERE {sql} IS NOT NULL) AS v{i}"
         for i, sql in enumerate(texts.values())
     )
-    found = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
-    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := found[f"v{i}"])}
+    distinct = source.read(f"SELECT {lists} FROM {source.relation}").to_pylist()[0]
+    return {n: sorted(map(str, v)) for i, n in enumerate(texts) if (v := distinct[f"v{i}"])}
 
 
 def _code(sql: str, values: Sequence[str]) -> str:
     return f"enum_code(({sql})::ENUM({', '.join(map(text_literal, values))}))::INTEGER"
 
 
-def _decoded(column: Column, values: Sequence[str]) -> DictionaryColumn:
+def _decoded(column: ResultColumn, values: Sequence[str]) -> DictionaryColumn:
     codes = column.values.astype(np.int64)
     if column.missing is None:
         return DictionaryColumn(list(values), codes)

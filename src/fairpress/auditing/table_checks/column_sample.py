@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.auditing.cells.query_result import Column, encode
+from fairpress.auditing.cells.query_result import ResultColumn, encode
 from fairpress.core.values import spelling
 
 
@@ -19,7 +19,7 @@ class ColumnSample:
     counts: np.ndarray
 
 
-def sample_column(column: Column) -> ColumnSample:
+def sample_column(column: ResultColumn) -> ColumnSample:
     """Return a column as a sample."""
     coded = encode(column)
     texts = [spelling(v) for v in coded.values]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
-from fairpress.auditing.cells.query_result import Column
+from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
@@ -59,7 +59,7 @@ def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return times, counts[times]
 
 
-def _rare_values_repeat(sample: Mapping[str, Column], excluded: set[str]) -> bool:
+def _rare_values_repeat(sample: Mapping[str, ResultColumn], excluded: set[str]) -> bool:
     """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
-from fairpress.auditing.cells.query_result import Column
+from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.table_checks.column_sample import ColumnSample, sample_column
 from fairpress.core.values import spelling
 
@@ -109,7 +109,7 @@ def _possible_ids(sample: Head, candidates: Sequence[str]) -> list[str]:
 
 
 def _repeats_like_person_ids(
-    name: str, sample: Mapping[str, Column], attributes: Sequence[str], seed_column: str | None
+    name: str, sample: Mapping[str, ResultColumn], attributes: Sequence[str], seed_column: str | None
 ) -> bool:
     column = sample[name]
     if column.kind == "BOOLEAN" or column.is_time:
@@ -173,7 +173,7 @@ def _evenly_spread(counts: np.ndarray) -> bool:
 
 
 def _fixes_an_attribute(
-    column_sample: ColumnSample, sample: Mapping[str, Column], attributes: Sequence[str]
+    column_sample: ColumnSample, sample: Mapping[str, ResultColumn], attributes: Sequence[str]
 ) -> bool:
     """Return whether some sensitive attribute with several groups is constant within each value."""
     for name in attributes:
