@@ -156,6 +156,8 @@ def _selected(name: str, kind: str) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
     if kind == _WITH_ZONE:  # DuckDB returns such times only where pytz is installed
         return f"epoch_us({quoted}) AS {quoted}"
+    if kind == "TIMESTAMP_NS":  # as `values.spelling` does: a day without a time is written as one
+        return f"regexp_replace({quoted}::VARCHAR, ' 00:00:00(\\.0+)?$', '') AS {quoted}"
     return f"{quoted}::VARCHAR AS {quoted}" if kind in _AS_TEXT else quoted
 
 
