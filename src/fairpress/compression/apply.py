@@ -194,7 +194,9 @@ def artifact(
             },
             "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
-            "versions": {n: installed_version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
+            "versions": {
+                n: installed_version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))
+            },
         },
     )
     return Artifact(
