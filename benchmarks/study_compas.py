@@ -2,10 +2,10 @@
 
     FAIRPRESS_DATA=… python benchmarks/study_compas.py [--parts-only | --study-only] [override …]
 
-The study runs with two workers on an empty store. Printed are its seconds, and per recipe the seconds of its compress and
-predict tasks (mean over batches, and the longest: the first of a process, which exports). The parts are seconds of
-processor time for a batch of ten networks, in this process, of a second call: exports are done, as for all batches but
-a worker's first.
+The study runs with two workers on an empty store. Printed are its seconds, and per recipe the processor seconds of its
+compress and predict tasks (mean over batches, and the longest: the first of a process, which exports). The parts are seconds
+of processor time for a batch of ten networks, in this process, of a second call: exports are done, as for all batches but a
+worker's first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "ranges": [(batch_quantizer, "calibrate")],
     "filling files": [(onnx_template.OnnxTemplate, "fill"), (apply, "artifact")],
     "checks": [(batch_quantizer, "check_file"), (batch_quantizer, "check_agreement")],
-    "exports": [(batch_quantizer, "make_template"), (batch_quantizer.BatchQuantizer, "of")],
+    "exports": [(batch_quantizer, "make_template"), (batch_quantizer.BatchQuantizer, "from_module")],
 }
 
 
@@ -55,12 +55,13 @@ def study(overrides: list[str]) -> None:
         seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
         for key in done.outcome.ran:
             task = done.tasks[key]
-            seconds[task.kind, task.recipe].append(float((store.meta(key) or {})["seconds"]))
+            seconds[task.kind, task.recipe].append(float((store.meta(key) or {})["processor_seconds"]))
     print(
         f"compas {' '.join(overrides)}: {len(done.outcome.ran)} tasks, {whole:.1f} s with {WORKERS} workers"
     )
-    print("\n| kind | tasks | seconds | share |\n|---|---|---|---|")
     total = sum(map(sum, seconds.values()))
+    print(f"{total:.1f} processor seconds in tasks, without what workers import\n")
+    print("| kind | tasks | processor seconds | share |\n|---|---|---|---|")
     for kind in dict.fromkeys(k for k, _ in seconds):
         own = [s for (k, _), found in seconds.items() if k == kind for s in found]
         print(f"| {kind} | {len(own)} | {sum(own):.1f} | {sum(own) / total:.0%} |")

@@ -6,6 +6,7 @@ A test compares both with what this program would write.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -26,6 +27,35 @@ SECTIONS = (
     "Examples",
     "References",
 )
+
+
+FURTHER = (
+    "auditing.result",
+    "auditing.worst_group: WorstGroup",
+    "auditing.biometrics.operating_threshold: OperatingThreshold",
+    "auditing.monitoring.compare_audits: compare_audits AuditsCompared GroupOverReleases ReleaseGroup",
+    "auditing.monitoring.evidence: MonitoredRelease MonitoredGroup",
+    "auditing.monitoring.ledger: Ledger Terms Use GroupCount",
+    "auditing.monitoring.record: record",
+    "auditing.planning.row_plan: RowPlan PlannedGroup GroupRows",
+    "auditing.verdicts.policy: read_policy",
+    "core.errors",
+    "core.estimate",
+    "integrations.held_out_verdict: HeldOutVerdict",
+    "integrations.lightning: guard_callback",
+    "integrations.mlflow: metric",
+    "integrations.nncf: validation_fn",
+    "integrations.neural_compressor: eval_fn",
+    "integrations.olive: evaluate_func",
+    "integrations.transformers: compute_metrics",
+    "reporting.comparison_table: ComparisonTable",
+    "runtime.benchmark.measure: Measurement",
+    "runtime.benchmark.result",
+    "runtime.model_reference: open_model data_of",
+    "searching.limits: Limits",
+    "searching.result: SearchResult SearchTrace",
+)
+"""What functions of `fp` return or take, and the plug-ins: a module, and its names or all its classes."""
 
 
 def clean(text: str) -> str:
@@ -202,27 +232,45 @@ def members(kind: type) -> Iterator[tuple[str, str]]:
             yield f"`{name}({', '.join(names)})`", first
 
 
+def reference_entry(name: str, member: Any) -> list[str]:
+    """Return the paragraphs on a function or class: its signature, its docstring, and what a class has."""
+    if not inspect.isclass(member):
+        return [signature(name, member), *described(member.__doc__)]
+    plain = not issubclass(member, Exception) and not dataclasses.is_dataclass(member)
+    out = [signature(name.rpartition(".")[2], member.__init__)] if plain else []
+    out += described(member.__doc__)
+    rows = [f"| {code} | {escaped(clean(first))} |" for code, first in members(member)]
+    if rows:
+        out.append("\n".join(["| member | |", "|---|---|", *rows]))
+    return out
+
+
+def further() -> Iterator[tuple[str, Any]]:
+    """Return the full names and the objects of `FURTHER`, in its order."""
+    for line in FURTHER:
+        place, _, listed = line.partition(":")
+        module = importlib.import_module(f"fairpress.{place}")
+        classes = [
+            n for n, m in vars(module).items() if inspect.isclass(m) and m.__module__ == module.__name__
+        ]
+        for name in listed.split() or [n for n in classes if not n.startswith("_")]:
+            yield f"fairpress.{place}.{name}", getattr(module, name)
+
+
 def api_page() -> str:
     import fairpress
 
     out = [
         NOTE,
         "# Python reference",
-        "What `import fairpress as fp` offers, from the code's docstrings. [Python](api.md) begins with an example; the "
-        "documentation's site has the results' classes as well.",
+        "What `import fairpress as fp` offers, from the code's docstrings, then [the results and "
+        "plug-ins](#results-and-plug-ins). [Python](api.md) begins with an example.",
     ]
     for name in sorted((n for n in fairpress.__all__ if not n.startswith("_")), key=str.lower):
-        member = getattr(fairpress, name)
-        out.append(f"## fp.{name}")
-        if inspect.isclass(member):
-            if not issubclass(member, Exception) and not dataclasses.is_dataclass(member):
-                out.append(signature(name, member.__init__))
-            out += described(member.__doc__)
-            rows = [f"| {code} | {escaped(clean(first))} |" for code, first in members(member)]
-            if rows:
-                out.append("\n".join(["| member | |", "|---|---|", *rows]))
-        else:
-            out += [signature(f"fp.{name}", member), *described(member.__doc__)]
+        out += [f"## fp.{name}", *reference_entry(f"fp.{name}", getattr(fairpress, name))]
+    out.append("## Results and plug-ins")
+    for name, member in further():
+        out += [f"### {name}", *reference_entry(name, member)]
     return "\n\n".join(out) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""README's commands run, the study of COMPAS included, then those of docs/study.md, whose networks the store has by then.
+"""README's commands run, the study of COMPAS included, then those of docs/study.md and docs/study-file.md.
+
+The store has their networks by then.
 
 The study takes two of its ten seeds and two folds for five here, 4 of its 50 networks and every part of it; with
 FAIRPRESS_WHOLE_STUDY=1, as before a release, it is the command as README has it.
@@ -32,5 +34,6 @@ def test_every_command_of_the_readme_runs_in_its_order(folder, data_folder):
 
 
 @pytest.mark.slow
-def test_every_command_of_the_page_on_studies_runs_in_its_order(folder, data_folder):
+def test_every_command_of_the_pages_on_studies_runs_in_its_order(folder, data_folder):
     follow("docs/study.md", folder)
+    follow("docs/study-file.md", folder)

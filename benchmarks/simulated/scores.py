@@ -9,8 +9,7 @@ from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Moments
-from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreCounts
+from fairpress.auditing.inference.score_counts import exact_counts
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.metrics import calibration_error as calibration
 from fairpress.core.attribute import OVERALL
@@ -46,15 +45,7 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
     """Return what an audit makes of two score columns."""
     one = np.ones(len(y))
     cells = Cells({}, y, {}, one, one, one, ("0", "1"), "1")
-    moments = {}
-    for variable in VARIABLES:
-        x = [{"score": v, "log": np.log(v), "log_rest": np.log(1 - v)}[variable] for v in s]
-        for side, v in zip(SIDES, (*x, x[1] - x[0]), strict=True):
-            moments[side, variable] = Moments(v, v, v**2)
-    bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
-    lines = ScoreCounts(
-        cells, dict(zip(SIDES, s, strict=False)), bins, True, moments, (s[0] ** 2, s[1] ** 2, s[0] * s[1])
-    )
+    lines = exact_counts(cells, *s)
     return ScorePair.build(lines, cells, "simulated")
 
 
@@ -99,14 +90,15 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                 y, *s = draw(rng, n, noise, tilt, steep)
                 unit = np.ones(n)
                 d = calibration.deviations(
-                    (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
+                    (s[0], s[1]), (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
                 )
-                drawn = calibration.noise(d, rng)
-                _, low, high = calibration.calibration_error(d, 0, drawn, 0.05)
+                drawn = calibration.noise(d, rng.standard_normal(calibration.standard_draws().shape))
+                estimates = calibration.calibration(d, drawn, 0.05)
+                _, low, high = estimates.baseline
                 # A ten-thousandth, within which the truth of four million rows is known.
                 one.append(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high)
                 widths[0].append(high - low)
-                _, low, high = calibration.calibration_change(d, drawn, 0.05)
+                _, low, high = estimates.change
                 change.append(low <= truth[1] - truth[0] + 1e-4 and truth[1] - truth[0] - 1e-4 <= high)
                 widths[1].append(high - low)
                 if i < size // 4:

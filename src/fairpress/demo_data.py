@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +24,8 @@ FLIPS = {"int8": 0.004, "int4": 0.015}  # both ways alike, everybody
 EXTRA_LOSS = {"int4": 0.09}  # right answers lost by women of 65 and over only
 
 
-def table(rows: int = 12_000, seed: int = 20) -> pa.Table:
-    """Return a predictions table of `rows` made-up people.
+def columns(rows: int = 12_000, seed: int = 20) -> dict[str, np.ndarray]:
+    """Return the columns of a predictions table of `rows` made-up people.
 
     int8 flips few answers, for everybody alike. int4 flips more, and takes a further 9 of 100 right
     answers from women of 65 and over: the group an audit has to find.
@@ -35,23 +37,38 @@ def table(rows: int = 12_000, seed: int = 20) -> pa.Table:
     seed
         Seed of the generator; equal seeds give equal tables.
     """
-    import pyarrow as pa
-
     rng = np.random.default_rng(seed)
     female = rng.random(rows) < 0.5
     age = rng.choice(3, size=rows, p=[0.4, 0.38, 0.22])
     label = rng.random(rows) < 0.45
     baseline = np.where(rng.random(rows) < BASELINE_ACCURACY, label, ~label)
-    columns: dict[str, pa.Array] = {
-        "row_id": pa.array(np.arange(rows)),
-        "sex": pa.array(np.where(female, "Female", "Male")),
-        "age_group": pa.array(np.array(AGE_GROUPS)[age]),
-        "label": pa.array(np.where(label, "yes", "no")),
-        BASELINE: pa.array(np.where(baseline, "yes", "no")),
+    named = {
+        "row_id": np.arange(rows),
+        "sex": np.where(female, "Female", "Male"),
+        "age_group": np.array(AGE_GROUPS)[age],
+        "label": np.where(label, "yes", "no"),
+        BASELINE: np.where(baseline, "yes", "no"),
     }
     pays = female & (age == 2)
     for name in COMPRESSED:
         flip = rng.random(rows) < FLIPS[name]
         flip |= pays & (baseline == label) & (rng.random(rows) < EXTRA_LOSS.get(name, 0.0))
-        columns[name] = pa.array(np.where(baseline ^ flip, "yes", "no"))
-    return pa.table(columns).replace_schema_metadata({TASK_KEY: task_json("label", ["no", "yes"], "yes")})
+        named[name] = np.where(baseline ^ flip, "yes", "no")
+    return named
+
+
+def csv_text(rows: int = 12_000, seed: int = 20) -> str:
+    """Return the table as CSV; the parameters are those of `columns`."""
+    named, text = columns(rows, seed), io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(named)
+    writer.writerows(zip(*(column.tolist() for column in named.values()), strict=True))
+    return text.getvalue()
+
+
+def table(rows: int = 12_000, seed: int = 20) -> pa.Table:
+    """Return the table with the metadata that `predict` records; the parameters are those of `columns`."""
+    import pyarrow as pa
+
+    arrays = {name: pa.array(column) for name, column in columns(rows, seed).items()}
+    return pa.table(arrays).replace_schema_metadata({TASK_KEY: task_json("label", ["no", "yes"], "yes")})

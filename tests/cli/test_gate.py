@@ -60,7 +60,7 @@ def test_the_exit_code_is_that_of_the_gate(run):
 def test_a_comment_is_written_and_may_be_written_again_but_nothing_else_is_overwritten(run):
     command = ("gate", "t.csv", "--policy", "p.yaml", *MODELS, "int4", "--markdown")
     run(*command, "c.md", code=1)
-    assert "written: c.md" in run(*command, "c.md", code=1).err
+    assert "Written: c.md" in run(*command, "c.md", code=1).err
     assert "| int4 | ✖ failed | " in Path("c.md").read_text(encoding="utf-8")
     Path("notes.md").write_text("mine\n", encoding="utf-8")
     assert "was not written by fairpress" in run(*command, "notes.md", code=2).err

@@ -30,7 +30,7 @@ LOGS = ("--lm-eval", "base=base", "q4=q4")
 def test_logs_take_the_place_of_a_table(run, tmp_path):
     code, out, _ = run(*LOGS, "--by", "language,category", "--html", "audit.html")
     assert code == 0
-    assert out.startswith("120 rows; error rate decides")
+    assert out.startswith("120 rows, 4 groups; error rate decides")
     assert "q4 against base:" in out
     assert "Languages are the last part" in " ".join(out.split())
     page = (tmp_path / "audit.html").read_text()

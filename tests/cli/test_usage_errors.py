@@ -91,3 +91,38 @@ def test_help_lists_every_exit_code(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for code, meaning in exit_codes.EXIT_CODES.items():
         assert f"{code} {meaning}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["auditt"], "there is no command 'auditt'. Did you mean 'audit'?"),
+        (["study", "rum", "compas"], "there is no command 'study rum'. Did you mean 'run'?"),
+        (["search", "m", "--by", "sex", "--out", "x"], "set at least one of --max-group-loss, --max-loss,"),
+        (
+            ["search", "m", "--by", "sex", "--out", "x", "--max-group-loss", "2"],
+            "--max-group-loss must be between 0 and 1, not 2; for 2 percentage points write 0.02.",
+        ),
+        (
+            ["search", "m", "--by", "sex", "--out", "x", "--max-loss", "0"],
+            "--max-loss must be between 0 and 1, not 0, such as 0.02.",
+        ),
+        (["search", "m", "--by", "sex", "--out", "x", "--max-bytes", "9"], "no limit is set on any group"),
+        (
+            ["compress", "t.csv", "--recipe", "int8", "--out", "x"],
+            "t.csv is not a model; name a model folder",
+        ),
+    ],
+)
+def test_a_wrong_command_line_ends_in_the_words_of_the_command_line(
+    arguments, sentence, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "constraints" not in message
+    assert not (tmp_path / "x").exists()

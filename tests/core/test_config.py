@@ -46,4 +46,4 @@ def test_an_override_changes_an_inner_key_and_a_bad_one_is_refused():
 def test_an_unknown_study_says_what_was_meant():
     with pytest.raises(UserError, match="Did you mean 'compas'"):
         load("compass")
-    assert did_you_mean("zzz", ["a", "b"]) == " There is: a, b."
+    assert did_you_mean("zzz", ["a", "b"]) == " Available: a, b."

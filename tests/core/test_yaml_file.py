@@ -45,6 +45,10 @@ def test_scalars_have_values_and_keep_their_spelling(read):
     assert (document["b"], document["c"], document["1.0"]) == (2, None, 0.5)
 
 
+def test_folded_text_is_one_line_without_marks_of_the_parser(read):
+    assert read("a: >-\n  one two;\n  three\nb: >\n  x\n  y\n") == {"a": "one two; three", "b": "x y\n"}
+
+
 def test_what_replaces_a_value_is_not_spelled_as_the_value_before(read):
     document = read("a: 02\nb: 1.0\n")
     document.update(a=3, b="x")

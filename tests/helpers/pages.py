@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+NOT_RUN = r"<!-- not run: [^>]+ -->\n"
+"""The comment above a block that no test runs, with the reason: what the command needs and a test does not have."""
+
 SET_UP = ("python -m pip", "python -m venv", ". .venv", "pytest")  # what made this environment, and this test
 
 
@@ -40,9 +43,13 @@ def commands(block: str) -> list[tuple[str, list[str], int]]:
 
 
 def steps(page: str) -> list[tuple[str, str]]:
-    """Return what a reader does on a page, in its order: (console, python or yaml, the block)."""
+    """Return what a reader does on a page, in its order: (console, sh, python, yaml or output, the block).
+
+    A block of `output` holds lines that the Python above it prints. Blocks that a comment marks as not run are left out.
+    """
     text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(r"^```(console|python|yaml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    text = re.sub(rf"{NOT_RUN}\n\s*```.*?^\s*```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```(console|sh|python|yaml|output)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @cache
@@ -74,9 +81,13 @@ def perform(folder: Path, what: str, code: int = 0, **requested: Any) -> str:
 
 def run(command: str, folder: Path, code: int = 0) -> str:
     """Run a command of fairpress as a reader would, who sees it exit with `code`."""
+    command, _, file = command.partition(" > ")
     program, *arguments = shlex.split(command)
     assert program == "fairpress", command
-    return perform(folder, command, code, arguments=arguments)
+    printed = perform(folder, command, code, arguments=arguments)
+    if file:
+        (folder / file).write_text(printed, encoding="utf-8")
+    return printed
 
 
 def follow(page: str, folder: Path, smaller: Mapping[str, str] | None = None) -> list[str]:
@@ -86,14 +97,24 @@ def follow(page: str, folder: Path, smaller: Mapping[str, str] | None = None) ->
     that takes long.
     """
     ran: list[str] = []
-    session = ""
+    session, printed = "", ""
     for kind, block in [*steps(page), ("end", "")]:
         if kind == "python":
             session += block
             continue
+        if kind == "output":
+            printed += block
+            continue
         if session and kind != "yaml":
-            perform(folder, session, source=session)
-            session = ""
+            shown = perform(folder, session, source=session)
+            ran.append("python")
+            for line in printed.splitlines():
+                assert line in shown, f"the Python of {page} does not print {line!r}"
+            session, printed = "", ""
+        if kind == "sh":
+            for line in block.splitlines():
+                run(line.partition(" #")[0].strip(), folder)
+                ran.append(line)
         if kind == "console":
             for command, expected, code in commands(block):
                 shown = run((smaller or {}).get(command, command), folder, code)

@@ -91,17 +91,31 @@ def test_no_name_is_broken_inside_a_word_and_many_groups_are_counted(width):
     assert {"African", "American", "Caucasian", "Hispanic", "Northampton"} <= words
     assert not words & {"Africa", "America", "Hispani", "Caucasia", "Northampto"}
     assert not any("…" in line for line in lines if not line.startswith("…"))
-    for comparison in report.comparisons:
-        more = len(group_rows(comparison)) - terminal.MAX_ROWS
-        assert more >= 4 + 8 + 12 - terminal.MAX_ROWS
-        assert f"… {more} more; all with --html or --json" in lines
+    rows = [group_rows(c) for c in report.comparisons]
+    assert all(len(r) >= 4 + 8 + 12 for r in rows)
+    open_rows = [sum(x.verdict in ("harm", "loss", "inconclusive") for x in r) for r in rows]
+    shown = sum(min(n, terminal.MAX_ROWS) for n in open_rows)
+    assert omitted(lines) == sum(map(len, rows)) - shown
+    every = terminal.plain(report, width, all_groups=True).splitlines()
+    assert omitted(every) == 0
+    verdicts = ("✖ harm", "▼ some loss", "? inconclusive", "✔ no harm", "– not assessed", "– pooled")
+    assert sum(line.endswith(verdicts) for line in every) == sum(map(len, rows)) + len(rows)
+
+
+def omitted(lines):
+    """Return the number of groups and pools that a text counts as not shown."""
+    counts = re.findall(
+        r"([\d,]+) (?:group|pool)s?: (?:no harm|harm|some loss|inconclusive|not assessed|judged only)",
+        " ".join(lines),
+    )
+    return sum(int(n.replace(",", "")) for n in counts)
 
 
 def test_rows_without_a_verdict_come_last_and_without_numbers():
     table = demo_data.table(rows=3000).to_pandas()
     table.loc[:20, "sex"] = "Other"
     report = audit(table, by=["sex"], baseline="fp32", compressed=["int8"])
-    lines = terminal.plain(report).splitlines()
+    lines = terminal.plain(report, all_groups=True).splitlines()
     (last,) = (i for i, line in enumerate(lines) if line.startswith("Other  "))
     assert lines[last].split() == ["Other", "21", "–", "–", "0/0", "–", "not", "assessed"]
     assert last == max(i for i, line in enumerate(lines) if "no harm" in line and "/" in line) + 1

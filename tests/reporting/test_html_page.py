@@ -13,10 +13,11 @@ import pytest
 
 from fairpress import demo_data
 from fairpress.auditing.audit import audit
-from fairpress.reporting import forest_plot
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting import svg_minify as leaner
-from fairpress.reporting.first_screen import beneath, first_screen_rows, headline
+from fairpress.reporting import vega_svg
+from fairpress.reporting.first_screen import first_screen_rows, headlines
+from fairpress.reporting.heat_grid import heat_grid
 from fairpress.reporting.html import Section, overview_charts, render
 from fairpress.reporting.paper_tables import tables
 
@@ -38,12 +39,13 @@ def page(demo):
 
 
 def test_the_first_screen_answers_who_at_most_how_much_how_sure_and_what_next(demo, page):
-    text = headline([demo])
-    assert text.startswith(
+    worst, best = headlines([demo])
+    assert (worst.sign, best.sign) == ("✖", "✔")
+    assert worst.text.startswith(
         "int4: harm in error rate. sex = Female and age_group = 65+: up by 9.5 [7.8, 11.3] percentage points, at most 11.0; "
         "of 1,000 of them, 98 lose a correct answer and 3 gain one"
     )
-    assert text.endswith(
+    assert best.text == (
         "int8: no harm in error rate: with 95 % confidence, no assessed group loses more than 0.8 percentage points "
         "(sex = Female and age_group = 40-64)."
     )
@@ -60,7 +62,13 @@ def test_the_first_screen_answers_who_at_most_how_much_how_sure_and_what_next(de
     assert (good.upper, good.cleared) == ("0.8 (Female · 40-64)", "100 %")
     assert good.do == "Passes at a margin of 2 points in error rate."
     start = page.index("<main")
-    assert page.index(headline([demo])) - start < 400
+    assert page.index(worst.text) - start < 400
+    assert (
+        page.index(best.text)
+        < page.index("<dt>Margin</dt><dd>2 points, error rate</dd>")
+        < page.index("<figure")
+    )
+    assert page.index("<dt>Assessed</dt><dd>11 of 11 groups</dd>") < page.index("<table")
     assert page.index("Do not ship") < page.index("<figure")
     for definition in ("percentage points:", "95 % confidence:", "Margin:", "(FNR)", "(FPR)"):
         assert definition in page.split("<figure")[0]
@@ -70,41 +78,44 @@ def test_too_few_rows_are_no_all_clear():
     few = demo_data.table(rows=300)
     report = audit(few, by=["sex"], baseline="fp32", compressed=["int8"])
     assert report.comparisons[0].verdict == "not_estimable"
-    text = headline([report])
+    text = headlines([report])[0].text
     assert text.startswith(
         "int8: not assessed. Too few rows for any verdict by group; not assessed, too few people: sex = "
     )
     (row,) = first_screen_rows(report)
     assert (row.upper, row.cleared) == ("not known", "–")
     alone = audit(few, by=["sex"], baseline="fp32", compressed=[])
-    assert headline([alone]).startswith("No compressed model is compared")
+    assert headlines([alone])[0].text.startswith("No compressed model is compared")
     assert overview_charts([Section("", alone)]) == []
 
 
 def test_of_many_models_the_best_and_the_worst_are_summarized(demo):
-    text = headline([demo, demo])
-    assert text.startswith("Of the 4 compressed models: 2 harm, 2 no harm. int4: harm in error rate.")
-    assert "int8: no harm in error rate" in text
+    counted, worst, best = headlines([demo, demo])
+    assert counted.text == "Of the 4 compressed models: 2 harm, 2 no harm."
+    assert worst.text.startswith("int4: harm in error rate.")
+    assert best.text.startswith("int8: no harm in error rate")
 
 
-def test_groups_without_a_verdict_stand_beneath_the_first_table():
+def test_groups_without_a_verdict_are_named_before_the_first_table():
     table = demo_data.table(rows=3000).to_pandas()
     table["city"] = np.where(np.arange(3000) < 200, np.arange(3000) // 50, 9)
     table["city"] = "c" + table.city.astype(str)
     table.loc[:5, "sex"] = "Other"
     report = audit(table, by=["city", "sex"], **MODELS)
-    lines = beneath(report)
-    assert lines[0].startswith("Not assessed, too few people: city = c0 (50), city = c1 (50)")
-    assert "sex = Other (6)" in lines[0]
+    line = headlines([report])[-1].text
+    assert line.startswith("Not assessed, too few people: city = c0 (50), city = c1 (50)")
+    assert "sex = Other (6)" in line
     page = render([Section("", report)], title="t")
-    assert page.index("sex = Other (6)") < page.index("<figure")
+    assert page.index("sex = Other (6)") < page.index("<table")
+    assert "<dt>Assessed</dt><dd>3 of 8 groups</dd>" in page
     assert 'class="card no_harm"' not in page
 
 
 def test_one_recipe_needs_no_heatmap(demo):
-    one = audit(demo_data.table(rows=300), by=["sex"], baseline="fp32", compressed=["int8"])
+    one = audit(demo_data.table(rows=2000), by=["sex"], baseline="fp32", compressed=["int8"])
     assert [c.name for c in overview_charts([Section("", one)])] == ["groups"]
-    assert [c.name for c in overview_charts([Section("", demo)])] == ["heatmap", "groups"]
+    assert heat_grid([("", one)]) is None
+    assert heat_grid([("", demo)]).columns == ("int8", "int4")
 
 
 def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_where_the_rest_is(
@@ -116,34 +127,22 @@ def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_whe
     short = html.render([Section("Compressed", demo), Section("Against another", demo)], title="Demo")
     told = 2 * len(demo.comparisons)
     assert short.count("Every group, worst first") == told
-    assert short.count("in points (right = worse)") == len(demo.comparisons)
+    assert short.count("Forest plot: ") == len(demo.comparisons)
     assert "Tests behind the verdicts" in page
-    for left_out in ("Tests behind the verdicts", "Change of every rate", "Forest plot: "):
+    for left_out in ("Tests behind the verdicts", "Change of every rate"):
         assert f"<summary>{left_out}" not in short
     assert "this file is abridged" in short
     assert "this file is abridged" not in page
 
 
-def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo):
+def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo, page):
     drawn = charts.heatmap([("", demo)])
     assert "+9.5 ✖" in drawn
     assert "age_group = 65+" in drawn
+    assert '<td class="harm">+9.5 ✖</td>' in page
+    assert '<td class="no_harm">+1.4 ✔</td>' in page
     several = charts.heatmap([("a", demo), ("b", demo)])
     assert several.count("+9.5 ✖") == 2  # the worst group of either, in the metric that decides
-
-
-def test_the_front_is_what_nothing_beats():
-    found = [
-        charts.Point("big", 100, 0.90, 0.0),
-        charts.Point("small", 25, 0.89, 0.01),
-        charts.Point("beaten", 30, 0.88, 0.02),
-        charts.Point("same size, fairer", 25, 0.85, 0.0),
-    ]
-    assert [p.name for p in charts.front(found) if p.front] == ["big", "small", "same size, fairer"]
-    drawn = charts.pareto(found)
-    assert "same size, fairer" in drawn
-    assert ">beaten<" not in drawn
-    assert charts.pareto(found[:2]) is None
 
 
 def test_layers_are_drawn_by_depth_as_the_cards_tell():
@@ -166,12 +165,8 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         versions["before"], versions["after"] = svg, leaner.minify(svg, label)
         return versions["after"]
 
-    for module, draw in (
-        (forest_plot, lambda: forest_plot.forest(demo.comparisons[1], 0.02, "accuracy")),
-        (charts, lambda: charts.heatmap([("", demo)])),
-        (charts, lambda: charts.bars(demo)),
-    ):
-        monkeypatch.setattr(module, "minify", both)
+    monkeypatch.setattr(vega_svg, "minify", both)
+    for draw in (lambda: charts.heatmap([("", demo)]), lambda: charts.bars(demo)):
         draw()
         before, after = (np.array(Image.open(io.BytesIO(vlc.svg_to_png(v)))) for v in versions.values())
         np.testing.assert_array_equal(before, after)

@@ -17,7 +17,7 @@ from fairpress.reporting.recipe_rows import (
     BoundText,
     RecipeRow,
     ShortResult,
-    headline,
+    headlines,
     open_errors_sentence,
     recipe_rows,
     short_result,
@@ -115,12 +115,17 @@ def test_a_pool_is_named_by_its_attribute():
 
 
 def test_the_headline_counts_verdicts_against_the_baseline_and_the_placebo(demo, placebos):
-    text = headline([demo], list(placebos.values()))
-    assert text.startswith("2 compressed models compared with fp32: harm: int4; no harm: int8.")
-    assert "Compared with the same fine-tuning without compression (placebo): harm: int4." in text
-    assert "placebo" not in headline([demo], [])
+    against_baseline, *others = headlines([demo], list(placebos.values()))
+    assert against_baseline.text == "2 compressed models compared with fp32: harm: int4; no harm: int8."
+    assert (against_baseline.tone, against_baseline.sign) == ("harm", "✖")
+    (controlled,) = (h for h in others if "placebo" in h.text)
+    assert controlled.text.startswith(
+        "Compared with the same fine-tuning without compression (placebo): harm: int4. The largest: int4, sex = Female and "
+        "age_group = 65+ (n = 1,314): error rate up by 9.4 [7.7, 11.1] percentage points."
+    )
+    assert not any("placebo" in h.text for h in headlines([demo], []))
     many = [replace(c, compressed=f"r{i}") for i, c in enumerate([demo.comparisons[0]] * 7)]
-    assert "no harm: 7 models" in headline([replace(demo, comparisons=tuple(many))], [])
+    assert "no harm: 7 models" in headlines([replace(demo, comparisons=tuple(many))], [])[0].text
 
 
 def test_the_page_has_one_row_per_recipe_with_both_results(page, demo, placebos):

@@ -115,7 +115,7 @@ def test_one_file_on_two_runtimes_is_audited_like_any_other_pair(faces):
     (comparison,) = report.comparisons
     assert (report.baseline, comparison.compressed) == ("ort", "ov")
     assert comparison.overall.flips.right_to_wrong + comparison.overall.flips.wrong_to_right == 0
-    with pytest.raises(UserError, match=r"`runtime=` names 'vo'.*There is: ort, ov"):
+    with pytest.raises(UserError, match=r"`runtime=` names 'vo'.*Available: ort, ov"):
         api.predict(files, dataset, runtime={"vo": "openvino"})
 
 

@@ -163,9 +163,9 @@ def test_batches_and_padding_change_no_answer_of_a_file_in_floats():
     assert measured.rows == 400
     assert measured.worst.answers == 0
     assert measured.worst.score < 1e-6
-    assert "change no answer of 400 texts" in measured.sentence()
+    assert "change no prediction of 400 texts" in measured.sentence()
     table = predictions({"m": text_artifact()}, text_dataset(), batch_dependence=True)
-    assert any("change no answer of 100 texts" in n for n in notes_of(table)["m"])
+    assert any("change no prediction of 100 texts" in n for n in notes_of(table)["m"])
     assert "batch_dependence" not in facts_of(predictions({"m": text_artifact()}, text_dataset()), "m")
 
 

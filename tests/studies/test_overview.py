@@ -41,7 +41,7 @@ def test_a_plan_is_a_graph_of_what_is_there_and_what_is_to_run(ready, tmp_path):
     store.put(train[0].key, {"x": b"1"}, meta)
     result = overview(ready, store, workers=2)
     first, other = (next(x for x in result.lines if x.key == t.key) for t in train)
-    assert (first.state, first.seconds) == ("there", 12.0)
+    assert (first.state, first.seconds) == ("done", 12.0)
     assert (other.state, other.about) == ("to run", 12.0)  # one of the same kind and size took so long
     assert result.expected is None  # nobody knows how long compressing takes
     (store.path(train[0].key) / "x").write_bytes(b"2")
@@ -75,6 +75,6 @@ def test_the_command_prints_it(data_folder, tmp_path, monkeypatch, capsys):
         assert stop.value.code == 0
     text, _, json_ = capsys.readouterr().out.partition("{")
     assert "to run            train fp32 (seeds 0–4, folds 0–4)" in text
-    assert "8 tasks, 0 there, 8 to run" in text
+    assert "8 tasks, 0 done, 8 to run" in text
     assert len(json.loads("{" + json_)["lines"]) == 8
     assert not list(tmp_path.iterdir())

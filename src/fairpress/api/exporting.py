@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fairpress.api.opening import open_base
 from fairpress.core.errors import UserError
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fairpress.compression.executorch.export import ExecuTorchExport
 
 
+@names_missing_extra
 def export(
     base: Model,
     recipe: str = "fp32",

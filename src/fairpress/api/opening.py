@@ -137,6 +137,6 @@ def _load_texts(path: str, options: dict[str, Any], likely_positive: str | None)
     if likely_positive is not None and "positive" not in options:
         try:
             return load_dataset("text", path=path, positive=likely_positive, **options)
-        except UserError:  # perhaps because it is no label; if not, the same error comes again
+        except UserError:  # perhaps because it is not a label; if not, the same error comes again
             pass
     return load_dataset("text", path=path, **options)

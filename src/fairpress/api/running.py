@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.api.opening import open_base, open_huggingface
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import Progress
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset, Part
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fairpress.runtime.benchmark.result import BenchmarkResult
 
 
+@names_missing_extra
 def predict(
     models: Mapping[str, Model],
     data: Dataset | str | Iterable[Any] | None = None,
@@ -62,7 +64,7 @@ def predict(
     threads
         Threads within an operator (intra-op).
     batch_dependence
-        Whether to measure how many answers of models that read texts depend on batch size, order and padding; by default
+        Whether to measure how many predictions of models that read texts depend on batch size, order and padding; by default
         for files that compute ranges of activations in each call, as dynamic quantization by tensor does. Such files
         predict every text alone. The result is noted in the table.
     progress
@@ -128,6 +130,7 @@ def _rows_to_predict(data: Dataset | str | Iterable[Any] | None, first: Model) -
     return rows_of_batches(data, open_model(first))
 
 
+@names_missing_extra
 def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int = 1) -> np.ndarray:
     """Return the embeddings [rows, length] float32 of a model that was compressed with ``outputs="embedding"``.
 
@@ -153,6 +156,7 @@ def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int
     return embeddings(open_model(reference), rows, choose(named_runtime or runtime, threads=threads))
 
 
+@names_missing_extra
 def bench(
     models: Sequence[Model] | Mapping[str, Model],
     *,

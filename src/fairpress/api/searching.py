@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairpress.api.opening import open_base
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets.dataset import Dataset
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fairpress.searching.result import SearchResult
 
 
+@names_missing_extra
 def search(
     base: Model,
     data: Dataset | str | None = None,

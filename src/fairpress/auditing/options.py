@@ -1,30 +1,34 @@
-"""The options of an audit, validated in one place; every way to start an audit passes an `AuditOptions`."""
+"""The options of an audit, validated in one place; every way to start an audit passes an `AuditOptions`.
+
+A plain dataclass: to import pydantic and build its schema takes as long as counting the rows of most tables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from fairpress.auditing.class_recall import RECALL
 from fairpress.auditing.outcome import OutcomeRequest, outcome_request
 from fairpress.auditing.verdicts.margins import DEFAULT_MARGIN, HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
-from fairpress.auditing.verdicts.policy import Policy, policy_of, with_policy
+from fairpress.auditing.verdicts.policy_option import policy_of, with_policy
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.attribute import SEPARATOR
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, did_you_mean
 
 FAMILIES = ("artifact", "study")
 MISSING_POLICIES = ("group", "refuse")
 
 
-def _names(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
-    if given is None and info.field_name != "by":
+def _names(given: Any, field: str) -> tuple[str, ...] | None:
+    if given is None and field != "by":
         return None
-    return names_of(given, info.field_name or "")
+    return names_of(given, field)
 
 
 def names_of(given: Any, field: str) -> tuple[str, ...]:
@@ -49,15 +53,15 @@ def names_of(given: Any, field: str) -> tuple[str, ...]:
     )
 
 
-def _attributes(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
-    names = _names(given, info)
+def _attributes(given: Any, field: str) -> tuple[str, ...] | None:
+    names = _names(given, field)
     if not any(name.strip() for name in names or ()):
         raise UserError("name at least one sensitive attribute, such as `by=['sex', 'race']`.")
     return names
 
 
-def _judged_metrics(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
-    names = _names(given, info)
+def _judged_metrics(given: Any, field: str) -> tuple[str, ...] | None:
+    names = _names(given, field)
     unknown = [m for m in names or () if m not in (*JUDGED_BINARY, RECALL)]
     if unknown or (names is not None and not names):
         raise UserError(
@@ -66,22 +70,22 @@ def _judged_metrics(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
     return names
 
 
-def _column(given: Any, info: ValidationInfo) -> str | None:
+def _column(given: Any, field: str) -> str | None:
     if given is not None and not isinstance(given, str):
-        raise UserError(f"`{info.field_name}=` is the name of one column, not {given!r}.")
+        raise UserError(f"`{field}=` is the name of one column, not {given!r}.")
     return given
 
 
-def _required_column(given: Any, info: ValidationInfo) -> str:
+def _required_column(given: Any, field: str) -> str:
     if given is None:
-        raise UserError(f"`{info.field_name}=` is the name of one column, not None.")
-    return _column(given, info) or ""
+        raise UserError(f"`{field}=` is the name of one column, not None.")
+    return _column(given, field) or ""
 
 
-def _mapping(given: Any, info: ValidationInfo) -> Mapping[str, Any]:
+def _mapping(given: Any, field: str) -> Mapping[str, Any]:
     if given is not None and not isinstance(given, Mapping):
-        example = "{'int8': 'int8.score>=0.3'}" if info.field_name == "decide" else "{'age': [25, 45]}"
-        raise UserError(f"`{info.field_name}=` is a dict, such as {example}, not {given!r}.")
+        example = "{'int8': 'int8.score>=0.3'}" if field == "decide" else "{'age': [25, 45]}"
+        raise UserError(f"`{field}=` is a dict, such as {example}, not {given!r}.")
     return given or {}
 
 
@@ -100,47 +104,60 @@ def checked_confidence(given: Any) -> float:
     return confidence
 
 
-def _margin(given: Any, info: ValidationInfo) -> Any:
-    """Return the margins by error; those of an outcome that is not a class are read where its kind is known."""
-    if info.data.get("outcome") is not None:
-        return given
-    return margins_of(DEFAULT_MARGIN if given is None else given)
-
-
-def _harm(given: Any) -> str:
+def _harm(given: Any, field: str) -> str:
     if given not in HARMS:
         raise UserError(f"`harm=` must be one of {', '.join(HARMS)}, not {given!r}.")
     return str(given)
 
 
-def _missing(given: Any) -> str:
+def _missing(given: Any, field: str) -> str:
     if given not in MISSING_POLICIES:
         raise UserError(f"`missing=` must be {' or '.join(MISSING_POLICIES)}, not {given!r}.")
     return str(given)
 
 
-def _correction(given: Any) -> str:
+def _correction(given: Any, field: str) -> str:
     if given not in tuple(CORRECTIONS):
         raise UserError(f"`correction=` must be one of {', '.join(CORRECTIONS)}, not {given!r}.")
     return str(given)
 
 
-def _family(given: Any) -> str:
+def _family(given: Any, field: str) -> str:
     if given not in FAMILIES:
         raise UserError(f"`family=` must be {' or '.join(FAMILIES)}, not {given!r}.")
     return str(given)
 
 
-def _pairs(given: Any) -> tuple[Any, ...]:
+def _pairs(given: Any, field: str) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-Column = Annotated[str, BeforeValidator(_required_column)]
-OptionalColumn = Annotated[str | None, BeforeValidator(_column)]
-OptionalNames = Annotated[Sequence[str] | None, BeforeValidator(_names)]
+_VALIDATORS: Mapping[str, Callable[[Any, str], Any]] = {
+    "label": _required_column,
+    "compressed": _names,
+    "by": _attributes,
+    "decide": _mapping,
+    "outcome": lambda given, _: outcome_request(given),
+    "min_rows": lambda given, _: min_rows_of(given),
+    "confidence": lambda given, _: checked_confidence(given),
+    "harm": _harm,
+    "metrics": _judged_metrics,
+    "bins": _mapping,
+    "missing": _missing,
+    "correction": _correction,
+    "family": _family,
+    "pairs": _pairs,
+    "policy": lambda given, _: policy_of(given),
+    "row_id": _required_column,
+    **dict.fromkeys(("baseline", "weight", "subject", "seed_column", "counterfactual"), _column),
+}
+_BUILT: Any = None
+"""Stands where the validator of an option builds its default."""
+_WITHOUT_DEFAULT = ("by", "decide", "min_rows", "bins")
 
 
-class AuditOptions(BaseModel):
+@dataclass(frozen=True, init=False)
+class AuditOptions:
     """The options of an audit, as `audit.audit` describes them; a new option is one field here and one keyword there.
 
     Values are normalized: lists of names are tuples, a single name is a tuple of one, `margin` and `min_rows` are by error
@@ -154,38 +171,51 @@ class AuditOptions(BaseModel):
         A value has the wrong type or is out of range; the message names the parameter.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    label: Column = "label"
-    baseline: OptionalColumn = None
-    compressed: OptionalNames = None
-    by: Annotated[Sequence[str], BeforeValidator(_attributes)] = Field(default=None, validate_default=True)
+    label: str = "label"
+    baseline: str | None = None
+    compressed: Sequence[str] | None = None
+    by: Sequence[str] = _BUILT
     positive: Any = None
-    decide: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
-    outcome: Annotated[OutcomeRequest | None, BeforeValidator(outcome_request)] = None
-    margin: Annotated[Any, BeforeValidator(_margin)] = Field(default=None, validate_default=True)
-    min_rows: Annotated[Any, BeforeValidator(min_rows_of)] = Field(default=None, validate_default=True)
-    confidence: Annotated[float, BeforeValidator(checked_confidence)] = 0.95
-    harm: Annotated[str, BeforeValidator(_harm)] = "error"
-    metrics: Annotated[Sequence[str] | None, BeforeValidator(_judged_metrics)] = None
-    weight: OptionalColumn = None
-    subject: OptionalColumn = None
-    seed_column: OptionalColumn = None
+    decide: Mapping[str, Any] = _BUILT
+    outcome: OutcomeRequest | None = None
+    margin: Any = None
+    min_rows: Any = None
+    confidence: float = 0.95
+    harm: str = "error"
+    metrics: Sequence[str] | None = None
+    weight: str | None = None
+    subject: str | None = None
+    seed_column: str | None = None
     row_id: str = "row_id"
-    bins: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
-    missing: Annotated[str, BeforeValidator(_missing)] = "group"
-    correction: Annotated[str, BeforeValidator(_correction)] = "westfall-young"
-    family: Annotated[str, BeforeValidator(_family)] = "artifact"
-    pairs: Annotated[Sequence[Any], BeforeValidator(_pairs)] = ()
+    bins: Mapping[str, Any] = _BUILT
+    missing: str = "group"
+    correction: str = "westfall-young"
+    family: str = "artifact"
+    pairs: Sequence[Any] = ()
     pairs_from: Any = None
-    counterfactual: OptionalColumn = None
-    policy: Annotated[Policy | None, BeforeValidator(policy_of)] = None
+    counterfactual: str | None = None
+    policy: Any = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_policy(cls, given: Any) -> Any:
-        """Take from the policy what it fixes."""
-        return with_policy(given) if isinstance(given, Mapping) else given
+    def __init__(self, **given: Any) -> None:
+        given = with_policy(given)
+        names = [f.name for f in fields(self)]
+        if unknown := [name for name in given if name not in names]:
+            raise UserError(f"an audit has no option `{unknown[0]}=`." + did_you_mean(unknown[0], names))
+        for name in names:
+            value = given.get(name, getattr(type(self), name))
+            if name in _VALIDATORS and (name in given or name in _WITHOUT_DEFAULT):
+                value = _VALIDATORS[name](value, name)
+            object.__setattr__(self, name, value)
+        if self.outcome is None:  # the unit of another margin is known where its kind is
+            margin = margins_of(DEFAULT_MARGIN if self.margin is None else self.margin)
+            object.__setattr__(self, "margin", margin)
+
+    def with_changes(self, **changes: Any) -> AuditOptions:
+        """Return the same options with others in place of some, which are normalized already."""
+        changed = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(changed, name, value)
+        return changed
 
     @property
     def keys(self) -> dict[str, str]:
@@ -215,8 +245,10 @@ def options_of(arguments: Mapping[str, Any]) -> AuditOptions:
     policy = policy_of(arguments.get("policy"))
     if policy is None:
         return AuditOptions(**arguments)
-    fields, fixed = AuditOptions.model_fields, policy.options()
+    fixed = policy.options()
     given = {
-        k: v for k, v in arguments.items() if k not in fixed or (v is not None and v != fields[k].default)
+        k: v
+        for k, v in arguments.items()
+        if k not in fixed or (v is not None and v != getattr(AuditOptions, k))
     }
     return AuditOptions(**{**given, "policy": policy})

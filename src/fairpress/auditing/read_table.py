@@ -139,6 +139,7 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
     scores = count_scores(source, cells, options, baseline, compressed)
     runs = source.runs()
     closeness, closeness_notes = count_closeness(source, cells, options, models, attributes)
+    source.release()
     return AuditInput(
         options=options,
         baseline=baseline,

@@ -204,7 +204,7 @@ class GroupComparison:
 class Pool:
     """Groups of one attribute with too few rows in one metric, judged together because alone they cannot be assessed.
 
-    A group that is small beside its pool can lose without moving it, so the members are always named.
+    A group that is small compared with its pool can lose without moving it, so the members are always named.
     """
 
     attribute: str
@@ -328,8 +328,8 @@ class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no excess can be estimated.
-    `matched_flips` has the flips by group among answers as close to call, where the baseline has scores; `counterfactual`
-    the pairs of rows of one template, where requested. Each has an entry per attribute.
+    `matched_flips` has the flips by group among predictions as close to call, where the baseline has scores;
+    `counterfactual` the pairs of rows of one template, where requested. Each has an entry per attribute.
     `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its numbers, one
     entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless
     runs are stacked. `void` is the reason if the comparison is meaningless; the verdict is then ``void``, or ``harm`` if a

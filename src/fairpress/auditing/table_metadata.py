@@ -40,7 +40,7 @@ class TableDescription:
     models
         The columns of the models; the first is the default baseline.
     classes
-        The classes; empty where the outcome is no class. None of them is positive, unless `positive` names it.
+        The classes; empty where the outcome is not a class. None of them is positive, unless `positive` names it.
     positive
         The positive class, or None.
     subject
@@ -108,7 +108,7 @@ def recorded_options(table: Any, options: AuditOptions) -> AuditOptions:
     if options.label not in source.columns:
         recorded["label"] = recorded_text(source, LABEL)
     update = {name: text for name, text in recorded.items() if text is not None}
-    return options.model_copy(update=update) if update else options
+    return options.with_changes(**update) if update else options
 
 
 def with_recorded(audit: Audit, table: Any) -> Audit:

@@ -52,8 +52,7 @@ def row_warnings(
     stacked = yield from _unnamed_columns(source, subject, seed_column, row_id)
     if subject is not None or stacked:
         return
-    names, head = source.head(SAMPLED_ROWS)
-    sample = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
+    sample = source.head(SAMPLED_ROWS)
     skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
     repeated = yield from repeated_people(
         source,
@@ -62,7 +61,7 @@ def row_warnings(
         sorted(attributes & sample.keys()),
         seed_column,
     )
-    if not repeated and seed_column is None and head.num_rows:
+    if not repeated and seed_column is None and sample.rows:
         yield from copied_rows(source, round(float(cells.rows.sum())), sample, label, set(columns))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,16 @@ from fairpress.cli.exit_codes import (
 from fairpress.cli.progress import SignOfLife
 from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.core.extras import missing_extra
 from fairpress.core.urls import without_logins
+
+RESUMABLE = ("study", "train", "search")
+"""Commands that keep finished work when they are interrupted."""
+
+
+_NEW_OBJECTS = 50_000
+"""Objects after which garbage is collected. Imports make many and no garbage; after every 700, which is Python's default,
+looking for some takes a tenth of an audit's time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A reader that goes away (``| head``) does not change the code of a command that has finished its work.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    gc.set_threshold(_NEW_OBJECTS)
     with Signals(), _temporary_folder():
         code = _run(given)
         try:
@@ -78,11 +89,19 @@ def _run(arguments: list[str]) -> int:
     except FairpressError as error:
         _print_error(f"fairpress: {_message(error, arguments)}\n")
         return TRIALS_FAILED
+    except ModuleNotFoundError as error:
+        known = missing_extra(error)
+        return _unexpected_error(error, arguments) if known is None else _refuse(f"{known}.")
     except BrokenPipeError:
         discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt as error:
-        _print_error("fairpress: interrupted; finished work is kept, and the same command resumes from it.\n")
+        kept = (
+            "finished work is kept, and the same command resumes from it"
+            if _command(arguments) in RESUMABLE
+            else "no output was left half-written"
+        )
+        _print_error(f"fairpress: interrupted; {kept}.\n")
         return int(getattr(error, "exit_code", INTERRUPTED))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
@@ -95,9 +114,14 @@ def _run(arguments: list[str]) -> int:
 
 def _heartbeat(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
     """Return the context that reports a long silent command; none for the dashboard or a study with a progress bar."""
-    command = next((a for a in arguments if not a.startswith("-")), "")
+    command = _command(arguments)
     silent = command in ("", "dashboard") or (command == "study" and sys.stderr.isatty())
     return contextlib.nullcontext() if silent else SignOfLife(command)
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the name of the command; empty if there is none."""
+    return next((a for a in arguments if not a.startswith("-")), "")
 
 
 def _temporary_folder() -> contextlib.AbstractContextManager[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import signal
@@ -17,7 +18,29 @@ from fairpress.core.version import __version__
 if TYPE_CHECKING:
     from fairpress.auditing.result import Audit
 
-app = App(
+PARAMETERS = "\nParameters\n"
+
+
+class CommandGroup(App):
+    """Commands whose help is wrapped once, to the width of the terminal, and not at the lines of the docstring too."""
+
+    if not TYPE_CHECKING:  # the decorator keeps the type that cyclopts gives it
+
+        def command(self, obj=None, *arguments, **options):
+            """Register a command, or return a decorator that does."""
+            if inspect.isfunction(obj):
+                obj.__doc__ = joined_paragraphs(obj.__doc__ or "")
+            return super().command(obj, *arguments, **options)
+
+
+def joined_paragraphs(docstring: str) -> str:
+    """Return a docstring with one line for each paragraph above its parameters."""
+    text, heading, parameters = inspect.cleandoc(docstring).partition(PARAMETERS)
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return "\n\n".join(filter(None, paragraphs)) + (f"\n{heading}{parameters}" if heading else "")
+
+
+app = CommandGroup(
     name="fairpress",
     version=__version__,
     help_format="plaintext",
@@ -42,10 +65,10 @@ def csv_text(table: Any) -> str:
     return sink.getvalue().decode()
 
 
-def show_audit(report: Audit) -> None:
+def show_audit(report: Audit, *, all_groups: bool = False) -> None:
     from fairpress.reporting import terminal
 
-    for part in terminal.render(report):
+    for part in terminal.render(report, all_groups=all_groups):
         print_line(part)
 
 
@@ -59,6 +82,21 @@ def print_line(renderable: Any, **options: Any) -> None:
 
     console = Patient(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
     console.print(renderable, **options)
+
+
+def print_sentence(text: str) -> None:
+    """Print text that breaks between words on a terminal, and stays one line elsewhere, for programs that read lines."""
+    print_line(text, markup=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown: drawn on a terminal, as its source elsewhere."""
+    if not sys.stdout.isatty():
+        print_line(text, markup=False, soft_wrap=True)
+        return
+    from rich.markdown import Markdown
+
+    print_line(Markdown(text))
 
 
 def write_output(text: str) -> None:

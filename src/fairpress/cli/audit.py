@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,23 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
+from fairpress.cli.app import app, print_markdown, show_audit, split_list, write_output
+from fairpress.cli.audit_arguments import assigned, columns_of, models, numbers, require_commas
 from fairpress.cli.exit_codes import GATE_FAILED
-from fairpress.cli.gate import show_gate
+from fairpress.cli.gate import gate_line, show_gate
 from fairpress.cli.logs import LogOptions, read_logs
 from fairpress.cli.monitor import record_use, show_monitored
 from fairpress.cli.outcome import refuse_with_outcome
 from fairpress.cli.usage_errors import EXAMPLES, in_options
-from fairpress.cli.written import print_written, written_files
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.cli.written import print_files, print_written, written_files
+from fairpress.core.errors import UserError
 from fairpress.core.output import check_apart, check_files
-from fairpress.core.places import require_file, require_name
 
 if TYPE_CHECKING:
     from fairpress.auditing.options import AuditOptions
 
 SMALL_CELL = 5
-MAX_COLUMNS = 20
 
 _PLAIN = {"negative": "", "show_default": False}
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, **_PLAIN)]
@@ -66,6 +64,7 @@ def audit(
     merge: Repeated = (),
     export_cells: Path | None = None,
     html: Path | None = None,
+    pdf: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,
     four_fifths: Flag = False,
@@ -77,6 +76,7 @@ def audit(
     policy: Path | None = None,
     monitor: Path | None = None,
     force: Flag = False,
+    all_: Annotated[bool, Parameter("--all", **_PLAIN)] = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
     logs: Annotated[LogOptions, Parameter(name="*")] = LogOptions(),  # noqa: B008
 ) -> int:
@@ -151,6 +151,8 @@ def audit(
         Write the counts here (Parquet), which another site can merge without access to any row.
     html
         Write the self-contained HTML report here.
+    pdf
+        Print the report as PDF here. Needs Chromium, Chrome or Edge on this machine.
     markdown
         Write the audit as Markdown here, for a pull request.
     latex
@@ -182,6 +184,8 @@ def audit(
     force
         Write a card or a summary into a folder that does not seem to be the model's, or replace a file that fairpress
         did not write.
+    all_
+        Print all groups; without it, those whose loss is shown or open.
     json_
         Print the audit as JSON instead of tables.
     """
@@ -192,16 +196,16 @@ def audit(
     from fairpress.auditing.outcome import outcome_request
     from fairpress.auditing.table_metadata import recorded_outcome
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
-    from fairpress.auditing.verdicts.policy import policy_of
+    from fairpress.auditing.verdicts.policy_option import policy_of
     from fairpress.reporting import model_outputs
     from fairpress.reporting.audit_report import AuditReport
-    from fairpress.runtime.artifact import Artifact
+    from fairpress.reporting.pdf import find_browser
 
     decisions = dict(
-        _assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
+        assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
     )
     edges = {
-        name: _numbers(name, text) for name, text in (_assigned(b, "--bins", "attribute=25,45") for b in bins)
+        name: numbers(name, text) for name, text in (assigned(b, "--bins", "attribute=25,45") for b in bins)
     }
     gates = gates_of(fail_on or "")
     if fail_on is not None and not gates:
@@ -218,7 +222,7 @@ def audit(
     table = table if log is None else log.table
     if not attributes:
         raise UserError(
-            f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
+            f"name the sensitive attributes with --by, e.g. --by sex,age_group.{columns_of(table)}"
         )
     if four_fifths and json_:
         raise UserError("--four-fifths prints tables, but --json prints JSON only; use one of them.")
@@ -233,15 +237,21 @@ def audit(
     if baseline is None:
         raise UserError("name the column of the baseline with --baseline, such as --baseline fp32.")
     names = [baseline, *(split_list(compressed) or (() if signed is None else signed.compressed or ()))]
-    _require_commas(names[1:], "--compressed", "models", table)
-    _require_commas(attributes, "--by", "attributes", table)
+    require_commas(names[1:], "--compressed", "models", table)
+    require_commas(attributes, "--by", "attributes", table)
     if (gates or require or gate) and not names[1:]:
         option = "--fail-on" if gates else "--require" if require else "--gate"
         raise UserError(
             f"{option} needs a compressed model; name it with --compressed, such as --compressed int8."
         )
-    embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
-    outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
+    embedded, cards = models(embed, "--embed", names), models(card, "--card", names)
+    outputs = {
+        "--export-cells": export_cells,
+        "--html": html,
+        "--pdf": pdf,
+        "--markdown": markdown,
+        "--latex": latex,
+    }
     outputs["--monitor"] = monitor
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
@@ -253,11 +263,14 @@ def audit(
     kinds = {
         "--export-cells": "cells",
         "--html": ".html",
+        "--pdf": ".pdf",
         "--markdown": ".md",
         "--latex": ".tex",
         "--monitor": ".json",
     }
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
+    if pdf is not None:
+        find_browser()
     model_outputs.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
     given: dict[str, Any] = {
         "positive": positive,
@@ -304,24 +317,26 @@ def audit(
             )
         source = export_table(source, options, export_cells, force=force)
         # Decisions, bins and missing values are already in the cells.
-        options = options.model_copy(update={"decide": {}, "bins": {}, "missing": "group"})
+        options = options.with_changes(decide={}, bins={}, missing="group")
         small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
         print_written(
-            f"written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
+            f"Written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
             json_,
         )
     report = AuditReport.of(audit_table(source, options))
     report = replace(report, warnings=_in_options(report.warnings), notes=_in_options(report.notes))
     required = required_groups(require, report)
-    for name, folder in embedded:
+    folders = [*embedded, *((n, target) for n, target in cards if not model_outputs.is_card_file(target))]
+    if folders:
+        from fairpress.runtime.artifact import Artifact
+    for name, folder in folders:
         model_outputs.require_same(folder, Artifact.load(folder), report, name, force=force)
-    for name, target in cards:
-        if not model_outputs.is_card_file(target):
-            model_outputs.require_same(target, Artifact.load(target), report, name, force=force)
     ratios = _ratios(report, source, options) if four_fifths else []
     recorded = record_use(report, source, monitor, options)
     if html is not None:
         report.to_html(html, title=f"Audit of {title}", force=force)
+    if pdf is not None:
+        report.to_pdf(pdf, title=f"Audit of {title}", force=force)
     if markdown is not None:
         report.to_markdown(markdown, force=force)
     if latex is not None:
@@ -333,19 +348,18 @@ def audit(
     if json_:
         write_output(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
-        show_audit(report)
+        show_audit(report, all_groups=all_)
         for text in ratios:
-            print_line(text, markup=False, soft_wrap=True)
-    written = [html, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
-    for path in [
-        *(str(w) for w in written if w is not None),
-        *(str(Path(f) / "model.onnx") for _, f in embedded),
-    ]:
-        print_written(f"written: {path}", json_)
+            print_markdown(text)
+    written = [html, pdf, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
+    written += [Path(folder) / "model.onnx" for _, folder in embedded]
+    print_files([path for path in written if path is not None], json_)
     reasons = failures(report, gates, required)
     reasons += show_monitored(recorded, monitor, gates, json_)
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
+    if report.comparisons and not json_:
+        print_written(gate_line(report, gates, bool(reasons)), False)
     passed = not gate or show_gate(report)
     return GATE_FAILED if reasons or not passed else 0
 
@@ -375,64 +389,3 @@ def _ratios(report: Any, source: Any, options: AuditOptions) -> list[str]:
         if len(report.classes) <= 2:
             texts.append(scoring_ratios(source, model.name, options))
     return [text for text in texts if text]
-
-
-def _columns_of(table: Any) -> str:
-    """Return a sentence that lists the columns of a table; empty for an address."""
-    columns = _columns(table)
-    shown = ", ".join(columns[:MAX_COLUMNS]) + (", …" if len(columns) > MAX_COLUMNS else "")
-    return f" Columns in this table: {shown}." if columns else ""
-
-
-def _columns(table: Any) -> list[str]:
-    from fairpress.auditing.cells.ibis_source import is_address
-    from fairpress.auditing.cells.open_source import open_source
-
-    return [] if is_address(table) else list(open_source(table).columns)
-
-
-def _require_commas(names: Sequence[str], option: str, noun: str, table: Any) -> None:
-    """Raise UserError if several names are separated by blanks or semicolons instead of commas."""
-    for name in names:
-        parts = name.replace(";", " ").split()
-        if len(parts) > 1:
-            columns = {c.partition(".score")[0] for c in _columns(table)}
-            if name not in columns and any(part in columns for part in parts):
-                raise UserError(f"separate {noun} with commas: {option} {','.join(parts)}.")
-
-
-def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or not value.strip():
-        raise UserError(f"{option} {text!r}: write {form}.")
-    return name.strip(), value.strip()
-
-
-def _models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (model, path) of each option; checked before the audit, so that an error leaves nothing written."""
-    from fairpress.reporting.model_outputs import is_card_file
-    from fairpress.runtime.artifact import Artifact
-
-    form = "model=folder, such as int8=int8/" + (", or model=file.md" if option == "--card" else "")
-    targets = [_assigned(text, option, form) for text in texts]
-    for name, target in targets:
-        if name not in names:
-            raise UserError(f"{option}: the audit has no model {name!r}." + did_you_mean(name, names))
-        require_name(target)
-        if option == "--card" and is_card_file(target):
-            require_file(target)
-            continue
-        if os.path.isfile(target):
-            raise UserError(
-                f"{option} {target} is a file; an audit is embedded in a model folder written by `fairpress train`, "
-                f"`compress FOLDER` or `study export`. For a single file, write a card next to it: --card {name}=card.md."
-            )
-        Artifact.load(target)
-    return targets
-
-
-def _numbers(name: str, text: str) -> Sequence[float]:
-    try:
-        return [float(part) for part in split_list(text)]
-    except ValueError:
-        raise UserError(f"--bins {name}={text}: write numbers as edges, such as {name}=25,45.") from None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, split_list
+from fairpress.cli.app import app, print_line, split_list, write_output
 from fairpress.cli.progress import ProgressBar
 from fairpress.core.errors import UserError
 
@@ -81,7 +81,7 @@ def bench(
             progress=progress,
         )
     if json_:
-        print(json.dumps(result.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(result.to_dict(), indent=1))
         return 0
     for part in render(result):
         print_line(part)

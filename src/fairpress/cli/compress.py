@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairpress.cli.app import app, print_line
 from fairpress.cli.progress import progress_callback
-from fairpress.cli.written import files_of_data
+from fairpress.cli.written import files_of_data, next_predict, print_next
 from fairpress.core.errors import UserError
 from fairpress.core.threads import checked_threads
 
@@ -43,7 +43,7 @@ def compress(
     mixed(budget=6.3MB): 8, 4, 3 or 2 bits per layer, chosen so that the file keeps the budget and few predictions change.
     'w4(block=32)', 'w8(block=128)': weights only, one scale for that number of weights.
     int8-dynamic: linear layers and embedding tables, with activation ranges computed at each call;
-    'int8-dynamic(ranges=row)' has a range for each token, so that no answer depends on the other texts of a batch.
+    'int8-dynamic(ranges=row)' has a range for each token, so that no prediction depends on the other texts of a batch.
     kmeans-16: 16 distinct weight values per layer.
     qat-int8, qat-int4, qat-int3, qat-int2: quantization-aware training.
     prune-50, prune-80 …: set the smallest weights to zero, with fine-tuning.
@@ -106,11 +106,15 @@ def compress(
                 "leave it out, or limit the cores (Linux: taskset --cpu-list 0,1 fairpress compress …)."
             )
         return _compress_file(base, recipe, out, seed, data, model_config, force)
-    from fairpress.runtime.artifact import check_target
+    from fairpress.runtime.artifact import CARD_FILE, check_target
 
     imported = is_huggingface(base)
     if not imported and base.is_file():
-        raise UserError(f"{base} is a file of a model; name the folder that contains it.")
+        raise UserError(
+            f"{base} is a file of a model; name the folder that contains it."
+            if (base.parent / CARD_FILE).is_file()
+            else f"{base} is not a model; name a model folder or an ONNX file."
+        )
     if model_config is not None or (data is not None and not imported):
         raise UserError(
             f"--data and --model-config are for ONNX files and Hugging Face folders; the card of {base} records its data."
@@ -131,7 +135,7 @@ def compress(
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
-    print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(f"Written: {folder}{replaced}: {artifact.size:,} bytes, {_size(ratio)} {base}", markup=False)
     details = artifact.card.provenance.get("details", {})  # fp32 of a Hugging Face folder has none
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
@@ -150,10 +154,12 @@ def compress(
         print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
     if (compensated := parse(recipe).compensated()) is not None:
         print_line(
-            "rounding=gptq changed about half as many answers at the same size where it was measured "
+            "rounding=gptq changed about half as many predictions at the same size where it was measured "
             f"(docs/rounding.md): --recipe '{compensated}'",
             markup=False,
         )
+    if not imported:
+        print_next(next_predict([base, folder]))
     return 0
 
 
@@ -209,9 +215,9 @@ def _compress_file(
     report = compressed.report
     ratio = report["bytes_before"] / report["bytes"]
     layers, checked = report["layers"], report["validation"]
-    print_line(f"{out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
+    print_line(f"Written: {out}{replaced}: {report['bytes']:,} bytes, {_size(ratio)} {base}", markup=False)
     print_line(widths_text(stored_widths(compressed.onnx)), markup=False)
-    print_line(f"{companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
+    print_line(f"Written: {companions[0]}: its run settings; {companions[1]}: its measurements", markup=False)
     for sentence in report.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
     if layers["integer"] or layers["float"]:

@@ -5,26 +5,59 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import DESCRIPTIONS
 
-data = App(name="data", help="List, fetch and check datasets.")
+MAX_FILES = 8
+
+data = CommandGroup(name="data", help="List, fetch and check datasets.")
 app.command(data)
 
 
 @data.command(name="list")
-def data_list() -> int:
-    """List the datasets that ship with fairpress."""
-    from fairpress import datasets
+def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_default=False)] = False) -> int:
+    """List the datasets that ship with fairpress: rows, groups, license, and whether they are on this machine.
 
-    for name in datasets.names():
-        print_line(name, markup=False)
+    Example: fairpress data list
+
+    Parameters
+    ----------
+    json_
+        Print JSON: a list of {"name": …, "state": …, "title": …, "kind": …, "rows": …, "label": …, "groups": …,
+        "license": …}.
+    """
+    from rich.table import Table
+
+    from fairpress.datasets.catalogue import catalogue
+
+    entries = catalogue()
+    if json_:
+        content = [{"name": e.name, "state": e.state, **asdict(e.description)} for e in entries]
+        write_output(json.dumps(content, indent=1))
+        return 0
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what")
+    table.add_column("rows", justify="right", no_wrap=True)
+    for column in ("groups", "license named by the source", "files"):
+        table.add_column("\n".join(wrap(column, 15)))
+    for e in entries:
+        d = e.description
+        rows = "" if d.rows is None else f"{d.rows:,}"
+        table.add_row(e.name, d.title, rows, ", ".join(d.groups), d.license, e.state)
+    print_line(table)
+    print_line(
+        "\nNext: fairpress data check NAME. Files by hand: fairpress data fetch NAME prints where to get them. "
+        "Your own data: describe them in a YAML file, docs/your-own-data.md.",
+        markup=False,
+    )
     return 0
 
 
@@ -41,8 +74,12 @@ def data_fetch(name: str, /) -> int:
     """
     from fairpress import datasets
 
-    for path in datasets.fetch(name):
-        print_line(str(path), markup=False)
+    files = datasets.fetch(name)
+    for path in files[:MAX_FILES]:
+        print_line(str(path), markup=False, soft_wrap=True)
+    if len(files) > MAX_FILES:
+        print_line(f"… and {len(files) - MAX_FILES} more in the same folder")
+    print_line(f"Next: fairpress data check {name}", markup=False)
     return 0
 
 
@@ -89,7 +126,7 @@ def data_check(
         tokens = token_counts(tokenizer, dataset.texts)
     findings = check_dataset(dataset, floor_rows())
     if json_:
-        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+        write_output(json.dumps([asdict(f) for f in findings], indent=1))
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task
@@ -104,9 +141,9 @@ def data_check(
         ]:
             print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
-            print_line(f"note: {note}", markup=False, soft_wrap=True)
+            print_sentence(f"note: {note}")
         for f in findings:
-            print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
+            print_sentence(f"warning: {f.sentence}")
         if not findings:
             print_line("no warnings", markup=False)
     return GATE_FAILED if strict and findings else 0

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, print_line, show_audit
+from fairpress.cli.app import app, print_line, show_audit, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.written import print_files
 
 
 @app.command
@@ -28,18 +29,27 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
 
     check_shared_folder(out)
     csv = out / "predictions.csv"
-    table = demo_data.table()
-    report = api.audit(table, baseline="fp32", compressed=list(demo_data.COMPRESSED), by=demo_data.BY)
+    # Files that fairpress wrote before are kept: the folder may be that of a model or a study.
+    write_files(out, {csv.name: demo_data.csv_text().encode()}, prune=False)
+    report = api.audit(
+        csv,
+        baseline=demo_data.BASELINE,
+        compressed=list(demo_data.COMPRESSED),
+        by=demo_data.BY,
+        positive="yes",
+    )
     page = report.to_html(title="Demonstration: one group pays", banner=demo_data.BANNER)
-    # In the folder of a model or a study, files that fairpress wrote before are kept.
-    write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()}, prune=False)
+    write_files(out, {"report.html": page.encode()}, prune=False)
     print_line(f"[bold yellow]{demo_data.BANNER}[/]")
     show_audit(report)
     by = ",".join(demo_data.BY)
-    print_line(f"\nReport: {out / 'report.html'}\nThe same as a command:", markup=False)
+    print_line("")
+    print_files([csv, out / "report.html"], False)
+    print_line("The same as a command:")
     print_line(
         f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
         markup=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -61,9 +71,10 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
 
     findings = diagnose()
     if json_:
-        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+        write_output(json.dumps([asdict(f) for f in findings], indent=1))
     else:
         for f in findings:
             sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
             print_line(f"{sign} {f.what}: {f.detail}", markup=False)
+        print_line("\nNext: fairpress demo")
     return 0 if all_passed(findings) else GATE_FAILED

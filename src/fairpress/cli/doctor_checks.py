@@ -37,8 +37,10 @@ def diagnose() -> list[CheckResult]:
         _runtime(),
         _openvino(),
         _litert(),
-        _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
+        _packages("audit", ("duckdb", "numpy", "scipy"), None),
         _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
+        _packages("frames, logs, datasets", ("pyarrow",), "arrow"),
+        _packages("images", ("pillow",), "onnx"),
         _packages(
             "train and compress", ("torch", "torchvision", "torchao", "onnxscript", "safetensors"), "torch"
         ),
@@ -84,6 +86,11 @@ def _packages(
 
 def _runtime() -> CheckResult:
     """Check ONNX Runtime by running a network of one node."""
+    absent = next((name for name in ("onnxruntime", "onnx") if util.find_spec(name) is None), None)
+    if absent is not None:
+        return CheckResult(
+            "ONNX Runtime", None, f"{absent} is not installed: python -m pip install 'fairpress[onnx]'"
+        )
     try:
         import onnx
         import onnxruntime

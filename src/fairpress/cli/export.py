@@ -87,8 +87,9 @@ def _lines(exported: ExecuTorchExport, out: Path, replaced: str, base: Path) -> 
     report = exported.report
     others = companions_of(out, texts=exported.tokenizer is not None)
     lines = [
-        f"{out}{replaced}: {report['bytes']:,} bytes ({base} as ONNX: {report['bytes_before']:,}), {report['recipe']}",
-        "; ".join(f"{path}: {what}" for what, path in others.items()),
+        f"Written: {out}{replaced}: {report['bytes']:,} bytes ({base} as ONNX: {report['bytes_before']:,}), "
+        f"{report['recipe']}",
+        "Written: " + "; ".join(f"{path}: {what}" for what, path in others.items()) if others else "",
         _widths(report["shares_at_bits"]),
         weights_in_float(report["quantization"]),
         _operators(report),
@@ -145,8 +146,8 @@ def _checked(report: Mapping[str, Any]) -> str:
     checked, compared = report["check"], report["validation"]
     if "different_from_graph" in checked:
         agreement = (
-            f"on {checked['rows']:,} rows it decides otherwise than its graph in torch in {checked['different_from_graph']} "
-            f"(error {checked['error_against_graph']:.1%} of the spread)"
+            f"on {checked['rows']:,} rows it predicts differently from its graph in torch in "
+            f"{checked['different_from_graph']} (error {checked['error_against_graph']:.1%} of the spread)"
         )
     else:
         agreement = f"on {checked['rows']:,} rows its outputs are those of the network up to float rounding"
@@ -154,7 +155,7 @@ def _checked(report: Mapping[str, Any]) -> str:
         return agreement
     low, high = wilson(compared["flips"], compared["rows"])
     return (
-        f"{agreement}; on {compared['rows']:,} {compared['part']} rows it decides otherwise than the baseline in "
+        f"{agreement}; on {compared['rows']:,} {compared['part']} rows it predicts differently from the baseline in "
         f"{compared['flips']:,} ({compared['flips'] / compared['rows']:.1%} [{low:.1%}, {high:.1%}]), accuracy "
         f"{compared['accuracy']:.3f} (baseline: {compared['accuracy_before']:.3f})"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,12 @@ from cyclopts import Parameter
 from fairpress.cli.app import app, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.usage_errors import in_options
-from fairpress.cli.written import print_written, written_files
+from fairpress.cli.written import print_files, print_written, written_files
 from fairpress.core.errors import UserError
 from fairpress.core.output import check_apart, check_files
 
 if TYPE_CHECKING:
+    from fairpress.auditing.result import Audit
     from fairpress.reporting.audit_report import AuditReport
 
 _FLAG = Parameter(negative="", show_default=False)
@@ -97,8 +99,17 @@ def gate(
         print_written(in_options(line, ("--positive",)), True)
     write_output(json.dumps(result.to_dict(), indent=1, allow_nan=False) if json_ else str(result))
     if markdown is not None:
-        print_written(f"written: {markdown}", True)
+        print_files([markdown], True)
     return 0 if result.passed else GATE_FAILED
+
+
+def gate_line(report: Audit, gates: Sequence[str], failed: bool) -> str:
+    """Return what the gates of an audit's command did, or without any what `--fail-on harm` would do."""
+    from fairpress.auditing.verdicts.gates import failures
+
+    if gates:
+        return f"Gate: --fail-on {','.join(gates)} {'failed' if failed else 'passed'}."
+    return f"Gate: --fail-on harm would exit with {GATE_FAILED if failures(report, ['harm']) else 0}."
 
 
 def show_gate(report: AuditReport) -> bool:

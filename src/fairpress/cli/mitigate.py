@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line
+from fairpress.cli.app import app, print_line, print_sentence
+from fairpress.cli.written import next_predict, print_next
 
 if TYPE_CHECKING:
     from fairpress.mitigation.artifact import Repair
@@ -74,10 +75,11 @@ def mitigate(
     folder = artifact.save(out, force=force)
     assert artifact.mitigation is not None
     rows = artifact.mitigation.fitted_on["rows"]
-    print_line(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
+    print_line(f"Written: {folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
     for line in mitigation_text(artifact.mitigation.repair, artifact.card.threshold):
-        print_line(line, markup=False, soft_wrap=True)
-    print_line(artifact.mitigation.warning, markup=False, soft_wrap=True)
+        print_sentence(line)
+    print_sentence(artifact.mitigation.warning)
+    print_next(next_predict([base, folder]))
     return 0
 
 

@@ -31,10 +31,10 @@ def record_use(
 
     `options` are those of the audit that say how rows are counted.
     """
-    from fairpress.auditing.monitoring.record import record
-
     if ledger is None:
         return None
+    from fairpress.auditing.monitoring.record import record
+
     return record(report, table, ledger, decide=options.decide, bins=options.bins, missing=options.missing)
 
 
@@ -66,7 +66,7 @@ def show_monitored(
         if any(release.verdict in _FAILS.get(gate, ()) for gate in gates):
             reasons.append(f"{release.name}, monitored: {release.verdict.replace('_', ' ')}.")
     uses = "1 use" if len(ledger.uses) == 1 else f"{len(ledger.uses):,} uses"
-    print_written(f"written: {path}, which records {uses} of this test set", aside)
+    print_written(f"Written: {path}, which records {uses} of this test set", aside)
     return reasons
 
 

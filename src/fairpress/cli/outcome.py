@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fairpress.cli.app import print_line, write_output
+from fairpress.cli.app import print_sentence, write_output
 from fairpress.core.errors import UserError
 
 _CLASSES_ONLY = {
@@ -48,11 +48,9 @@ def plan_by_deviation(
     if as_json:
         write_output(json.dumps(plan.to_dict(), indent=1, allow_nan=False))
         return 0
-    print_line(
+    print_sentence(
         f"Each group needs {plan.rows:,} rows (or people, where rows repeat) for a chance of {100 * assurance:g} % of no "
         f"harm at a margin of {number:g}, if differences scatter by {sd:g} and the true loss is {loss:g}. Long tails need "
         "more. Take the deviation from other rows than those that will be audited.",
-        markup=False,
-        soft_wrap=True,
     )
     return 0

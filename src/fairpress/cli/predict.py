@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, print_line
+from fairpress.cli.app import app, csv_text, print_line, print_sentence
 from fairpress.cli.progress import ProgressBar
 from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.reporting.prediction_changes import EXAMPLE_MARGINS, differences, recorded_outcome, tie_text
 
 
 @app.command
@@ -57,7 +56,7 @@ def predict(
     threads
         Threads within an operator (intra-op).
     batch_dependence
-        For models that read texts: also count the answers that depend on batch size, order and padding. Done anyway for
+        For models that read texts: also count the predictions that depend on batch size, order and padding. Done anyway for
         files that compute ranges of activations in each call (dynamic quantization).
     dry_run
         Print the settings with which external files would run, as a model.yaml, and exit.
@@ -66,6 +65,7 @@ def predict(
     """
     from fairpress import api
     from fairpress.core.output import check_files, write_file
+    from fairpress.reporting.prediction_changes import EXAMPLE_MARGINS, recorded_outcome
     from fairpress.runtime.model_reference import is_external, split_model
     from fairpress.runtime.predictions_file import write_table
 
@@ -115,7 +115,7 @@ def predict(
         write_table(out, table, force=force)
     first, *rest = named
     _warn(table, [n for n in named if is_external(named[n])])
-    print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
+    print_line(f"Written: {out}{replaced}: {table.num_rows:,} rows", markup=False)
     _print_models(table, list(named), out)
     print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
@@ -144,6 +144,8 @@ def _attributes(table: Any, models: list[str]) -> list[str]:
 
 def _print_models(table: Any, models: list[str], out: Path) -> None:
     """Print how the predictions of each model differ from the first's, its ties, and its runtime where runtimes differ."""
+    from fairpress.reporting.prediction_changes import differences, recorded_outcome, tie_text
+
     runtimes, outcome = json.loads(table.schema.metadata[b"fairpress.runtimes"]), recorded_outcome(table)
     descriptions = {
         name: ", ".join(
@@ -187,7 +189,7 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
         )
-        print_line(guessed, markup=False, soft_wrap=True)
+        print_sentence(guessed)
     return 0
 
 
@@ -203,6 +205,8 @@ def _warn(table: Any, external: list[str]) -> None:
             models_of.setdefault(sentence, []).append(repr(name))
     for sentence, names in models_of.items():
         sys.stderr.write(f"fairpress: {', '.join(names)}: {sentence}.\n")
+
+    from fairpress.reporting.prediction_changes import recorded_outcome
 
     if not external or recorded_outcome(table) is not None:
         return

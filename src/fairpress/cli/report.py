@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit
 from fairpress.cli.exit_codes import TRIALS_FAILED
+from fairpress.cli.written import print_files
 
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
@@ -24,6 +25,7 @@ def report(
     /,
     *,
     store: str | None = None,
+    pdf: Path | None = None,
     latex: Path | None = None,
     csv: Path | None = None,
     figures: str = "",
@@ -41,6 +43,8 @@ def report(
         The folder written by fairpress study run.
     store
         Where its results are kept; by default .store next to the folder.
+    pdf
+        Also print the report as PDF here. Needs Chromium, Chrome or Edge on this machine.
     latex
         Also write the tables, the claims and all audits as LaTeX here.
     csv
@@ -50,18 +54,21 @@ def report(
     cards
         Write a model card (README.md) for every model into a subfolder of this folder.
     force
-        Replace a file at --latex that fairpress did not write.
+        Replace a file at --latex or --pdf that fairpress did not write.
     verbose
         Print all tables instead of one row per recipe.
     """
     from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
     from fairpress.core.ownership import read_manifest
+    from fairpress.reporting.pdf import find_browser, write_pdf
     from fairpress.studies.report import publish
     from fairpress.studies.report.rewrite import report_again
 
     formats = publish.figure_formats(figures)
     study_files = [folder / name for name in ("study.json", *(read_manifest(folder) or ()))]
-    check_files({"--latex": latex}, inputs=study_files, kinds={"--latex": ".tex"}, force=force)
+    outputs = {"--latex": latex, "--pdf": pdf}
+    check_files(outputs, inputs=study_files, kinds={"--latex": ".tex", "--pdf": ".pdf"}, force=force)
+    browser = None if pdf is None else find_browser()
     for option, path in (("--csv", csv), ("--cards", cards)):
         if path is not None:
             check_shared_folder(path, option=option)
@@ -73,23 +80,32 @@ def report(
     if cards is not None:
         texts = publish.cards(done, publish.datasets_of(done))
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
+    if pdf is not None and browser is not None:
+        write_pdf(
+            (done.folder / "report.html").read_text(encoding="utf-8"), pdf, browser=browser, force=force
+        )
     drawn = publish.figures(done, formats)
     show_study(done, verbose=verbose)
-    print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    print_files([path for path in (latex, csv, cards) if path is not None], False)
     if drawn:
-        print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
+        print_line(
+            f"Written: {len(drawn)} figures in {done.folder / 'figures'}", markup=False, soft_wrap=True
+        )
     for task in done.outcome.skipped:
         sys.stderr.write(f"without: {task.title}, which has no result\n")
     return 0 if done.outcome.complete else TRIALS_FAILED
 
 
-def show_study(done: StudyResult, *, verbose: bool = False) -> None:
-    """Print one row per recipe; with `verbose`, all audits, the bias, the claims and the sizes of a study before it."""
+def show_study(done: StudyResult, *, verbose: bool = False, seconds: float | None = None) -> None:
+    """Print one row per recipe and what to open; with `verbose`, all audits, bias, claims and sizes of a study before it.
+
+    `seconds` is how long the study ran, None if it was not run.
+    """
     from fairpress.studies.report.ending import StudyEnding
 
     if verbose:
         _show_tables(done)
-    print_line(StudyEnding(done))
+    print_line(StudyEnding(done, seconds=seconds, verbose=verbose))
 
 
 def _show_tables(done: StudyResult) -> None:
@@ -102,7 +118,7 @@ def _show_tables(done: StudyResult) -> None:
         audit = section.audit
         print_line(f"\n[bold underline]{section.title}[/]")
         if planned.is_compression:
-            show_audit(audit)
+            show_audit(audit, all_groups=True)
         else:
             for sentence in accuracies(audit):
                 print_line(sentence, markup=False)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, split_list
+from fairpress.cli.app import app, print_line, print_sentence, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
+from fairpress.cli.written import print_files
+from fairpress.core.errors import UserError
+
+RECIPE_WIDTH = 26
 
 
 @app.command
@@ -77,12 +83,26 @@ def search(
         Maximum loss of accuracy over all people.
     min_accuracy
         Minimum accuracy.
-    max_dp_gap, max_eo_gap, max_eodds_gap, max_accuracy_gap
-        Maximum difference between two groups in selection rate, true positive rate, true or false positive rate, accuracy.
-    max_dp_gap_rise, max_eo_gap_rise, max_eodds_gap_rise, max_accuracy_gap_rise
-        Maximum increase of the same difference by compression.
-    max_bytes, max_latency_ms
-        Maximum size of the file in bytes; maximum time of a call with one row on this machine.
+    max_dp_gap
+        Maximum difference between two groups in selection rate (demographic parity).
+    max_eo_gap
+        Maximum difference between two groups in true positive rate (equal opportunity).
+    max_eodds_gap
+        Maximum difference between two groups in true or false positive rate (equalized odds).
+    max_accuracy_gap
+        Maximum difference between two groups in accuracy.
+    max_dp_gap_rise
+        Maximum increase of the difference in selection rate by compression.
+    max_eo_gap_rise
+        Maximum increase of the difference in true positive rate by compression.
+    max_eodds_gap_rise
+        Maximum increase of the difference in true or false positive rate by compression.
+    max_accuracy_gap_rise
+        Maximum increase of the difference in accuracy by compression.
+    max_bytes
+        Maximum size of the file in bytes.
+    max_latency_ms
+        Maximum time of a call with one row on this machine, in milliseconds.
     objective
         The objective: fewest bytes, lowest latency or highest accuracy.
     budget
@@ -108,7 +128,7 @@ def search(
         Print the content of search.json.
     """
     from fairpress import api
-    from fairpress.reporting.formatting import verdict_line
+    from fairpress.reporting.formatting import break_recipe, verdict_line
     from fairpress.searching import explanations
     from fairpress.searching.candidate_table import COLUMNS, table_rows
     from fairpress.searching.limits import Limits
@@ -116,6 +136,7 @@ def search(
 
     given: dict[str, Any] = locals()
     limits = {name: given[name] for name in Limits.model_fields}
+    _check_limits(limits)
     from fairpress.runtime.artifact import check_target
 
     check_target(out, inputs=[base], force=force)
@@ -137,20 +158,47 @@ def search(
     folder = save_result(result, out, force=force)
     contradicted = result.audit.verdict in ("harm", "loss")
     if json_:
-        print(json.dumps(result.searched.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(result.searched.to_dict(), indent=1))
+        print_files([folder], True)
         return GATE_FAILED if contradicted else 0
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if 0 < i < 4 or column == "ms" else "left", overflow="fold")
-    for row in table_rows(result.searched):
-        table.add_row(*row)
+        number = 0 < i < 4 or column == "ms"
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or i == 0)
+    for name, *cells in table_rows(result.searched):
+        table.add_row(Text("\n".join(break_recipe(name, RECIPE_WIDTH))), *map(Text, cells))
     print_line(table)
-    print_line(explanations.explain_winner(result.searched), markup=False)
+    print_sentence(explanations.explain_winner(result.searched))
     for line in explanations.unjudged_groups(result.searched):
-        print_line(f"too few rows to be assessed: {line}", markup=False)
+        print_sentence(f"Not assessed, too few rows: {line}")
     comparison = result.audit.comparisons[0]
-    print_line(f"on the test rows: {verdict_line(comparison)}. {comparison.headline}", markup=False)
-    print_line(f"{folder}: {result.artifact.size:,} bytes; search.md describes the search", markup=False)
+    print_sentence(f"On the test rows: {verdict_line(comparison)}. {comparison.headline}")
+    opened = f"Open {folder / 'search.md'}, which describes the search."
+    print_sentence(f"Written: {folder}: {result.artifact.size:,} bytes. {opened}")
     return GATE_FAILED if contradicted else 0
+
+
+def _check_limits(limits: Mapping[str, float | None]) -> None:
+    """Raise UserError for limits that are impossible, or if there is none on rows, in the words of the command line."""
+    from fairpress.searching.limits import Limits, limits_of
+
+    for name, value in limits.items():
+        share = name not in ("max_bytes", "max_latency_ms")
+        if share and value is not None and not 0 < value < 1:
+            hint = (
+                f"; for {value:g} percentage points write {value / 100:g}" if value >= 1 else ", such as 0.02"
+            )
+            raise UserError(f"{_option(name)} must be between 0 and 1, not {value:g}{hint}.")
+    try:
+        limits_of(limits)
+    except UserError as error:
+        names = "|".join(sorted(Limits.model_fields, key=len, reverse=True))
+        text = str(error).removeprefix("constraints: ")
+        raise UserError(re.sub(rf"\b(?:{names})\b", lambda m: _option(m[0]), text)) from None
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

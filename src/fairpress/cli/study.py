@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import Parameter, validators
 
-from fairpress.cli.app import app, print_line
+from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import Verbose, show_study
 
 if TYPE_CHECKING:
     from fairpress.studies.config.study import StudyConfig
 
-study = App(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
+study = CommandGroup(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
 Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
@@ -77,6 +77,8 @@ def study_run(
     from fairpress.studies.execution.progress import StudyProgress
     from fairpress.studies.execution.progress_file import ProgressFile
     from fairpress.studies.execution.ray_engine import RayEngine
+    from fairpress.studies.execution.time_left import TimeLeft
+    from fairpress.studies.planning.durations import TaskDurations
     from fairpress.studies.report.manifest import study_store
     from fairpress.studies.report.write_folder import check_out
     from fairpress.studies.run import run_study
@@ -93,7 +95,8 @@ def study_run(
     with contextlib.ExitStack() as stack:
         if engine == "ray":
             ray_engine = stack.enter_context(RayEngine(address, study_store(folder, store), workers=workers))
-        progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command)))
+        time_left = TimeLeft(TaskDurations(study_store(folder, store)).expected)
+        progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command), time_left))
         done = run_study(
             title,
             config,
@@ -106,8 +109,7 @@ def study_run(
             on_plan=progress.plan,
             on_event=progress.event,
         )
-    show_study(done, verbose=verbose)
-    print_line(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
+    show_study(done, verbose=verbose, seconds=time.monotonic() - started)
     for key, reason in done.outcome.failed.items():
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
     for task in done.outcome.skipped:
@@ -147,7 +149,7 @@ def study_export(
     out
         Folder for one model folder per network, named by recipe, and by seed and fold if there are several.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     store
         Where its results are kept; by default .store next to the folder.
     force
@@ -182,7 +184,7 @@ def study_mlflow(
     experiment
         Name of the MLflow experiment; by default that of the study.
     only
-        As for study run.
+        A part of the networks: dataset, model, recipe, seed or fold = values, as for study run.
     """
     from fairpress.cli.progress import ProgressBar
     from fairpress.studies.tracking.mlflow import export_mlflow
@@ -195,10 +197,8 @@ def study_mlflow(
             only=only or (),
             progress=progress,
         )
-    print_line(
+    print_sentence(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 
@@ -225,11 +225,19 @@ def study_plan(
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
-    only, phase, data
-        As for study run.
-    out, store, workers
-        As for study run.
+        key=value, such as seeds=5, as for study run.
+    only
+        A part of the study, as for study run.
+    phase
+        A named phase of the study, as for study run.
+    data
+        Another dataset, as for study run.
+    out
+        The study's folder; runs/NAME by default.
+    store
+        Where results are kept, as for study run.
+    workers
+        Number of processes for the estimate of the time; by default one per core.
     json_
         Print JSON.
     """
@@ -241,7 +249,7 @@ def study_plan(
     results = study_store(out or Path("runs") / title, store)
     planned = overview(prepare(config, results, filters, remember=False), results, workers)
     if json_:
-        print(json.dumps(planned.to_dict(), indent=1))  # noqa: T201
+        write_output(json.dumps(planned.to_dict(), indent=1))
         return 0
     for line in planned.lines:
         took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
@@ -254,20 +262,48 @@ def study_plan(
     )
     to_run = planned.count("to run") + planned.count("damaged")
     print_line(
-        f"{name}: {len(planned.lines)} tasks, {planned.count('there')} there, {to_run} to run{total}",
+        f"{name}: {len(planned.lines)} tasks, {planned.count('done')} done, {to_run} to run{total}",
         markup=False,
     )
     return 0
 
 
 @study.command(name="list")
-def study_list() -> int:
-    """List the studies that ship with fairpress, with their titles."""
-    from fairpress.studies.load import bundled_studies, load
+def study_list(
+    *, json_: Annotated[bool, Parameter("--json", negative="", show_default=False)] = False
+) -> int:
+    """List the studies that ship with fairpress: data, number of networks, recipes, and what each asks.
 
-    names = bundled_studies()
-    for name in names:
-        print_line(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
+    Example: fairpress study list
+
+    Parameters
+    ----------
+    json_
+        Print JSON: a list of {"name": …, "title": …, "datasets": …, "models": …, "seeds": …, "folds": …, "networks": …,
+        "recipes": …}; networks are the baselines that are trained, each compressed by every recipe.
+    """
+    from rich.table import Table
+
+    from fairpress.studies.catalogue import catalogue
+
+    entries = catalogue()
+    if json_:
+        write_output(json.dumps([e.to_dict() for e in entries], indent=1))
+        return 0
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("data")
+    for column in ("networks", "recipes"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("question")
+    for e in entries:
+        table.add_row(e.name, ", ".join(e.datasets), f"{e.networks:,}", str(len(e.recipes)), e.title)
+    print_line(table)
+    print_line(
+        "\nNetworks: baselines to train, each then compressed by every recipe. Next: fairpress study plan NAME shows the "
+        "tasks; fairpress study run NAME runs them.",
+        markup=False,
+    )
     return 0
 
 
@@ -282,9 +318,9 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     name
         A bundled study or a YAML file.
     overrides
-        key=value.
+        key=value, such as seeds=5, as for study run.
     data
-        As for study run.
+        Another dataset, as for study run.
     """
     from fairpress.studies.load import load
     from fairpress.studies.planning.plan import plan_study
@@ -294,8 +330,8 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     counts = [
         *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),
         *([f"{len(config.all_models)} models"] if len(config.all_models) > 1 else []),
-        f"{len(config.seeds)} seeds",
-        f"{config.folds} folds",
+        f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}",
+        f"{config.folds} fold{'s' if config.folds > 1 else ''}",
     ]
     tasks = (
         "networks per group, which depends on the data" if config.per_group else f"{len(layout.tasks)} tasks"
@@ -312,5 +348,5 @@ def study_schema() -> int:
     """
     from fairpress.studies.config.json_schema import schema
 
-    print(json.dumps(schema(), indent=1))  # noqa: T201
+    write_output(json.dumps(schema(), indent=1))
     return 0

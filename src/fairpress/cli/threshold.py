@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, print_line, split_list, write_output
+from fairpress.cli.app import app, print_line, print_sentence, split_list, write_output
 from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,11 +78,9 @@ def threshold(
         write_output(json.dumps([{**asdict(t), "decide": t.decide} for t in chosen], indent=1))
         return 0
     for t in chosen:
-        print_line(
+        print_sentence(
             f"{t.model}: {t.decide}: false positive rate {_percent(t.false_positive_rate)}, "
             f"false negative rate {_percent(t.false_negative_rate)}",
-            markup=False,
-            soft_wrap=True,
         )
     if any(t.few for t in chosen):
         sys.stderr.write(

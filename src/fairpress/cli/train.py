@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit, split_list
 from fairpress.cli.progress import progress_callback
+from fairpress.cli.written import print_next
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
 from fairpress.core.threads import checked_threads
@@ -224,7 +226,7 @@ def train(
     provenance = artifact.card.provenance
     constant = provenance["constant_answer"]
     print_line(
-        f"{folder}: {artifact.size:,} bytes, {provenance['epochs']} epoch{'s' * (provenance['epochs'] != 1)}, ",
+        f"Written: {folder}: {artifact.size:,} bytes, {provenance['epochs']} epoch{'s' * (provenance['epochs'] != 1)}, ",
         end="",
         markup=False,
     )
@@ -247,6 +249,7 @@ def train(
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
         print_line("on validation rows, which also selected the epoch; audit on test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
+    print_next(f"fairpress compress {shlex.quote(str(folder))} --recipe int8 --out int8/")
     return 0
 
 

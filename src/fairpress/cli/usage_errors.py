@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Collection, Mapping
 
+from cyclopts import App
 from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
@@ -14,6 +15,8 @@ from cyclopts.exceptions import (
     UnknownCommandError,
     UnusedCliTokensError,
 )
+
+from fairpress.core.errors import did_you_mean
 
 EXAMPLES: Mapping[str, str] = {
     "--by": "name the sensitive attributes, e.g. --by sex,age_group",
@@ -56,8 +59,17 @@ def usage_sentence(error: CycloptsError) -> str:
         share = value.removesuffix("%").strip()
         if error.target_type is float and value.endswith("%") and _is_number(share):
             return f"{option} {value}: write a share: {option} {float(share) / 100:g}.".strip()
-    text = str(error)
-    return text.replace("...", "…") if isinstance(error, UnknownCommandError) else text
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        from fairpress.cli.app import app
+
+        group: App = app
+        for name in error.command_chain or ():
+            group = group[name]
+        commands = [name for name in group if not name.startswith("-")]
+        unknown = " ".join(filter(None, [command, error.unused_tokens[0]]))
+        hint = did_you_mean(error.unused_tokens[0], commands)
+        return f"there is no command {unknown!r}.{hint} `fairpress --help` lists all commands."
+    return str(error)
 
 
 def in_options(text: str, options: Collection[str]) -> str:

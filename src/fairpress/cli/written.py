@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from fairpress.cli.app import print_line
+from fairpress.cli.app import print_line, print_sentence
 from fairpress.core.errors import UserError
 
 
@@ -43,9 +44,32 @@ def files_of_card(model: str | Path) -> list[Path]:
     return [file for source in sources_of(facts) for file in files_of_data(source)]
 
 
+def print_files(paths: Sequence[str | Path], aside: bool) -> None:
+    """Print which files a command wrote and which of them to open; nothing without files."""
+    if not paths:
+        return
+    pages = [str(path) for path in paths if str(path).lower().endswith((".html", ".htm"))]
+    opened = f". Open {' and '.join(pages)} in a browser." if pages else ""
+    print_written(f"Written: {', '.join(map(str, paths))}{opened}", aside)
+
+
+def next_predict(models: Sequence[Path]) -> str:
+    """Return the command that runs models on the same test rows, each named after its folder where names differ."""
+    names = [path.resolve().name for path in models]
+    if len(set(names)) < len(names):
+        names = ["base", *(f"model{i}" for i in range(1, len(names)))]
+    named = [f"{name}={path}" for name, path in zip(names, models, strict=True)]
+    return shlex.join(["fairpress", "predict", *named, "--out", "predictions.parquet"])
+
+
+def print_next(command: str) -> None:
+    """Print the command that usually follows."""
+    print_line(f"Next: {command}", markup=False, soft_wrap=True)
+
+
 def print_written(text: str, aside: bool) -> None:
     """Print a line, on standard error if `aside`, because standard output is parsed."""
     if aside:
         sys.stderr.write(f"{text}\n")
     else:
-        print_line(text, markup=False, soft_wrap=True)
+        print_sentence(text)

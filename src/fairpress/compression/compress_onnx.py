@@ -77,13 +77,13 @@ def compress_file(
     Raises
     ------
     UserError
-        The file is no ONNX file, is already quantized, has nothing to quantize, or cannot be compressed by ONNX Runtime's
-        quantizer; or the recipe or an option needs more than a file.
+        The file is not an ONNX file, is already quantized, has nothing to quantize, or cannot be compressed by ONNX
+        Runtime's quantizer; or the recipe or an option needs more than a file.
     """
     if path.suffix.lower() != ".onnx":
         raise UserError(
-            f"{path} is no ONNX file, and only those are quantized here; compress the network or the ONNX file that it was "
-            "converted from."
+            f"{path} is not an ONNX file, and only those are quantized here; compress the network or the ONNX file that "
+            "it was converted from."
         )
     step = check_recipe(recipe)
     if dataset.task.outputs != "classes":

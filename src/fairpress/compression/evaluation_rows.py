@@ -37,7 +37,7 @@ def rows_of_batches(batches: Iterable[Any], artifact: Artifact) -> Dataset:
             "this model reads texts; name their dataset with `data=`, or describe the table in YAML."
         )
     if card.output_kind == "embedding":
-        raise UserError("embeddings are no predictions; compute them with fairpress.embed(model, rows).")
+        raise UserError("embeddings are not predictions; compute them with fairpress.embed(model, rows).")
     tokens, parts = card.inputs.get("tokens"), card.inputs.get("parts")
     collected = collect(
         batches,
@@ -136,7 +136,7 @@ def _labels(labels: np.ndarray, task: Task) -> np.ndarray:
             raise UserError(f"{expected}; give 0 or 1 for each of the {len(task.label_names)} labels.")
         return labels.astype(np.int64)
     if labels.ndim != 1 or not (labels == np.round(labels)).all():
-        raise UserError(f"{expected} that are no class indices; give an integer from 0 for each row.")
+        raise UserError(f"{expected} that are not class indices; give an integer from 0 for each row.")
     if labels.min() < 0 or labels.max() >= len(task.classes):
         invalid = labels.max() if labels.max() >= len(task.classes) else labels.min()
         raise UserError(

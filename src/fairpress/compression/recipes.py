@@ -164,8 +164,8 @@ def parse(text: str) -> Recipe:
             raise UserError(f"recipe {text!r}: no step can follow quantization; quantize last.")
         if step.reads_baseline and any(earlier.changes_inputs for earlier in steps[:i]):
             raise UserError(
-                f"recipe {text!r}: towards= needs the baseline's answers to what the network reads, and trim-vocabulary "
-                "changes that; leave out towards."
+                f"recipe {text!r}: towards= needs the baseline's predictions for what the network reads, and "
+                "trim-vocabulary changes that; leave out towards."
             )
         if step.first and i > 0:
             raise UserError(f"recipe {text!r}: a checkpoint belongs to the baseline; write it first.")

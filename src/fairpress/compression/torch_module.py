@@ -83,7 +83,7 @@ def compress_module(
     outputs
         What the network predicts: ``"classes"``, ``"number"``, ``"labels"`` (several at once, each present if its
         probability is at least ½) or ``"embedding"``; by default what the labels of the batches say, and what was assumed is
-        issued as a `UserWarning` unless it is classes. Embeddings must be named. Recipes that fine-tune minimise the
+        issued as a `UserWarning` unless it is classes. Embeddings must be named. Recipes that fine-tune minimize the
         cross-entropy, the squared error, or the mean binary cross-entropy of the labels; an embedding has no labels, so that
         they need ``towards=baseline``.
     label_names

@@ -30,9 +30,9 @@ class ModelCard:
     inputs
         What one row looks like: ``{"name": "x", "shape": [8], "columns": […]}``; the batch comes first.
     outputs
-        What is predicted if it is no class: ``{"kind": "number"}``, ``{"kind": "labels", "names": […], "thresholds": […]}``
-        (a label is present if its probability is at least its threshold), or ``{"kind": "embedding", "size": 128}``. Empty:
-        one of `classes`.
+        What is predicted if it is not a class: ``{"kind": "number"}``, or ``{"kind": "labels", "names": […],
+        "thresholds": […]}`` (a label is present if its probability is at least its threshold), or
+        ``{"kind": "embedding", "size": 128}``. Empty: one of `classes`.
     activation
         What turns the file's output into probabilities of the classes, or of each of several labels: ``"softmax"``,
         ``"sigmoid"`` or ``"none"``.

@@ -49,4 +49,4 @@ def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
     if not options:
         return ""
     shown = ", ".join(options[:12]) + (", …" if len(options) > 12 else "")
-    return f" There is: {shown}."
+    return f" Available: {shown}."

@@ -59,6 +59,7 @@ LEGACY = frozenset(
 CARD = "README.md"
 """The model card of a folder, known by its mark where the folder has no manifest."""
 
+_PDF_SEAL = b"% fairpress sha256 "
 _MARK_BYTES, _MAX_MANIFEST_BYTES = 65_536, 16 << 20
 
 
@@ -155,6 +156,8 @@ def is_fairpress_file(path: Path, kind: str | None = None) -> bool:
     try:
         if path.is_symlink() or not path.is_file():
             return False
+        if kind == ".pdf":
+            return _is_sealed_pdf(path.read_bytes())
         with path.open("rb") as file:
             if kind in (*TABLES, ".parquet", ".pq"):
                 file.seek(max(0, path.stat().st_size - _MARK_BYTES))
@@ -180,6 +183,16 @@ def sealed(path: PathLike, text: str, kind: str | None = None) -> str:
         return text
     body = text.rstrip()
     return f"{body}\n{comment.format(digest(body.encode('utf-8', 'replace')))}\n"
+
+
+def sealed_pdf(data: bytes) -> bytes:
+    """Return a PDF with a comment after its end that contains its sha256; readers ignore it."""
+    return data.rstrip(b"\r\n") + b"\n" + _PDF_SEAL + digest(data.rstrip(b"\r\n")).encode() + b"\n"
+
+
+def _is_sealed_pdf(data: bytes) -> bool:
+    body, _, seal = data.rpartition(b"\n" + _PDF_SEAL)
+    return seal == digest(body).encode() + b"\n"
 
 
 def _edited(path: Path, comment: str) -> bool:

@@ -232,7 +232,8 @@ class _Reader:
 
     def scalar(self, text: str, kind: str, style: str | None) -> Any:
         if style in ("'", '"', "|", ">") and kind == "str":
-            return text
+            # The parser marks where it folded lines, with a control character.
+            return text.replace("\a", "") if style == ">" else text
         try:
             return _RESOLVED.get(kind, str)(text)
         except (ValueError, OverflowError):

@@ -121,7 +121,6 @@ class _Pages:
         choice = _choice(request)
         results = StudyResults(folder)
         margin = next((a["margin"] for a in results.audits.values()), 0.02)
-        load()
         svg = drawn(tuple(results.compared(choice)), choice.group or OVERALL, margin)
         return Response(encoded(svg), media_type="image/svg+xml", headers=HEADERS)
 

@@ -76,7 +76,7 @@ def _report(
         subject="subject" if template_audit["subjects"] else None,
     )
     with _predictions(results, part) as file:
-        key = (str(results.folder), version(os.fstat(file.fileno())), part, only, options.model_dump_json())
+        key = (str(results.folder), version(os.fstat(file.fileno())), part, only, repr(options))
 
         def work() -> tuple[bytes, int]:
             page = _audited(file, title, only, options)
@@ -124,7 +124,7 @@ def _audited(
     file.seek(0)
     table = pq.read_table(file, columns=columns, filters=filters)
     several = len(table["seed"].unique()) > 1
-    report = audit_table(table, options.model_copy(update={"seed_column": "seed"}) if several else options)
+    report = audit_table(table, options.with_changes(seed_column="seed") if several else options)
     return encoded(render([Section(title, report, NO_SCORES)], title=title))
 
 

@@ -13,7 +13,7 @@ from fairpress.auditing.verdicts.wording import points_up
 from fairpress.core.errors import UserError
 from fairpress.dashboard.json_files import DAMAGED
 from fairpress.dashboard.visible_text import address, encoded, pretty, sent, shown
-from fairpress.reporting import formatting
+from fairpress.reporting import formatting, palette
 from fairpress.reporting.templating import environment
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Re
 def _templates() -> Environment:
     templates = environment("fairpress.dashboard")
     templates.globals["formatting"] = formatting
+    templates.globals["palette"] = palette
     templates.globals["points_up"] = points_up
     templates.filters.update(path=address, pretty=pretty, sent=sent)
     templates.finalize = shown  # for all but markup: values that a form sends back are escaped with |e

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.auditing.options import options_of
-from fairpress.auditing.verdicts.policy import policy_of
+from fairpress.auditing.verdicts.policy_option import policy_of
 from fairpress.auditing.verdicts.wording import name_groups, points
 from fairpress.auditing.worst_group import WorstGroup, worst_group
 from fairpress.core.errors import UserError
@@ -34,9 +34,9 @@ ROUNDING = 1e-9
 class Guard:
     """Guards every group in a loop that tunes, compresses or trains a model, and judges the result on other rows.
 
-    A loop that maximizes accuracy, or accepts a drop of 1 %, may let one group pay. `score` gives it another number: one
+    A loop that maximizes accuracy, or accepts a drop of 1 %, may let one group lose. `score` gives it another number: one
     minus the loss that is not ruled out for the worst assessed group. What the loop then chooses was chosen by these rows,
-    which flatter it; `verdict` judges it on rows that no call of `score` reads.
+    so it looks better than it is; `verdict` judges it on rows that no call of `score` reads.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Guard:
                 "subject": subject if repeated else None,
                 "policy": policy,
             }
-        ).model_copy(update={"compressed": (CANDIDATE,)})
+        ).with_changes(compressed=(CANDIDATE,))
         self._watch = watched(watch, self._options)
         self.margin = absolute_margin(self._options, self._watch)
         self._classes = class_names(classes, self._options.positive, self._loop, self._held_out)
@@ -242,7 +242,7 @@ class Guard:
         table = self._audited.with_model(chosen, candidate.decided.tolist(), candidate.run)
         verdict = judge_held_out(
             table,
-            self._options.model_copy(update={"compressed": (chosen,)}),
+            self._options.with_changes(compressed=(chosen,)),
             number=len(self._verdicts) + 1,
             seen_by_loop=len(self.history),
             ledger=self._ledger,

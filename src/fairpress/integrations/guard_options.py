@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.verdicts.margins import DEFAULT
-from fairpress.auditing.verdicts.policy import Policy
 from fairpress.core.attribute import names_of, parse_attributes
 from fairpress.core.errors import UserError, listed
 from fairpress.integrations.decided_classes import ClassNames
 from fairpress.integrations.guarded_rows import GuardedRows
+
+if TYPE_CHECKING:
+    from fairpress.auditing.verdicts.policy import Policy
 
 ERRORS = {"error": "error rate", "fnr": "false negative rate", "fpr": "false positive rate"}
 """The errors that a guard may watch, and their names."""

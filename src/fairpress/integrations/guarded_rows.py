@@ -22,7 +22,6 @@ from fairpress.integrations.decided_classes import ClassNames, decided_classes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALL_ROWS, ALL_COLUMNS = 2**62, 100_000
 WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -56,14 +55,14 @@ class GuardedRows:
             raise UserError(
                 f"the {whose} have to be rows, one line each, not cells or a table of a database; read them first."
             )
-        names, columns = source.head(ALL_ROWS, ALL_COLUMNS)
+        rows = source.plain_table()
         chosen = label or recorded_text(source, LABEL) or "label"
         source.require(chosen, "the label")
         metadata = {key: value for key in (TASK, RUNS) for _, value in source.metadata(key)[:1]}
         models = tuple(filter(None, (recorded_text(source, MODELS) or "").split("\n")))
-        if not columns.num_rows:
+        if not rows.num_rows:
             raise UserError(f"the table of the {whose} has no rows; give rows with labels and groups.")
-        return cls(whose, columns.rename_columns(names).replace_schema_metadata(metadata), chosen, models)
+        return cls(whose, rows.replace_schema_metadata(metadata), chosen, models)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -89,7 +88,7 @@ class GuardedRows:
         values = [WHOLE_NUMBER.sub(r"\1", text) for text in self.texts(column)]
         if "" in values:
             raise UserError(
-                f"{values.count(''):,} {self.whose} have no {column!r}, so that nobody can tell whose they are; fill it in, "
+                f"{values.count(''):,} {self.whose} have no {column!r}, so their person is unknown; fill it in, "
                 "or leave them out."
             )
         return values
@@ -158,8 +157,7 @@ def read_predictions(
             "the predictions table has to record one model, as `fairpress.predict({'int8': …}, …)` writes it; predict the "
             "candidate alone, or give its predictions as an array."
         )
-    names, columns = source.head(ALL_ROWS, ALL_COLUMNS)
-    table = columns.rename_columns(names)
+    table = source.plain_table()
     for column in (row_id, models[0]):
         source.require(column, "the predictions of the candidate")
     position = {spelling(v) or "": i for i, v in enumerate(table[row_id].to_pylist())}

@@ -253,7 +253,8 @@ def _outputs(
 ) -> np.ndarray:
     """Return the outputs of a module [rows, classes]; `seed` seeds torch's generator."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not `torch.manual_seed`, which seeds other devices too and takes as long as a small network.
+        torch.default_generator.manual_seed(seed)
         try:
             out = torch.cat([network.call(values, part) for part in rows.split(size or _batch_rows(rows))])
         except Exception as error:

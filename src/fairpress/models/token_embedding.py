@@ -21,6 +21,6 @@ def token_embedding(module: nn.Module) -> str:
             inside = next(n for n, child in part.named_modules() if child is table)
             return ".".join(filter(None, (name, inside, "weight")))
     raise UserError(
-        f"{type(module).__name__} has no table of token embeddings that fairpress knows; take a network of architecture "
+        f"{type(module).__name__} has no table of token embeddings that fairpress supports; use a network of architecture "
         "text, or a Hugging Face model."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -85,6 +86,12 @@ class AuditReport(Audit):
 
         return plain(self)
 
+    def to_text(self, *, width: int = 100, all_groups: bool = False) -> str:
+        """Return what ``print`` shows, in lines of `width` characters at most; `all_groups` adds all groups and scores."""
+        from fairpress.reporting.terminal import plain
+
+        return plain(self, width, all_groups=all_groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as audit.json holds it."""
         from fairpress.auditing.output.audit_json import to_dict
@@ -103,13 +110,33 @@ class AuditReport(Audit):
 
         Raises UserError where the path cannot be written, or holds a file that fairpress did not write and `force` is false.
         """
-        from fairpress.reporting.html import Section, render
-
-        made_by = {k: str(v) for k, v in self.provenance.items()}
-        page = render([Section(title, self)], title=title, banner=banner, made_by=made_by)
+        page = self._page(title, banner)
         if path is not None:
             write_file(path, page, kind=".html", force=force)
         return page
+
+    def to_pdf(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        title: str = "Audit",
+        banner: str = "",
+        force: bool = False,
+    ) -> None:
+        """Print the one-file report as PDF with the browser of this machine: Chromium, Chrome or Edge.
+
+        Raises UserError where there is no such browser or it fails, and where the path cannot be written as in `to_html`.
+        """
+        from fairpress.reporting.pdf import find_browser, write_pdf
+
+        write_pdf(self._page(title, banner), path, browser=find_browser(), force=force)
+
+    def _page(self, title: str, banner: str) -> str:
+        from fairpress.reporting.html import Section, render
+
+        made_by = {k: str(v) for k, v in self.provenance.items()}
+        today = date.today().isoformat()
+        return render([Section(title, self)], title=title, banner=banner, made_by=made_by, date=today)
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
         """Return the audit as Markdown for a pull request, and write it where a path is given, as `to_html` does."""

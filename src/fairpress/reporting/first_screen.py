@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
@@ -19,7 +19,7 @@ from fairpress.auditing.verdicts.wording import (
     who,
 )
 from fairpress.reporting import formatting, sentences
-from fairpress.reporting.formatting import WORD, format_loss
+from fairpress.reporting.formatting import SYMBOL, WORD, format_loss
 from fairpress.reporting.group_rows import (
     everybody,
     group_rows,
@@ -31,6 +31,7 @@ from fairpress.reporting.group_rows import (
 )
 
 MAX_MODELS = 3
+MAX_IN_FULL = 6  # models whose errors that do not decide are in the first table, too
 NOTHING = "–"
 
 
@@ -72,37 +73,78 @@ class SummaryRow:
     do: str
 
 
-def headline(audits: Sequence[Audit]) -> str:
+@dataclass(frozen=True)
+class Headline:
+    """A sentence or two at the top of a report; `tone` is the verdict whose colour it has, None for no verdict."""
+
+    text: str
+    tone: Verdict | None = None
+
+    @property
+    def sign(self) -> str:
+        return "" if self.tone is None else SYMBOL[self.tone]
+
+
+def headlines(audits: Sequence[Audit]) -> list[Headline]:
     """Summarize who is affected, over all compressed models of the audits; unassessed groups are always named."""
     pairs = [(c, a) for a in audits for c in a.comparisons]
     if not pairs:
-        return "No compressed model is compared: these are the rates of the models."
+        return [Headline("No compressed model is compared: these are the rates of the models.")]
     if len(pairs) == 1:
         comparison, audit = pairs[0]
         # The other sentences are in the table and beneath it.
         first = sentences.headline(comparison, audit)[: 2 if comparison.verdict == "void" else 1]
         if comparison.verdict in ("harm", "loss"):
             first = tuple(filter(None, (shown_sentence(comparison.bounds), *first)))
-        return f"{comparison.compressed}: {_without_sign(comparison)}. {' '.join(first)}"
+        text = f"{comparison.compressed}: {_without_sign(comparison)}. {' '.join(first)}"
+        return [Headline(text, formatting.tone(comparison))]
     comparisons = [c for c, _ in pairs]
+    lines = []
     if len(pairs) <= MAX_MODELS:
-        listed = " ".join(_clause(c, a) for c, a in sorted(pairs, key=lambda p: _rank(p[0])))
+        named = sorted(pairs, key=lambda p: _rank(p[0]))
     else:
         counts = [(v, sum(c.verdict == v for c in comparisons)) for v in WORST_FIRST]
-        listed = (
-            f"Of the {len(pairs)} compressed models: {', '.join(f'{n} {WORD[v]}' for v, n in counts if n)}. "
-        )
-        listed += " ".join(_clause(c, a) for c, a in _extremes(pairs))
-    return " ".join(filter(None, [listed, void_sentence(comparisons), unassessed_sentence(comparisons)]))
+        words = ", ".join(f"{n} {WORD[v]}" for v, n in counts if n)
+        lines.append(Headline(f"Of the {len(pairs)} compressed models: {words}."))
+        named = _extremes(pairs)
+    lines += [Headline(_clause(c, a), formatting.tone(c)) for c, a in named]
+    notes = (void_sentence(comparisons), unassessed_sentence(comparisons))
+    return lines + [Headline(note) for note in notes if note]
+
+
+def facts(audit: Audit, date: str = "") -> list[tuple[str, str]]:
+    """Return what was audited, as names and values for the first screen; `date` is when the report was made."""
+    people = f"{audit.subjects:,} people" if audit.subjects else ""
+    seeds = f"{audit.seeds} training seeds" if audit.seeds else ""
+    lines = [("Rows", ", ".join(filter(None, (f"{audit.rows:,}", people, seeds))))]
+    if audit.comparisons:
+        lines.append(("Compared", f"{len(audit.comparisons):,} compressed with {audit.baseline}"))
+    lines.append(("Groups by", ", ".join(audit.attributes)))
+    if audit.comparisons:
+        first = audit.metrics[0]
+        lines.append(("Margin", f"{sentences.margin_in(audit, first)}, {audit.measure(first).name}"))
+        lines.append(("Assessed", _assessed(audit.comparisons[0])))
+    lines.append(("Confidence", f"{100 * audit.confidence:g} %"))
+    return lines + ([("Date of this report", date)] if date else [])
+
+
+def _assessed(c: Comparison) -> str:
+    """Return how many groups were assessed, which labels and sizes decide, and how many only together."""
+    groups = [g for a in c.attributes for g in a.groups]
+    together = sum(len(p.members) for p in pools_of(c))
+    alone = f"{sum(g.losses[0].assessed for g in groups):,} of {len(groups):,} groups"
+    return alone + (f", {together:,} only together" if together else "")
 
 
 def first_screen_rows(audit: Audit) -> list[SummaryRow]:
-    """Return a row for each comparison of an audit, in its order."""
-    return [_row(c, audit) for c in audit.comparisons]
+    """Return a row for each comparison of an audit, in its order; of more than a few, the worst first and in brief."""
+    if len(audit.comparisons) <= MAX_IN_FULL:
+        return [_row(c, audit) for c in audit.comparisons]
+    return [replace(_row(c, audit), others="") for c in sorted(audit.comparisons, key=_rank)]
 
 
 def beneath(audit: Audit) -> list[str]:
-    """Return the sentences beneath the table: groups without a verdict, groups judged only together, what moved apart."""
+    """Return the sentences beneath the table: groups that were judged only together, and what moved apart."""
     return not_alone(audit) + [
         f"{c.compressed}: {m[:1].lower()}{m[1:]}"
         for c in audit.comparisons
@@ -111,8 +153,8 @@ def beneath(audit: Audit) -> list[str]:
 
 
 def not_alone(audit: Audit) -> list[str]:
-    """Return sentences on the groups that were not assessed, and on those that were judged only together."""
-    lines = [unassessed_sentence(audit.comparisons)]
+    """Return sentences on the groups that were judged only together; the headlines name those that were not assessed."""
+    lines: list[str] = []
     pools = {p.attribute: p for c in audit.comparisons for p in pools_of(c)}
     for pool in pools.values():
         names = name_groups([" · ".join(m.values()) for m in pool.members])
@@ -120,7 +162,7 @@ def not_alone(audit: Audit) -> list[str]:
             f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
             "compared with the others can lose without moving their verdict."
         )
-    return [line for line in lines if line]
+    return lines
 
 
 def definitions(audit: Audit) -> str:
@@ -135,10 +177,14 @@ def definitions(audit: Audit) -> str:
         f"A larger {rise} that is demonstrated is harm.",
         f"People cleared: those for whom a {rise} above the margin is ruled out in every group that they belong to.",
         "Brackets: confidence interval of the estimate.",
-        "Uneven: some group is shown to lose more than everybody else."
+        "Uneven: some group is shown to lose more than all others."
         if any(c.disparate for c in audit.comparisons)
         else "",
         sentences.positive(audit),
+        # Gaps are named by the true positive rate, losses by the false negative rate.
+        f"True positive rate (TPR): the share of {audit.positive!r} that is predicted as {audit.positive!r}, 1 − FNR."
+        if audit.positive is not None and any("TPR" in line for line in beneath(audit))
+        else "",
     ]
     return " ".join(filter(None, texts))
 

@@ -34,14 +34,19 @@ PAIRS_HEAD: tuple[str, ...] = (
 )
 
 
-def matched_lines(comparison: Comparison, audit: Audit) -> list[str]:
-    """Return a line for each attribute: whether a group flips more than the closeness of its answers explains.
+def matched_lines(comparison: Comparison, audit: Audit, *, shown_only: bool = False) -> list[str]:
+    """Return a line for each attribute: whether a group flips more than the closeness of its predictions explains.
 
-    None of a void comparison, whose models have nothing to lose.
+    With `shown_only`, attributes without a difference that is shown are left out. None of a void comparison, whose models
+    have nothing to lose.
     """
     if comparison.verdict == "void":
         return []
-    lines = (_matched_line(m, audit.confidence) for m in comparison.matched_flips)
+    lines = (
+        _matched_line(m, audit.confidence)
+        for m in comparison.matched_flips
+        if not shown_only or any(_is_shown(g.matched, audit.confidence) for g in m.groups)
+    )
     return [line for line in lines if line]
 
 
@@ -107,7 +112,7 @@ def _matched_line(matched: MatchedFlips, confidence: float) -> str:
         return f"Flips by {matched.attribute}: {flips}; no other rows are as close to call."
     also = [g for g in shown if g is not group] if len(matched.groups) > 2 else []
     return (
-        f"Flips by {matched.attribute}: {flips}; among answers as close to call {100 * group.share:.1f} % against "
+        f"Flips by {matched.attribute}: {flips}; among predictions as close to call {100 * group.share:.1f} % against "
         f"{100 * group.rest_share:.1f} %: {format_points(group.matched)} points, {_finding(group, confidence)}{_also(also)}."
     )
 

@@ -1,72 +1,103 @@
-"""Charts as SVG, drawn without a browser."""
+"""Forest plots as SVG: the loss of every group with its interval and the bound that decides, narrow enough for a phone."""
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Any
-
-import numpy as np
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fairpress.auditing.measure import CLASS_MEASURES, Measure
 from fairpress.auditing.result import Comparison, Verdict
 from fairpress.auditing.verdicts.wording import group_name, loss_in
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.formatting import SYMBOL, WORD
-from fairpress.reporting.svg_minify import minify
+from fairpress.reporting.formatting import WORD
+from fairpress.reporting.palette import COLOUR, LIGHT
+from fairpress.reporting.templating import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MAX_GROUPS = 60
-COLOUR: Mapping[Verdict, str] = {
-    "harm": "#b42318",
-    "void": "#7a271a",
-    "loss": "#d9480f",
-    "inconclusive": "#946200",
-    "not_estimable": "#667085",
-    "no_harm": "#067647",
-}
+WIDTH, TOP, LEFT, RIGHT = 360, 46, 10, 350  # width of the picture; upper end, left and right of the axis
+LINE, PITCH = 15, 26  # heights of a line of a name, and of an interval with the space around it
+NAME_LENGTH, MAX_LINES = 44, 2  # of a name, in letters and lines
 SHAPE: Mapping[Verdict, str] = {
-    "harm": "cross",
-    "void": "square",
-    "loss": "triangle-down",
-    "inconclusive": "diamond",
-    "not_estimable": "stroke",
-    "no_harm": "circle",
+    "harm": "M-5,-5L5,5M-5,5L5,-5",
+    "void": "M-4.5,-4.5H4.5V4.5H-4.5Z",
+    "loss": "M-5.5,-4.5H5.5L0,5.5Z",
+    "inconclusive": "M0,-6L6,0L0,6L-6,0Z",
+    "not_estimable": "M-4,0H4",
+    "no_harm": "M5,0A5,5,0,1,1,-5,0A5,5,0,1,1,5,0Z",
 }
+"""A path around its centre; those of `STROKED` are lines, the others are filled."""
+STROKED: tuple[Verdict, ...] = ("harm", "not_estimable")
 
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of a forest plot: a loss (positive is worse) with its interval and verdict."""
+    """One line of a forest plot: a loss (positive is worse) with its interval and verdict.
+
+    `note` stands at its right, such as its n. `upper` is the one-sided bound that decides, None without one.
+    """
 
     name: str
     loss: Estimate
     verdict: Verdict
+    note: str = ""
+    upper: float | None = None
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A row as it is drawn, in pixels: the lines of its name with the lowest at `text_y`, and its interval at `y`.
+
+    `arrows` are paths at the ends of an interval that goes on outside of the axis; `value` and `upper` are None there.
+    """
+
+    lines: tuple[str, ...]
+    note: str
+    text_y: int
+    y: int
+    low: float
+    high: float
+    value: float | None
+    upper: float | None
+    arrows: tuple[str, ...]
+    verdict: Verdict
 
 
 def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> str:
-    """Return the losses of all assessed groups and pools in one metric as SVG: estimate, interval, zero and margin lines.
+    """Return the losses of all assessed groups and pools in one metric as SVG: estimate, interval, bound, zero and margin.
 
     At most 60 groups, those with the largest losses. Groups that were not assessed are not drawn: their intervals look like
     grid lines, or like the surest result.
     """
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
-    rows = [(f"{group_name(g.values)} (n = {g.n:,.0f})", loss_in(g, metric)) for g in groups]
+    rows = [(group_name(g.values), g.n, loss_in(g, metric)) for g in groups]
     rows += [
-        (f"{p.attribute}: {len(p.members)} small groups (n = {p.loss.estimate.n:,.0f})", p.loss)
+        (f"{p.attribute}: {len(p.members)} small groups", p.loss.estimate.n, p.loss)
         for a in comparison.attributes
         for p in a.pools
         if p.loss.metric == metric
     ]
-    shown = [(name, x) for name, x in rows if x.estimate.value is not None]
-    assessed = [(name, x) for name, x in shown if x.verdict != "not_estimable"] or shown
+    shown = [row for row in rows if row[2].estimate.value is not None]
+    assessed = [row for row in shown if row[2].verdict != "not_estimable"] or shown
     if len(assessed) > MAX_GROUPS:
-        largest = sorted(assessed[1:], key=lambda p: -(p[1].estimate.value or 0))
+        largest = sorted(assessed[1:], key=lambda row: -(row[2].estimate.value or 0))
         assessed = assessed[:1] + largest[: MAX_GROUPS - 1]
-    lines = [ForestRow(name, x.estimate, x.verdict) for name, x in assessed]
-    m = comparison.overall.losses[0].measure if not assessed else assessed[0][1].measure
-    return forest_of(lines, margin, m.name, f"{m.rise} of the {m.name} per group", m)
+    lines = [
+        ForestRow(
+            name, x.estimate, x.verdict, f"n = {n:,.0f}", x.upper if x.verdict != "not_estimable" else None
+        )
+        for name, n, x in assessed
+    ]
+    m = comparison.overall.losses[0].measure if not assessed else assessed[0][2].measure
+    return forest_of(lines, margin, m.name, f"{comparison.compressed}: {m.rise} of the {m.name} per group", m)
 
 
 def forest_of(
@@ -76,97 +107,138 @@ def forest_of(
     about: str,
     measure: Measure = CLASS_MEASURES["accuracy"],
 ) -> str:
-    """Return lines as SVG: estimate, interval, zero and margin lines; those without an interval are left out.
+    """Return lines as SVG: estimate, interval, bound, zero and margin lines; those without an interval are left out.
 
     Parameters
     ----------
     error
-        The error that rises, such as ``error rate``, for the title of the axis.
+        The error that rises, such as ``error rate``, for the title.
     about
         A description of the plot for screen readers.
     measure
         What losses and margin are measured in.
     """
-    import altair as alt
-    import vl_convert as vlc
+    rows = [r for r in lines if None not in (r.loss.value, r.loss.low, r.loss.high)]
+    frame = _frame(rows, margin)
 
-    scale_of, in_unit = measure.scale, f" in {measure.unit}" if measure.unit else ""
-    names = _distinct([_short(line.name) for line in lines])
-    rows: list[dict[str, Any]] = [
-        {
-            "group": name,
-            "loss": scale_of * line.loss.value,
-            "low": scale_of * line.loss.low,
-            "high": scale_of * line.loss.high,
-            "verdict": f"{SYMBOL[line.verdict]} {WORD[line.verdict]}",
-        }
-        for line, name in zip(lines, names, strict=True)
-        if line.loss.value is not None and line.loss.low is not None and line.loss.high is not None
-    ]
-    order = list(dict.fromkeys(row["group"] for row in rows))
-    frame = _frame(rows, scale_of * margin)
+    def x(value: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * (value - frame[0]) / (frame[1] - frame[0]), 1)
+
+    marks = _marks(rows, x, frame)
+    ticks = _ticks(measure.scale * frame[0], measure.scale * frame[1])
+    return _template().render(
+        about=_printable(about),
+        title=_printable(
+            f"{measure.rise.capitalize()} of the {error}{f', {measure.unit}' if measure.unit else ''}"
+        ),
+        marks=marks,
+        end=marks[-1].y + 11 if marks else TOP + PITCH,
+        ticks=[(x(t / measure.scale), _number(t)) for t in ticks],
+        zero=x(0.0),
+        margin=x(margin),
+        margin_text=f"margin {measure.exact(margin)}",
+        legend=[v for v in COLOUR if any(r.verdict == v for r in rows)],
+        has_bound=any(m.upper is not None for m in marks),
+        geometry=(WIDTH, TOP, LEFT, RIGHT, LINE),
+        shapes=SHAPE,
+        stroked=STROKED,
+        words=WORD,
+        colours=LIGHT,
+    )
+
+
+def _marks(rows: Sequence[ForestRow], x: Callable[[float], float], frame: tuple[float, float]) -> list[_Mark]:
+    """Return the rows in pixels."""
+
+    def inside(value: float | None) -> float | None:
+        return x(value) if value is not None and frame[0] <= value <= frame[1] else None
+
+    marks, y, counts = [], TOP, Counter[tuple[str, ...]]()
     for row in rows:
-        row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
-    rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
-    legend = [v for v in COLOUR if any(line.verdict == v for line in lines)]
-    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in legend]
-    colours = alt.Scale(domain=verdicts, range=[COLOUR[v] for v in legend])
-    shapes = alt.Scale(domain=verdicts, range=[SHAPE[v] for v in legend])
-    y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
-    scale = alt.Scale(domain=list(frame), nice=False)
-    base = alt.Chart(alt.Data(values=rows))
-    rules = base.mark_rule(size=2).encode(
-        y=y, x=alt.X("low:Q", title=f"{error}: {measure.rise}{in_unit}", scale=scale), x2="high:Q"
-    )
-    dots = base.mark_point(filled=True, size=85, opacity=1).encode(
-        y=y,
-        x="loss:Q",
-        color=alt.Color("verdict:N", scale=colours, title=None),
-        shape=alt.Shape("verdict:N", scale=shapes, title=None),
-    )
-    guides = (
-        alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": scale_of * margin, "t": "margin"}]))
-        .mark_rule(color="#475467", strokeDash=[4, 3])
-        .encode(x="x:Q")
-    )
-    chart = alt.layer(
-        guides,
-        rules,
-        dots,
-        width=460,
-        height={"step": 24},
-        description=about,
-        # The viewer's sans-serif may be wider than the one the labels were measured in.
-        padding={"left": 8 + 1.3 * max(map(len, order), default=0), "right": 10, "top": 5, "bottom": 5},
-        config={"font": "sans-serif", "background": "#ffffff", "legend": {"orient": "top"}},
-    )
-    spec: dict[str, Any] = chart.to_dict(validate=False)  # validation takes as long as drawing
-    svg: str = vlc.vegalite_to_svg(spec)
-    return minify(svg, f"Forest plot: {escape(about)}; the table below has the same numbers.")
+        lines = _wrapped(row.name)
+        counts[lines] += 1
+        if counts[lines] > 1:  # rows with the same name are told apart
+            lines = (*lines[:-1], f"{lines[-1]} ({counts[lines]})")
+        text_y = y + LINE * len(lines)
+        y = text_y + PITCH
+        low, high = row.loss.low or 0.0, row.loss.high or 0.0
+        arrows = [f"M{LEFT + 5},-4L{LEFT},0L{LEFT + 5},4"] if low < frame[0] else []
+        arrows += [f"M{RIGHT - 5},-4L{RIGHT},0L{RIGHT - 5},4"] if high > frame[1] else []
+        ends = [x(min(max(v, frame[0]), frame[1])) for v in (low, high)]
+        marks.append(
+            _Mark(
+                lines,
+                row.note,
+                text_y,
+                text_y + 10,
+                ends[0],
+                ends[1],
+                inside(row.loss.value),
+                inside(row.upper),
+                tuple(arrows),
+                row.verdict,
+            )
+        )
+    return marks
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, float]:
-    """Return the range of the axis: the intervals of the assessed groups, and at least the margin on both sides.
+def _frame(rows: Sequence[ForestRow], margin: float) -> tuple[float, float]:
+    """Return the range of the axis: the intervals and bounds of the assessed groups, and at least the margin on both sides.
 
     The intervals of groups with too few rows are so wide that the others would be unreadable.
     """
-    not_assessed = f"{SYMBOL['not_estimable']} {WORD['not_estimable']}"
-    assessed = [r for r in rows if r["verdict"] != not_assessed] or rows or [{"low": 0.0, "high": 0.0}]
-    low, high = min(r["low"] for r in assessed), max(r["high"] for r in assessed)
+    assessed = [r for r in rows if r.verdict != "not_estimable"] or rows
+    low = min((r.loss.low or 0.0 for r in assessed), default=0.0)
+    high = max((max(r.loss.high or 0.0, r.upper or 0.0) for r in assessed), default=0.0)
     pad = 0.05 * max(high - low, margin)
     return min(low, -margin) - pad, max(high, 1.5 * margin) + pad
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Return distinct names, because rows with the same name would be drawn over each other."""
-    counts: Counter[str] = Counter()
-    distinct = []
-    for name in names:
-        counts[name] += 1
-        distinct.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
-    return distinct
+def _ticks(low: float, high: float) -> list[float]:
+    """Return four to nine round numbers between two ends: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / 8
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+    return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _short(text: str) -> str:
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    return text if len(text) <= 70 else text[:69] + "…"
+def _number(value: float) -> str:
+    return f"{value + 0.0:,.6g}".replace("-", "−")
+
+
+def _wrapped(name: str) -> tuple[str, ...]:
+    """Return a name in lines that fit, wide letters counting twice; a rest that does not fit ends in an ellipsis."""
+    text = "".join(c if c.isprintable() else "�" for c in name)
+    lines = [""]
+    for word in re.findall(r"\S+\s*|\s+", text):
+        for part in _pieces(word):
+            if lines[-1] and _width(lines[-1] + part.rstrip()) > NAME_LENGTH:
+                lines.append("")
+            lines[-1] += part
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], lines[MAX_LINES - 1].rstrip() + "…"]
+    return tuple(line.rstrip() for line in lines)
+
+
+def _printable(text: str) -> str:
+    """Return a text without control characters, which XML has no way to write."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _pieces(word: str) -> list[str]:
+    """Return a word in pieces that fit in a line."""
+    pieces = [""]
+    for letter in word:
+        if _width(pieces[-1] + letter) > NAME_LENGTH:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    return environment("fairpress.reporting").get_template("forest.svg.j2")

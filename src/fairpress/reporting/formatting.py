@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.measure import Measure
@@ -279,3 +280,13 @@ def size(bytes_: float) -> str:
 def worst_loss_value(group: GroupComparison) -> float:
     """Return the estimate of the loss behind a group's verdict, 0 if it is not estimable."""
     return deciding_loss(group).estimate.value or 0.0
+
+
+def break_recipe(recipe: str, width: int) -> list[str]:
+    """Return a recipe in lines of at most `width` characters, which end after a plus sign, a bracket or a comma."""
+    lines = [""]
+    for piece in re.findall(r"[^+(,]*[+(,]?", recipe):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [part for line in lines for part in (wrap(line, width) or [""])]

@@ -17,7 +17,7 @@ class GateReport(Gate):
     @classmethod
     def of(cls, audit: Audit, policy: Any = None) -> GateReport:
         """Return the gate of an audit; `policy` is a path or what the YAML file holds, and must be that of the audit."""
-        from fairpress.auditing.verdicts.policy import policy_of
+        from fairpress.auditing.verdicts.policy_option import policy_of
 
         gate = release_gate(audit, policy_of(policy))
         return cls(**{f.name: getattr(gate, f.name) for f in fields(Gate)})

@@ -16,11 +16,13 @@ from fairpress.reporting import (
     flip_text,
     formatting,
     group_rows,
+    palette,
     recipe_rows,
     sentences,
 )
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
+from fairpress.reporting.heat_grid import heat_grid
 from fairpress.reporting.paper_tables import RatesTable
 from fairpress.reporting.templating import environment
 from fairpress.reporting.tradeoff import Tradeoff
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
+MAX_OPEN = 4  # comparisons that are not folded
 MAX_BYTES = 3_000_000  # bytes of a report that people can mail and browsers scroll
 
 
@@ -68,11 +71,12 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class RenderedChart:
-    """A chart over several models: file name, SVG and caption."""
+    """A chart over several models: file name, SVG and caption; a `wide` one scrolls sideways on a phone."""
 
     name: str
     svg: str
     caption: str
+    wide: bool = True
 
 
 Figures = Mapping[tuple[int, str, str], str]
@@ -104,6 +108,7 @@ def render(
     charts: Sequence[RenderedChart] | None = None,
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
     source: Mapping[str, Any] | None = None,
+    date: str = "",
 ) -> str:
     """Return the report; above `MAX_BYTES`, it omits the tables of every comparison, which audit.json has.
 
@@ -129,15 +134,18 @@ def render(
         Charts over several models; by default those of the first section.
     tables
         Label → tables of rates; `source` is the source of the published numbers in them.
+    date
+        When it was made, for the first screen.
     """
     if charts is None:
         charts = overview_charts(sections[:1])
     leading = [s for s in sections if s.first] or list(sections[:1])
     audits = [s.audit for s in leading]
     placebos = [a for s in leading for a in s.placebos.values()]
+    grid = heat_grid([(s.part, s.audit) for s in leading])
     contents = [
         *([("claims", "claims")] if claims else []),
-        *([("figures", "charts")] if charts else []),
+        *([("figures", "charts")] if charts or grid else []),
         *([("tables", "tables")] if tables else []),
         *([("tradeoff", "size, accuracy, bias")] if tradeoff else []),
         ("details", "every group"),
@@ -162,7 +170,11 @@ def render(
         charts=charts,
         tables=tables,
         source=source,
-        headline=recipe_rows.headline(audits, placebos) if placebos else first_screen.headline(audits),
+        headlines=recipe_rows.headlines(audits, placebos) if placebos else first_screen.headlines(audits),
+        grid=grid,
+        date=date,
+        palette=palette,
+        MAX_OPEN=MAX_OPEN,
         glance=[
             (
                 s,
@@ -188,32 +200,22 @@ def render(
 
 
 def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
-    """Return the charts that need only audits: the heatmap, and the accuracy of every group."""
+    """Return the charts that need only audits: the accuracy of every assessed group."""
     from fairpress.reporting import overview_charts as charts
 
     if any(s.audit.outcome is not None for s in sections):
-        return []  # both are of error rates; the forest plots have every loss in its unit
-    labelled_audits = [(s.part, s.audit) for s in sections]
-    heat = charts.heatmap(labelled_audits)
+        return []  # it is of error rates; the forest plots have every loss in its unit
     rendered = []
-    if heat is not None:
-        quantity = (
-            "the worst group's loss" if len(labelled_audits) > 1 else "rise of the error behind the verdict"
-        )
-        text = (
-            f"Who pays: {quantity} in points (red and positive = worse), with the verdict's sign: ✖ harm, ▼ some loss, "
-            "? inconclusive, – not assessed, ✔ no harm."
-        )
-        rendered.append(RenderedChart("heatmap", heat, text))
-    for i, (label, audit) in enumerate(labelled_audits):
-        svg = charts.bars(audit)
+    for i, section in enumerate(sections):
+        svg = charts.bars(section.audit)
         if svg is not None:
             name = "groups" if i == 0 else f"groups-{i}"
             text = (
-                "Accuracy of every group with intervals: the baseline and the compressed models with the most severe "
-                "verdicts."
+                "Accuracy of every assessed group with intervals: the baseline and the compressed models with the most "
+                "severe verdicts."
             )
-            rendered.append(RenderedChart(name, svg, f"{label}: {text}" if label else text))
+            caption = f"{section.part}: {text}" if section.part else text
+            rendered.append(RenderedChart(name, svg, caption, wide=False))
     return rendered
 
 

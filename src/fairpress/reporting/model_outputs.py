@@ -1,20 +1,21 @@
-"""Write the results of an audit into model folders: a summary in the ONNX file, and a model card."""
+"""Write the results of an audit into model folders: a summary in the ONNX file, and a model card.
+
+Few audits do: what reads and describes model files is imported by those that do.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fairpress.auditing.output.summary import summary
 from fairpress.auditing.result import Audit
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import CARD, check_files, check_into, write_file, write_into
-from fairpress.reporting.formatting import size
-from fairpress.reporting.model_card import model_card
-from fairpress.reporting.weight_facts import text_facts, weight_facts
-from fairpress.runtime.artifact import ONNX_FILE, Artifact
-from fairpress.runtime.onnx.metadata import embed
+
+if TYPE_CHECKING:
+    from fairpress.runtime.artifact import Artifact
 
 UNKNOWN = "fp32"
 """The recipe of a card that does not name one."""
@@ -25,6 +26,10 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
 
     Raises UserError where the folder belongs to another model (`require_same`), unless `force` is given.
     """
+    from fairpress.auditing.output.summary import summary
+    from fairpress.runtime.artifact import ONNX_FILE, Artifact
+    from fairpress.runtime.onnx.metadata import embed
+
     content = summary(report, name)
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
@@ -41,6 +46,11 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     Raises UserError where the audit has no such model, the folder is not a model folder, it belongs to another model
     (`require_same`), or the file was not written by fairpress; `force` allows the last two.
     """
+    from fairpress.reporting.formatting import size
+    from fairpress.reporting.model_card import model_card
+    from fairpress.reporting.weight_facts import text_facts, weight_facts
+    from fairpress.runtime.artifact import Artifact
+
     if is_card_file(model):
         check_files({"the model card": model}, kinds={"the model card": ".md"}, force=force)
         text = model_card(report, name)
@@ -69,6 +79,8 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
 
 def check_model_outputs(embedded: Sequence[str], cards: Sequence[str], force: bool = False) -> None:
     """Raise UserError, before the audit, for model folders whose ONNX file or card must not be replaced."""
+    if embedded:
+        from fairpress.runtime.artifact import ONNX_FILE
     for folder in embedded:
         check_into(folder, ONNX_FILE, force=force)
     for path in cards:

@@ -76,7 +76,7 @@ def tables(
             rows.append((m.name, cells))
         columns = [
             "accuracy, %",
-            "against the baseline, points",
+            "change from the baseline, points",
             *(GAPS[g] for g in gap_metrics),
             "KB (times smaller)",
         ]

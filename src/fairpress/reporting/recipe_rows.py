@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fairpress.auditing.result import Audit, Comparison, LossBounds, Pool, Values, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import is_cleared, metric_name, name_groups, points_down, points_up
-from fairpress.reporting.first_screen import unassessed_sentence, void_sentence
-from fairpress.reporting.formatting import SYMBOL, WORD, tone
+from fairpress.reporting.first_screen import Headline, unassessed_sentence, void_sentence
+from fairpress.reporting.formatting import SYMBOL, WORD, format_loss, tone
 from fairpress.reporting.group_rows import short_name, worst_row
 
 NONE = "–"
@@ -130,19 +130,47 @@ def short_result(c: Comparison) -> ShortResult:
     )
 
 
-def headline(audits: Sequence[Audit], placebos: Sequence[Audit]) -> str:
+def headlines(audits: Sequence[Audit], placebos: Sequence[Audit]) -> list[Headline]:
     """Summarize the recipes of a study: against the baseline, in the errors that do not decide, and against placebos."""
     comparisons = [c for a in audits for c in a.comparisons]
-    parts = [
-        f"{len(comparisons)} compressed models compared with {audits[0].baseline}: {_by_verdict(comparisons)}.",
-        open_errors_sentence(comparisons),
-        f"Compared with {PLACEBO}: {_by_verdict([c for a in placebos for c in a.comparisons])}."
-        if placebos
-        else "",
-        void_sentence(comparisons),
-        unassessed_sentence(comparisons),
+    controlled = [c for a in placebos for c in a.comparisons]
+    lines = [
+        Headline(
+            f"{len(comparisons)} compressed models compared with {audits[0].baseline}: {_by_verdict(comparisons)}.",
+            _worst(comparisons),
+        ),
+        Headline(open_errors_sentence(comparisons)),
     ]
-    return " ".join(filter(None, parts))
+    if placebos:
+        lines.append(
+            Headline(
+                f"Compared with {PLACEBO}: {_by_verdict(controlled)}.{_worst_sentence(controlled)}",
+                _worst(controlled),
+            )
+        )
+    lines += [Headline(void_sentence(comparisons)), Headline(unassessed_sentence(comparisons))]
+    return [line for line in lines if line.text]
+
+
+def _worst(comparisons: Sequence[Comparison]) -> Verdict | None:
+    tones = {tone(c) for c in comparisons}
+    return next((v for v in WORST_FIRST if v in tones), None)
+
+
+def _worst_sentence(comparisons: Sequence[Comparison]) -> str:
+    """Return the largest loss that is shown, and whose; empty if none is."""
+    shown = [
+        (row, c)
+        for c in comparisons
+        if c.verdict in ("harm", "loss") and (row := worst_row(c)).loss.estimate.estimable
+    ]
+    if not shown:
+        return ""
+    row, c = max(shown, key=lambda p: p[0].loss.estimate.value or 0.0)
+    return (
+        f" The largest: {c.compressed}, {row.title} (n = {row.n:,.0f}): {row.error} {row.up} by "
+        f"{format_loss(row.loss).lstrip('+')} percentage points."
+    )
 
 
 def open_errors_sentence(comparisons: Sequence[Comparison]) -> str:

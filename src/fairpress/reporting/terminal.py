@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting.class_rows import class_rows, means
+from fairpress.reporting.findings import findings
 from fairpress.reporting.flip_text import counterfactual_lines, matched_legend, matched_lines
 from fairpress.reporting.formatting import (
     METRIC,
@@ -31,14 +33,10 @@ from fairpress.reporting.formatting import (
 from fairpress.reporting.group_rows import SHORT_ERROR, GroupRow, everybody, group_rows
 from fairpress.reporting.sentences import (
     exemplars,
-    headline,
     margins,
-    moves,
-    next_step,
     positive,
     seed_tests,
     warnings,
-    worst_reason,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +52,8 @@ STYLE: dict[Verdict, str] = {
 }
 MAX_ROWS, MAX_CLASS_ROWS, MAX_WORD_WIDTH, MAX_LEVELS = 12, 8, 16, 3
 _RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
+ON_THE_COMMAND_LINE = "--all, --html or --json"
+IN_PYTHON = "to_text(all_groups=True) or to_html()"
 LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
     "one-sided {confidence:g} % bound, which decides"
@@ -69,7 +69,7 @@ _RATES = (
 )  # with three classes and no positive class, accuracy only
 
 
-def plain(audit: Audit, width: int = 100) -> str:
+def plain(audit: Audit, width: int = 100, *, all_groups: bool = False) -> str:
     """Return the printed audit as text of at most `width` characters per line, without colours."""
     from rich.console import Console
 
@@ -77,64 +77,110 @@ def plain(audit: Audit, width: int = 100) -> str:
         width=width, highlight=False, color_system=None, force_terminal=False, force_jupyter=False
     )
     with console.capture() as captured:
-        for part in render(audit):
+        for part in render(audit, all_groups=all_groups, more=IN_PYTHON):
             console.print(part)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def render(audit: Audit) -> Iterator[RenderableType]:
-    """Yield the parts to print, verdict first."""
+def render(
+    audit: Audit, *, all_groups: bool = False, more: str = ON_THE_COMMAND_LINE
+) -> Iterator[RenderableType]:
+    """Yield the parts to print, verdict first.
+
+    Without `all_groups`, tables have the groups whose loss is shown or open, at most `MAX_ROWS`; `more` says how to get all.
+    """
     from rich.text import Text
 
-    size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
-    compared = f"; {margins(audit)}" if audit.comparisons else ""
-    yield Text(f"{size}{compared}; {100 * audit.confidence:g} % confidence", style="dim")
-    if audit.comparisons:
-        yield Text(_legend(audit), style="dim")
-    elif audit.outcome is not None:
+    yield Text(_design(audit), style="dim")
+    if audit.outcome is not None:
         yield Text(clean(audit.outcome.title), style="dim")
-    if audit.positive is not None:
-        yield Text(
-            clean(positive(audit)),
-            style="dim" if audit.positive_from in ("option", "table", None) else "yellow",
-        )
+    guessed = audit.positive_from not in ("option", "table", None)
+    if audit.positive is not None and guessed:
+        yield Text(clean(positive(audit)), style="yellow")
     for line in warnings(audit):
         yield Text(f"! {clean(line)}", style="bold yellow")
     if not audit.comparisons:
         yield _rates(audit)
     for comparison in audit.comparisons:
         yield Text("")
-        yield from _comparison(audit, comparison)
-    if audit.notes:
+        yield from _comparison(audit, comparison, all_groups, more)
+    notes = [_legend(audit)] if any(_shown_rows(c, all_groups) for c in audit.comparisons) else []
+    flips = [c for c in audit.comparisons if matched_lines(c, audit, shown_only=not all_groups)]
+    notes += [matched_legend(c, audit) for c in flips[:1]]
+    notes += [positive(audit)] if audit.positive is not None and not guessed else []
+    if notes or audit.notes:
         yield Text("")
-    for note in audit.notes:
-        yield Text(clean(f"* {note}"), style="dim")
+    for note in (*notes, *(f"* {n}" for n in audit.notes)):
+        yield Text(clean(note), style="dim")
+
+
+def _design(audit: Audit) -> str:
+    """Return what was audited and how, in one line."""
+    size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
+    if not audit.comparisons:
+        return f"{size}; {100 * audit.confidence:g} % confidence"
+    groups = sum(len(a.groups) for a in audit.comparisons[0].attributes)
+    size += f", {groups} group{'' if groups == 1 else 's'}"
+    return f"{size}; {margins(audit)}; {100 * audit.confidence:g} % confidence"
 
 
 def _legend(audit: Audit) -> str:
     if audit.outcome is None:
         return LEGEND.format(confidence=100 * audit.confidence)
     m = audit.measure(audit.metrics[0])
-    legend = _OUTCOME_LEGEND.format(
+    return _OUTCOME_LEGEND.format(
         unit=m.unit or "loss", rise=m.rise, name=m.name, confidence=100 * audit.confidence
     )
-    return f"{clean(audit.outcome.title)}\n{clean(legend)}"
 
 
-def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
+def _shown_rows(comparison: Comparison, all_groups: bool) -> list[GroupRow]:
+    """Return the rows of the table: all, or those with a loss that is shown or open, the worst first."""
+    rows = group_rows(comparison)
+    if all_groups:
+        return rows
+    return [r for r in rows if r.verdict in ("harm", "void", "loss", "inconclusive")][:MAX_ROWS]
+
+
+def _comparison(
+    audit: Audit, comparison: Comparison, all_groups: bool, more: str
+) -> Iterator[RenderableType]:
+    from rich.table import Table
     from rich.text import Text
 
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
     yield Text.assemble((title, "bold"), (clean(verdict_line(comparison)), STYLE[tone(comparison)]))
-    reason = worst_reason(comparison, audit)
-    for line in (*headline(comparison, audit), *([reason] if reason else []), *moves(comparison, audit)):
-        yield Text(clean(line))
-    yield Text.assemble(("What next: ", "bold"), clean(next_step(comparison, audit)))
-    rows = group_rows(comparison)
-    yield _GroupTable((everybody(comparison), *rows[:MAX_ROWS]))
-    if len(rows) > MAX_ROWS:
-        yield Text(f"… {len(rows) - MAX_ROWS} more; all with --html or --json", style="dim")
-    yield from _details(audit, comparison)
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column()
+    for label, text in findings(comparison, audit):
+        facts.add_row(Text(f"  {label}", style="bold"), Text(clean(text)))
+    yield facts
+    rows = _shown_rows(comparison, all_groups)
+    if rows:
+        yield _GroupTable((everybody(comparison), *rows))
+    if not all_groups and (others := _others_text(comparison, rows)):
+        yield Text(f"{others}. Table of all groups: {more}", style="dim")
+    yield from _details(audit, comparison, all_groups)
+
+
+def _others_text(comparison: Comparison, shown: Sequence[GroupRow]) -> str:
+    """Return how many groups the table omits, by verdict; empty if it has all."""
+
+    def kind(row: GroupRow) -> str:
+        return "judged only together" if row.pooled else WORD[row.verdict]
+
+    omitted = group_rows(comparison)[len(shown) :]
+    counts = [
+        f"{n:,} {noun}{'' if n == 1 else 's'}: {word}"
+        for noun, rows in (
+            ("group", [r for r in omitted if not r.members]),
+            ("pool", [r for r in omitted if r.members]),
+        )
+        for word, n in Counter(map(kind, rows)).items()
+    ]
+    if not counts:
+        return ""
+    return f"{'… ' if shown else ''}{'; '.join(counts)}"
 
 
 @dataclass(frozen=True)
@@ -203,12 +249,15 @@ class _GroupTable:
         ]
 
 
-def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
-    """Yield the parts below the table of groups: scores, fixed pairs, seeds, exemplars."""
+def _details(audit: Audit, comparison: Comparison, all_groups: bool) -> Iterator[RenderableType]:
+    """Yield the parts below the table of groups: fixed pairs, flips at equal closeness, seeds, exemplars.
+
+    Scores and attributes whose groups flip alike are printed with all groups only.
+    """
     from rich.text import Text
 
     scores = {k: e for k, e in comparison.overall.changes.items() if k in SCORE_METRICS and e.estimable}
-    if scores:
+    if scores and all_groups:
         values = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
         yield Text(f"Scores, all people: {values}. By group: --html, --json.")
     yield from _classes(comparison)
@@ -216,10 +265,9 @@ def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
         yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))
         yield _pair(pair)
-    for text in (*matched_lines(comparison, audit), *counterfactual_lines(comparison, audit)):
+    flips = matched_lines(comparison, audit, shown_only=not all_groups)
+    for text in (*flips, *counterfactual_lines(comparison, audit)):
         yield Text(clean(text))
-    if comparison.matched_flips:
-        yield Text(clean(matched_legend(comparison, audit)), style="dim")
     for line in (
         seed_tests(audit, comparison),
         None if comparison.exemplars is None else exemplars(comparison.exemplars),

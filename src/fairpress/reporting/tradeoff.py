@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.svg_minify import minify
+from fairpress.reporting.palette import SERIES
 from fairpress.reporting.tradeoff_result import BASELINE, ModelTradeoff, TradeoffResult, is_control
+from fairpress.reporting.vega_svg import vega_svg
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 OURS, THEIRS = "ours", "published"
 SOURCES = ("baseline", "pruned", "its placebo", "dense, equal accuracy", "published")
-COLOURS = ("#475467", "#b42318", "#1570ef", "#946200", "#98a2b3")
+COLOURS = SERIES
 SHAPES = ("square", "circle", "diamond", "triangle-up", "cross")
 
 
@@ -127,7 +128,7 @@ def draw(t: Tradeoff) -> dict[str, str]:
         if (theirs := t.theirs("kilobytes", m.model)) is not None:
             sizes.append({"model": m.model, "kb": theirs, "what": THEIRS})
     order = list(dict.fromkeys(s["model"] for s in sizes))
-    kinds = alt.Scale(domain=["file", "gzipped", THEIRS], range=["#344054", "#1570ef", "#98a2b3"])
+    kinds = alt.Scale(domain=["file", "gzipped", THEIRS], range=[SERIES[0], SERIES[1], SERIES[4]])
     bars = (
         alt.Chart(alt.Data(values=sizes))
         .mark_bar()
@@ -139,7 +140,7 @@ def draw(t: Tradeoff) -> dict[str, str]:
         )
         .properties(width=620, height=240)
     )
-    out = {"size": _svg(bars, "Size of every recipe's file, raw and gzipped")}
+    out = {"size": vega_svg(bars, "Size of every recipe's file, raw and gzipped")}
     pruned = [m for m in t.models if m.model == BASELINE or _pruned(m)]
     if len(pruned) < 2:
         return out
@@ -153,20 +154,20 @@ def draw(t: Tradeoff) -> dict[str, str]:
         for m in pruned
         if (v := t.theirs("kilobytes", m.model)) is not None
     ]
-    lines = (
-        alt.Chart(alt.Data(values=curve))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("x:Q", title="weights that are zero, %"),
-            y=alt.Y("kb:Q", title="KB"),
-            color=alt.Color("what:N", scale=kinds, title=None),
-        )
-        .properties(width=420, height=240)
+    x = alt.X("x:Q", title="weights that are zero, %")
+    y = alt.Y("kb:Q", title="KB")
+    colour = alt.Color("what:N", scale=kinds, title=None)
+    shape = alt.Shape(
+        "what:N", scale=alt.Scale(domain=kinds.domain, range=SHAPES[:2] + SHAPES[-1:]), title=None
     )
-    out["sparsity-size"] = _svg(lines, "Size against sparsity")
+    measured = [c for c in curve if c["what"] != THEIRS]  # between published points nothing is known
+    lines = alt.Chart(alt.Data(values=measured)).mark_line().encode(x=x, y=y, color=colour)
+    dots = alt.Chart(alt.Data(values=curve)).mark_point(filled=True, size=50, opacity=1)
+    lines = (lines + dots.encode(x=x, y=y, color=colour, shape=shape)).properties(width=340, height=220)
+    out["sparsity-size"] = vega_svg(lines, "Size against sparsity")
     panels = [_bias_panel(t, a, pruned) for a in t.attributes]
     chart = alt.hconcat(*panels).resolve_scale(color="shared", shape="shared")
-    out["sparsity-bias"] = _svg(chart, "Pairwise bias against sparsity with intervals")
+    out["sparsity-bias"] = vega_svg(chart, "Pairwise bias against sparsity with intervals")
     return out
 
 
@@ -206,20 +207,6 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[ModelTradeoff]) ->
     rules = base.mark_rule().encode(x=x, y=alt.Y("low:Q", title="pairwise bias"), y2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(x=x, y="y:Q", color=colour, shape=shape)
     return (rules + dots).properties(width=250, height=240, title=attribute)
-
-
-def _svg(chart: Any, label: str) -> str:
-    import vl_convert as vlc
-
-    spec = (
-        # The viewer's font may be wider than that in which the labels were measured.
-        chart.properties(padding={"left": 12, "right": 12, "top": 5, "bottom": 24})
-        .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
-        .configure_legend(orient="top", columnPadding=30, labelLimit=300)
-        .to_dict(validate=False)
-    )
-    svg: str = vlc.vegalite_to_svg(spec)
-    return minify(svg, label)
 
 
 def render(t: Tradeoff) -> Iterator[RenderableType]:

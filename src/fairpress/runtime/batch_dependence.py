@@ -14,7 +14,7 @@ import numpy as np
 from fairpress.runtime.truncation import percent
 
 PREDICTED_ALONE = (
-    "it computes ranges of activations in each call, so an answer can depend on the other texts of its batch; every text "
+    "it computes ranges of activations in each call, so a prediction can depend on the other texts of its batch; every text "
     "is predicted alone here"
 )
 """The note on such a file; the sentence of the measurement may follow."""
@@ -60,7 +60,7 @@ class BatchDependence:
         worst = self.worst
         if not worst.answers:
             scores = f"a score by at most {worst.score:.1g}" if worst.score else "no score"
-            return f"batch size, order and padding change no answer of {self.rows:,} texts, and {scores}"
+            return f"batch size, order and padding change no prediction of {self.rows:,} texts, and {scores}"
         others = ", ".join(f"{percent(c.answers / self.rows)} with {c.batches}" for c in self.changes)
         return (
             f"compared with every text alone, {percent(worst.answers / self.rows)} of {self.rows:,} answers change at "

@@ -54,7 +54,9 @@ def _inputs(artifact: Artifact, rows: Any) -> np.ndarray:
     try:
         array = np.asarray(rows)
     except ValueError as error:
-        raise UserError(f"the rows are no array of numbers ({error}); give all the same shape.") from error
+        raise UserError(
+            f"the rows are not an array of numbers ({error}); give all the same shape."
+        ) from error
     if array.dtype.kind not in "fiub":
         raise UserError(
             f"the rows are {array.dtype}, and the model reads numbers; pass an array of its inputs, such as pixels."

@@ -146,9 +146,9 @@ def _checked_outputs(artifact: Artifact, raw: np.ndarray) -> np.ndarray:
     if n_outputs != (1 if one_logit else card.width):
         described = {
             "classes": f"names {len(card.classes)} classes with the activation {card.activation!r}",
-            "number": "says that it predicts a number",
+            "number": "states that it predicts a number",
             "labels": f"names {card.width} labels",
-            "embedding": f"says that an embedding has {card.width:,} numbers",
+            "embedding": f"states that an embedding has {card.width:,} numbers",
         }
         raise UserError(
             f"the file outputs {n_outputs} numbers per row, but its card {described[card.output_kind]}; create the model "

@@ -57,7 +57,7 @@ def value_predictions(
 
     task = dataset.task
     if task.outputs == "embedding":
-        raise UserError("embeddings are no predictions; compute them with fairpress.embed(model, rows).")
+        raise UserError("embeddings are not predictions; compute them with fairpress.embed(model, rows).")
     labels = dataset.labels[index]
     table = dict(columns)
     if task.outputs == "number":

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.exact_proportion import clopper_pearson_lower, p_at_most
 from fairpress.auditing.statistics.rate_difference import difference_p, difference_upper_bound
 from fairpress.auditing.statistics.score_bounds import loss_upper_bound, noninferiority_p

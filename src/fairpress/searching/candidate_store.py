@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
@@ -140,6 +139,8 @@ class CandidateStore:
 
     def evidence(self, artifact: Artifact, index: np.ndarray, by: tuple[str, ...]) -> GroupEstimator:
         """Return an estimator of a candidate and the baseline on these rows, clustered by subject if subjects repeat."""
+        import pyarrow as pa
+
         classes = np.array(self.dataset.task.classes)
         attributes = [Attribute.from_text(text) for text in by]
         names = names_of(attributes)

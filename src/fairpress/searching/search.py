@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
-
 from fairpress.auditing.audit_table import audit_table
 from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import MissingExtra, UserError
@@ -264,6 +261,9 @@ def _audit_test_rows(
     candidates: CandidateStore, chosen: Artifact, searched: SearchTrace, margin: float
 ) -> AuditReport:
     """Return the audit of the winner on the test rows; its predictions are cached in the store."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
     from fairpress.runtime.predict import predictions
 
     purpose = {"recipe": chosen.card.recipe, "file": chosen.digest}

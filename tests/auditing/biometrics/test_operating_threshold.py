@@ -100,7 +100,7 @@ def test_rows_of_one_block_widen_the_interval():
         ({}, {"fpr": 0.0001}, "takes 10,000, and 300,000 for 30 errors"),
         ({}, {"fpr": 1.5}, "not between 0 and 1"),
         ({}, {"models": "int4"}, "int4"),
-        ({}, {"positive": None}, "which of them is positive is not said"),
+        ({}, {"positive": None}, "which of them is positive is not known"),
         ({}, {"positive": "yes"}, "'yes' is neither"),
         ({"label": ["a", "b", "c"] * 2000}, {}, "needs two classes"),
         ({"fp32.score": [None, *[0.5] * 5999]}, {}, "missing in 1 rows"),

@@ -133,9 +133,9 @@ def test_thousands_of_intersections_are_audited_and_the_terminal_shows_the_grave
     table.to_parquet("t.parquet")
     shown = run("t.parquet", *OPTIONS, "p*q")
     text = " ".join(shown.split())
-    # Of 1,566 groups, none of which is assessed alone, the headline names twelve and the table eleven.
+    # Of 1,566 groups, none of which is assessed alone, twelve are named.
     assert "p0 · q19 and 1,554 more (6,000 people)" in text
-    assert "… 1555 more; all with --html or --json" in text
+    assert "Table of all groups: --all, --html or --json" in text
     assert len(shown.splitlines()) < 50
 
 

@@ -171,7 +171,7 @@ def test_ids_that_have_merged_as_decimal_numbers_are_refused(tmp_path):
     frame = pd.DataFrame({**columns(300), "g": ["x", "y"] * 150, "who": 2.0**60 + np.arange(300)})
     frame.to_parquet(tmp_path / "t.parquet")
     for table in (frame, tmp_path / "t.parquet"):
-        with pytest.raises(UserError, match="neighbouring integers are equal"):
+        with pytest.raises(UserError, match="neighboring integers are equal"):
             audit(table, by=["g"], subject="who", **PAIR)
     assert audit(frame.assign(who=np.arange(300.0)), by=["g"], subject="who", **PAIR).subjects == 300
 

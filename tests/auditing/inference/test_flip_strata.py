@@ -60,7 +60,7 @@ def test_net_losses_and_shared_flips_are_those_of_the_rows(classes, models):
     np.testing.assert_array_equal(strata.membership @ (strata.lost - strata.gained), by_row.sum(axis=1))
     # Dealing gives this covariance of net losses: flips that count in both, with their signs.
     flips = np.diag(strata.lost + strata.gained)
-    dense = strata.membership.toarray()
+    dense = strata.membership
     np.testing.assert_array_equal(dense @ flips @ dense.T, by_row @ by_row.T)
 
 

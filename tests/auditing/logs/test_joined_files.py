@@ -111,7 +111,7 @@ def test_other_labels_and_missing_rows_are_refused_or_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key": "ident"}, r"has no column 'ident' \(the key\)\. There is: edits, group, id"),
+        ({"key": "ident"}, r"has no column 'ident' \(the key\)\. Available: edits, group, id"),
         ({"key": ()}, "`key=` names the column"),
         ({"key": "id", "label": "y"}, r"has no column 'y' \(the label\)"),
         ({"key": "id", "prediction": "pred"}, r"has no column 'pred' \(the predictions\)"),

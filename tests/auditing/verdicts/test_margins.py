@@ -80,7 +80,7 @@ def test_margins_by_error_and_a_default():
     [
         ("tpr=0.02", "there is no error 'tpr'. Did you mean 'fnr'?"),
         ("accuracy=0.02", "Did you mean 'error'?"),
-        ("f1=0.02", "There is: error, fnr, fpr"),
+        ("f1=0.02", "Available: error, fnr, fpr"),
         ("fnr=0.02,fnr=0.03", "the margin of fnr is given twice"),
         ("0.02,0.03", "the default margin is given twice"),
         ("", "the margin is empty"),

@@ -12,7 +12,8 @@ import pytest
 import fairpress as fp
 from fairpress.auditing.output.json_schema import json_schema
 from fairpress.auditing.result import Margin
-from fairpress.auditing.verdicts.policy import policy_of, read_policy
+from fairpress.auditing.verdicts.policy import read_policy
+from fairpress.auditing.verdicts.policy_option import policy_of
 from fairpress.core.errors import UserError
 from fairpress.demo_data import table
 from fairpress.reporting.model_card import model_card

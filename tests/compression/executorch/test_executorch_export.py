@@ -292,7 +292,7 @@ def test_the_command_says_what_is_integer_where_it_runs_and_what_changed(base, t
     assert "have 8 bits" in said
     assert "3 layers compute in integers" in said
     assert "it reads 1 to 256 rows a call" in said
-    assert "validation rows it decides otherwise than the baseline in" in said
+    assert "validation rows it predicts differently from the baseline in" in said
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [
         "phone.model.yaml",
         "phone.pte",

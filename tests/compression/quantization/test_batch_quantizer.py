@@ -148,7 +148,7 @@ def test_the_callers_network_is_not_touched():
 @pytest.mark.parametrize(
     ("scheme", "sentence"),
     [
-        (Scheme(keep=("99",)), "no layer '99'.*There is: 1, 3, 5"),
+        (Scheme(keep=("99",)), "no layer '99'.*Available: 1, 3, 5"),
         (Scheme(bits=(("head", 4),)), "no layer 'head'"),
         (Scheme(keep=("1",), bits=(("1", 4),)), "layer '1' is both kept in float and given 4 bits"),
         (Scheme(keep=("1", "3", "5")), "leaves all layers in float"),

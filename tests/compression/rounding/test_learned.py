@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from fairpress.compression.rounding.gptq import error_compensated, factorize
 from fairpress.compression.rounding.learned import RoundedWeight, learn_rounding, squared_error
 
 
@@ -39,6 +40,26 @@ def test_few_of_all_roundings_are_better():
         assert sum(e < error for e in errors.values()) < 32  # of 256
         ratios.append(error / start)
     assert sum(ratios) / len(ratios) < 0.8
+
+
+def test_an_error_compensated_start_is_improved():
+    ratios, of_nearest = [], []
+    for seed in range(4):
+        compute, target, nearest = layer(seed, channels=16, k=48, rows=256, scale=0.5, top=1)
+        x = compute(torch.arange(256), [torch.eye(48)])
+        low, top, scale = nearest.low, nearest.top, nearest.scale
+        factor = factorize((x.T @ x / len(x))[None])
+        (integers,), _ = error_compensated(nearest.weight[None], factor, scale.view(1, -1), low, top)
+        start = RoundedWeight(nearest.weight, integers, scale, low, top)
+        (learned,) = learn_rounding(compute, target, [start])
+        before, after, rounded = (
+            squared_error(compute, target, [w]) for w in (start.grid, learned, nearest.grid)
+        )
+        ratios.append(after / before)
+        of_nearest.append(rounded / before)
+    assert min(of_nearest) > 1.4  # where a short training towards the float weights ends
+    assert max(ratios) <= 1
+    assert sum(ratios) / len(ratios) < 0.85
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"learning_rate": 1e3}, {"regularization": 1e6}])

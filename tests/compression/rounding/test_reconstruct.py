@@ -10,6 +10,7 @@ from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, q
 from fairpress.compression.quantization.calibrate import logits_in_chunks, scales_of_weights
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.blocks import layer_blocks, residual_blocks
+from fairpress.compression.rounding.compensate import compensate
 from fairpress.compression.rounding.reconstruct import reconstruct, rounded_weight
 from trained import images, residual, waves
 
@@ -47,6 +48,59 @@ def test_blocks_end_where_one_value_is_read_by_all_that_follows():
     nodes = [[node.name for node in block.nodes] for block in residual_blocks(prepared)]
     assert nodes[0] == ["conv2d", "relu"]
     assert nodes[1][:3] == ["conv2d_1", "add", "relu_1"]
+
+
+class Fire(nn.Module):
+    """A squeeze of the channels and two layers that expand them, joined: between these one value is read by two."""
+
+    def __init__(self, inputs: int, squeezed: int, outputs: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(inputs, squeezed, 1)
+        self.narrow, self.wide = (nn.Conv2d(squeezed, outputs, k, padding=k // 2) for k in (1, 3))
+
+    def forward(self, x):
+        x = torch.relu(self.squeeze(x))
+        return torch.cat([torch.relu(self.narrow(x)), torch.relu(self.wide(x))], 1)
+
+
+class Fires(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 3)
+        self.fires = nn.Sequential(Fire(8, 4, 4), Fire(8, 4, 4))
+        self.plain = nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.plain(self.fires(torch.relu(self.first(x)))).mean((2, 3)))
+
+
+def test_a_module_that_passes_one_value_on_within_itself_is_a_block():
+    prepared, _ = prepared_state(Fires().eval(), images(8)[0], 4)
+    fires = [[f"fires.{i}.{name}" for name in ("squeeze", "narrow", "wide")] for i in (0, 1)]
+    assert layers_of(residual_blocks(prepared)) == [["first"], *fires, ["plain.0"], ["plain.2"], ["head"]]
+    assert len(layer_blocks(prepared)) == 10
+
+
+def test_a_block_of_several_layers_is_learned_as_one():
+    network, rows = Fires().eval(), images(96, 1)[0]
+    prepared, state = prepared_state(network, rows, 3)
+    start, _ = compensate(prepared, state, rows)
+    single, joined = (
+        reconstruct(prepared, state, start, rows.split(48), blocks)
+        for blocks in (layer_blocks(prepared), residual_blocks(prepared))
+    )
+    squeeze = next(layer for layer in prepared.layers if layer.name == "fires.0.squeeze")
+    assert not torch.equal(joined[squeeze.weight], single[squeeze.weight])
+    assert not torch.equal(joined[squeeze.weight], start[squeeze.weight])
+
+    expected = logits_in_chunks(prepared, state, rows, rounded=False)
+    before, after = (
+        float((logits_in_chunks(prepared, changed, rows, rounded=True) - expected).square().mean())
+        for changed in (start, joined)
+    )
+    assert after < before
 
 
 class Tokens(nn.Module):

@@ -219,7 +219,7 @@ def test_only_a_baseline_has_checkpoints():
 
 
 def test_a_misspelt_layer_is_refused_by_its_name():
-    with pytest.raises(UserError, match=r"no layer '9' to quantize. There is: 1, 3, 5"):
+    with pytest.raises(UserError, match=r"no layer '9' to quantize. Available: 1, 3, 5"):
         created("int8(keep=9)")
     with pytest.raises(UserError, match="no layer 'head'"):
         created("qat-int4(bits=head:8)")

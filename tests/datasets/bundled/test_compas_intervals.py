@@ -107,7 +107,7 @@ def test_the_original_file_with_names_is_recognised_and_gives_the_same_people(fr
     theirs = datasets.load("compas-intervals")
     assert theirs.subjects.tolist() == ours.subjects.tolist()
     assert {k: v.tolist() for k, v in theirs.parts.items()} == {k: v.tolist() for k, v in ours.parts.items()}
-    assert any("recognised by its header" in note for note in theirs.notes)
+    assert any("recognized by its header" in note for note in theirs.notes)
     assert not any("Person 1" in str(v) for v in (*theirs.notes, *theirs.row_ids[:9], *theirs.subjects[:9]))
     # With a row missing it is another file.
     named.iloc[1:].to_csv(tmp_path / PATH, index=False)

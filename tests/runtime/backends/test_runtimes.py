@@ -44,7 +44,7 @@ def test_what_follows_an_at_names_the_runtime_unless_it_is_part_of_a_path(tmp_pa
     ("arguments", "sentence"),
     [
         ({"name": "opnvino"}, "Did you mean 'openvino'"),
-        ({"name": "tensorrt"}, "There is: executorch, litert"),
+        ({"name": "tensorrt"}, "Available: executorch, litert"),
         ({"threads": 0}, "`threads=0` is too small"),
         ({"provider": "cpu"}, "Did you mean 'CPU'"),
     ],

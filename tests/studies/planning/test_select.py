@@ -74,7 +74,7 @@ def test_values_of_one_key_add_up_and_parentheses_hold_their_commas():
         ("seed=4..9", "no seed '4..9'"),
         ("seeds=1", "unknown key 'seeds'. Did you mean 'seed'"),
         ("int8", "write key=value"),
-        ("fold=2", "no fold '2'. There is: 0, 1"),
+        ("fold=2", "no fold '2'. Available: 0, 1"),
     ],
 )
 def test_what_matches_nothing_is_one_sentence(text, sentence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from fairpress import demo_data
 from fairpress.auditing.audit import audit
+from fairpress.reporting.formatting import break_recipe
+from fairpress.reporting.recipe_rows import PLACEBO
 from fairpress.reporting.tradeoff import Tradeoff
 from fairpress.reporting.tradeoff_result import TradeoffResult
 from fairpress.studies.execution.executor import Outcome
@@ -64,6 +67,11 @@ def printed(result, width=100):
     return captured.get().rstrip("\n").split("\n")
 
 
+def parts(text):
+    """Return the words of a text, and their parts at hyphens and signs, at which lines may break."""
+    return set(re.split(r"[\s+(,-]+", text)) - {""}
+
+
 def renamed(report, count):
     """Return an audit with many recipes, alternating between the first and the second comparison."""
     many = [replace(report.comparisons[i % 2], compressed=f"recipe-{i}") for i in range(count)]
@@ -76,13 +84,18 @@ def test_each_recipe_has_one_row_with_its_results_against_baseline_and_placebo(d
     lines = printed(result)
     assert len(lines) <= MAX_LINES
     assert all(len(line) <= 100 for line in lines)
-    row = next(line for line in lines if line.startswith("int4"))
-    assert row.split()[1] == "5.0"
-    assert row.count("✖ harm") == 2
+    titles = [lines.index(f"Compared with {other}") for other in ("fp32", PLACEBO)]
+    against_baseline, against_placebo = lines[titles[0] : titles[1]], lines[titles[1] :]
+    row = next(line for line in against_baseline if line.startswith("int4"))
+    assert row.split()[1:4] == ["5.0", "✖", "harm"]
+    row = next(line for line in against_placebo if line.startswith("int4"))
     bound = f"{100 * control.comparisons[0].bounds[0].lower:.3f}"[:-2]
-    assert row.rstrip().endswith(bound)
-    other = next(line for line in lines if line.startswith("int8"))
-    assert other.count("harm") == 1
+    assert "✖ harm" in row
+    assert f"  {bound} " in row
+    other = next(line for line in against_baseline if line.startswith("int8"))
+    assert "✔ no harm" in other
+    assert not any(line.startswith("int8") for line in against_placebo)
+    assert "Open: runs/x/report.html" in lines
     text = "\n".join(lines)
     assert "1 seed × 5 folds; error rate decides, margin 2 points" in text
     assert "Of 1 claim: 1 supported." in text
@@ -110,14 +123,14 @@ def test_warnings_come_first_and_comparisons_of_baselines_have_their_sentence(de
     assert "contrast 1: Points lost by int8 against fp32: +0.2" in text
 
 
-def test_a_study_of_the_baseline_alone_tells_its_accuracy(demo):
+def test_a_study_of_the_baseline_alone_reports_its_accuracy(demo):
     alone = audit(demo_data.table(rows=400), by=["sex"], baseline="fp32", compressed=[])
     text = " ".join(line.strip() for line in printed(study([("compressed", alone)])))
     assert "Accuracy of fp32: " in text
     assert "cleared" not in text
 
 
-def test_the_ratio_of_a_slower_file_is_told_without_its_reasons(demo):
+def test_the_ratio_of_a_slower_file_is_reported_without_its_reasons(demo):
     latency = {
         "sentences": [
             "int8 is slower than fp32: 1.44x [1.38, 1.72] at batch 1. All its layers run in integers."
@@ -130,11 +143,30 @@ def test_the_ratio_of_a_slower_file_is_told_without_its_reasons(demo):
     assert "tradeoff.json" in text
 
 
-def test_a_long_name_breaks_at_its_hyphen(demo):
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_no_word_breaks_in_its_middle(demo, control, width):
     named = {"sex": "Nonagenarian-Centenarian"}
-    comparison = demo.comparisons[1]
+    comparison = replace(
+        demo.comparisons[1], compressed="mixed(rounding=gptq,calibration=balanced,budget=7108)+int8"
+    )
     bounds = (replace(comparison.bounds[0], upper_group=named), *comparison.bounds[1:])
-    report = replace(demo, comparisons=(replace(comparison, bounds=bounds),))
-    lines = printed(study([("compressed", report)]))
-    (first,) = [i for i, line in enumerate(lines) if "Nonagenarian-" in line]
-    assert "Centenarian" in lines[first + 1]
+    report = replace(demo, comparisons=(replace(comparison, bounds=bounds), *demo.comparisons))
+    result = study([("compressed", report), ("placebo", control)])
+    lines = printed(result, width)
+    assert all(len(line) <= width for line in lines)
+    assert parts("\n".join(lines)) == parts("\n".join(printed(result, 1000)))
+
+
+def test_a_recipe_breaks_after_signs():
+    assert break_recipe("mixed(budget=7108,by=race)+int8", 18) == ["mixed(budget=7108,", "by=race)+int8"]
+    assert break_recipe("int8", 18) == ["int8"]
+
+
+def test_the_time_is_said_and_verbose_is_not_offered_twice(demo):
+    result = study([("compressed", demo)])
+    console = Console(width=100, highlight=False, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(StudyEnding(result, seconds=103.4, verbose=True))
+    text = captured.get()
+    assert "Open: runs/x/report.html  (finished in 103 s)" in text
+    assert "--verbose" not in text

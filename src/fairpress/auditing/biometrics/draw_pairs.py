@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.core.errors import UserError
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.values import spelling
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SAME, DIFFERENT = "same", "different"
 COLUMNS = ("label", "block", "first", "second")
 CHUNK = 2**15  # pairs whose vectors are in memory at once
 
 
+@names_missing_extra
 def draw_pairs(
     embeddings: Mapping[str, np.ndarray],
     person: Sequence[Any] | np.ndarray,
@@ -54,7 +58,7 @@ def draw_pairs(
     ------
     UserError
         Lengths differ, a person has two values of an attribute, an attribute is called like another column of the result, an
-        embedding is no vector, zero or not finite, or there are no pairs.
+        embedding is not a vector, zero or not finite, or there are no pairs.
     """
     if people_per_block < 2:
         raise UserError(
@@ -88,6 +92,8 @@ def draw_pairs(
         raise UserError(
             "there are no pairs: every person has one row, and no two people share their attributes."
         )
+    import pyarrow as pa
+
     columns: dict[str, Any] = {
         "label": np.where(persons[first] == persons[second], SAME, DIFFERENT),
         **{name: pa.array(list(values[first]), pa.string()) for name, values in attributes.items()},

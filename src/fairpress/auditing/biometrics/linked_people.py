@@ -7,17 +7,21 @@ chain of people links: the connected components of the graph whose nodes are peo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from fairpress.core.errors import UserError
+from fairpress.core.extras import names_missing_extra
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LARGEST = 0.2
 """Largest share of the pairs that one component may have: from five clusters on, intervals mean something."""
 
 
+@names_missing_extra
 def link_people(table: Any, first: str, second: str, *, name: str = "linked") -> pa.Table:
     """Return a table of pairs with a column of linked people, for the audit's option `subject`.
 
@@ -35,6 +39,8 @@ def link_people(table: Any, first: str, second: str, *, name: str = "linked") ->
     UserError
         A column is missing or has missing values, `name` exists, or one component has more than a fifth of the pairs.
     """
+    import pyarrow as pa
+
     pairs = table if isinstance(table, pa.Table) else pa.table(table)
     for column in (first, second):
         if column not in pairs.column_names:

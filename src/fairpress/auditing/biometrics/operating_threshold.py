@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode, numbers
 from fairpress.auditing.cells.open_source import open_source
+from fairpress.auditing.cells.query_result import encode, numbers
 from fairpress.auditing.options import checked_confidence
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.core.errors import UserError, listed
 from fairpress.core.estimate import Estimate
+from fairpress.core.extras import names_missing_extra
 from fairpress.core.values import named_positive, resolve, spelling
 
 ENOUGH = 30
@@ -58,6 +59,7 @@ class OperatingThreshold:
         return f"{self.column}>={self.threshold!r}"
 
 
+@names_missing_extra
 def thresholds(
     table: Any,
     models: Sequence[str] | str,
@@ -169,7 +171,7 @@ def _positives(labels: Any, label: str, positive: Any) -> np.ndarray:
         )
     chosen = named_positive(classes) if positive is None else resolve(positive, classes)
     if chosen not in classes:
-        given = "which of them is positive is not said" if positive is None else f"{positive!r} is neither"
+        given = "which of them is positive is not known" if positive is None else f"{positive!r} is neither"
         raise UserError(
             f"the classes of {label!r} are {listed(classes)}, and {given}; name one with `positive=`."
         )

@@ -11,7 +11,8 @@ from fairpress.auditing.cells.decision import Decision, parse_decision
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import build
 from fairpress.auditing.cells.positive_class import TASK, recorded_task
-from fairpress.auditing.cells.score_columns import check_scores
+from fairpress.auditing.cells.relation import is_plain
+from fairpress.auditing.cells.score_columns import check_scores, score_columns
 from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.errors import UserError
 
@@ -65,6 +66,7 @@ def count(
         )
     bin_edges = {name: bin_edges_of(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
+    _keep_scores(source, [label, *attributes, *models, *keys.values()], decided_by, weight, bin_edges)
     check_scores(source, models, decide or {})
     cell_counts = source.count(
         list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=bin_edges
@@ -84,6 +86,25 @@ def count(
         source_name=source.name,
         require_explicit_positive=require_explicit_positive,
     )
+
+
+def _keep_scores(
+    source: TableSource,
+    names: Sequence[str],
+    decided_by: Mapping[str, Decision],
+    weight: str | None,
+    bins: Mapping[str, Sequence[float]],
+) -> None:
+    """Keep the columns of an audit in memory if it has scores, for which the table is read many times."""
+    scores = [c for model in decided_by for c in score_columns(source, model)]
+    scores += [d.column for d in decided_by.values() if d.sign]
+    if not scores or source.holds_cells or not source.counts_scores:
+        return
+    numbers = [*scores, *bins, *([] if weight is None else [weight])]
+    for name in dict.fromkeys(numbers):
+        if name in source.columns and not is_plain(source.columns[name]):
+            return
+    source.keep([n for n in names if n not in bins], numbers)
 
 
 def bin_edges_of(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import DictionaryColumn, encode, numbers
 from fairpress.auditing.cells.column_inspection import InspectedRelation
 from fairpress.auditing.cells.decision import Decision
+from fairpress.auditing.cells.query_result import DictionaryColumn, QueryResult, encode, numbers
 from fairpress.auditing.cells.table_readers import text_literal
 from fairpress.core.errors import UserError
 from fairpress.datasets.binning import bin_names
@@ -123,7 +122,11 @@ class TableSource(InspectedRelation):
 
 
 def to_cell_counts(
-    table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
+    table: QueryResult,
+    name: str,
+    columns: Sequence[str],
+    decisions: Mapping[str, Decision],
+    weight: str | None,
 ) -> CellCounts:
     """Convert a query's result: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, "
     "``bad``."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fairpress.auditing.cells.column_inspection import CAST_TOLERANCE, Numbers
 from fairpress.auditing.cells.decision import Decision
 from fairpress.auditing.cells.duckdb_source import CellCounts, TableSource, to_cell_counts
+from fairpress.auditing.cells.query_result import QueryResult
 from fairpress.auditing.cells.relation import is_number
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
@@ -132,13 +133,7 @@ class WarehouseSource(TableSource):
         expressions = [self._binned(c, bins[c]) if bins and c in bins else table[c] for c in columns]
         expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
         keys = [expression.name(f"k{i}") for i, expression in enumerate(expressions)]
-        result = self._read(table.group_by(keys).aggregate(**self._aggregates(weight)))
-        # Sorted, so that sums are added in one order and every digit of the audit is independent of the database.
-        result = (
-            result.sort_by([(f"k{i}", "ascending") for i in range(len(expressions))])
-            if expressions
-            else result
-        )
+        result = self._read(table.group_by(keys).aggregate(**self._aggregates(weight)), len(expressions))
         return to_cell_counts(result, self.name, columns, decisions, weight)
 
     def _aggregates(self, weight: str | None) -> dict[str, Any]:
@@ -190,10 +185,17 @@ class WarehouseSource(TableSource):
         }[decision.sign]
         return ibis.ifelse(number.isnan(), ibis.null("boolean"), condition)
 
-    def _read(self, expression: Any) -> Any:
+    def _read(self, expression: Any, keys: int = 0) -> QueryResult:
+        """Return the answer, sorted by its first columns, ``k0`` …, if it has `keys` of them.
+
+        Sums are then added in one order, and every digit of the audit is independent of the database.
+        """
         try:
             with _suppress_warnings():
-                return expression.to_pyarrow()
+                answer = expression.to_pyarrow()
+            if keys:
+                answer = answer.sort_by([(f"k{i}", "ascending") for i in range(keys)])
+            return QueryResult.of_arrow(answer)
         except Exception as error:  # each database has its own
             raise UserError(
                 f"{self.name} cannot be counted ({type(error).__name__}{first_line(error, self._secrets)})."

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fairpress.auditing.cells.frames import Frame
+from fairpress.auditing.cells.kept_columns import (
+    FIRST_ROWS,
+    KEPT,
+    MAX_VALUES,
+    NOTHING,
+    KeptColumns,
+    positions,
+)
+from fairpress.auditing.cells.query_result import QueryResult
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
 from fairpress.core.slow import show_progress
 
+_Result = TypeVar("_Result")
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 _LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
-_COLUMN_INDEX = re.compile(r"\bc(\d{1,6})\b")
 _UNSUPPORTED_TYPE = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 # By default DuckDB downloads and loads extensions, such as for a table named by an address.
@@ -56,6 +65,8 @@ class Relation:
         A file does not exist, or DuckDB cannot read it; the message names the file.
     """
 
+    _kept = NOTHING
+
     def __init__(self, table: Any) -> None:
         import duckdb
 
@@ -70,7 +81,7 @@ class Relation:
         self.name = " + ".join(given) if len(given) == len(tables) else "the table"
         self.single = not isinstance(table, (list, tuple))
         self.locations = tuple(given)
-        file_groups = files(given)
+        file_groups = files(given, self._connection)
         self.paths = [p for part in file_groups for p in part.paths]
         self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
         self._metadata = [("the table", _arrow_metadata(t)) for t in tables]
@@ -102,6 +113,7 @@ class Relation:
         self._positions: dict[str, list[int]] = {}
         for i, (name, _) in enumerate(union):
             self._positions.setdefault(name, []).append(i)
+        self._kinds = united
         self.columns: dict[str, str] = {name: united[indices[0]] for name, indices in self._positions.items()}
         if len(parts) == 1:
             self.relation = parts[0][1]
@@ -191,28 +203,94 @@ class Relation:
 
     def as_number(self, name: str) -> str:
         """Return SQL for a column's values as DOUBLE; text that is not a number becomes NULL."""
+        if (position := self._positions[name][0]) in self._kept.numbers:
+            return f"number{position}"
         column = self.column(name)
         if self.columns[name] != "VARCHAR":
             return f"{column}::DOUBLE"
         # DuckDB parses 18_24 as 1824.
         return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
 
-    def _narrowed(self, query: str) -> str:
-        """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
-        if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
-            return query
-        # Text literals in the query may look like columns.
-        positions = {int(p) for p in _COLUMN_INDEX.findall(query.replace(self.relation, ""))} & set(
-            range(len(self._origin))
-        )
-        needed = ", ".join(f"c{position}" for position in sorted(positions or {0}))
-        narrowed = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
-        return query.replace(self.relation, narrowed)
+    def is_wrong(self, name: str) -> str:
+        """Return SQL for whether a value is there and is not a number."""
+        if (position := self._positions[name][0]) in self._kept.numbers:
+            return f"wrong{position}"
+        return f"({self.column(name)} IS NOT NULL AND {self.as_number(name)} IS NULL)"
 
-    def read(self, query: str) -> Any:
-        """Run a query and return the result as an Arrow table."""
+    def keep(self, texts: Iterable[str], numbers: Iterable[str]) -> None:
+        """Parse columns of CSV files once, and keep them in memory for later queries.
+
+        Tables that are in memory or in Parquet files are queried where they are; names of no column are passed over.
+        """
         import duckdb
 
+        if not self.text_paths or self._kept is not NOTHING:
+            return
+        kept = KeptColumns(
+            frozenset(self._positions[n][0] for n in texts if n in self.columns),
+            {self._positions[n][0]: self.as_number(n) for n in numbers if n in self.columns},
+        )
+        create = f"CREATE TEMP TABLE {KEPT} AS SELECT"
+        few_values = self._few_values(kept.texts)
+        try:
+            self._execute(f"{create} {kept.selected(few_values)} FROM {self.relation}", _nothing)
+        except duckdb.Error:  # a value that the first rows do not have
+            self._run(f"{create} {kept.selected({})} FROM {self.relation}", _nothing)
+        self._kept = kept
+
+    def _few_values(self, texts: Iterable[int]) -> dict[int, list[str]]:
+        """Return the sorted values of the text columns that have few of them in the first rows."""
+        columns = [c for c in sorted(texts) if self._kinds[c] == "VARCHAR"]
+        if not columns:
+            return {}
+        lists = ", ".join(f"list(DISTINCT c{c}) FILTER (WHERE c{c} IS NOT NULL) AS c{c}" for c in columns)
+        names = ", ".join(f"c{c}" for c in columns)
+        first = f"(SELECT {names} FROM {self.relation} LIMIT {FIRST_ROWS})"
+        values = self.read(f"SELECT {lists} FROM {first}").to_pylist()[0]
+        return {c: sorted(v) for c in columns if (v := values[f"c{c}"]) and len(v) <= MAX_VALUES}
+
+    def release(self) -> None:
+        """Release the memory of the columns that `keep` kept; later queries read the files again."""
+        if self._kept is not NOTHING:
+            self._run(f"DROP TABLE {KEPT}", _nothing)
+            self._kept = NOTHING
+
+    def _narrowed(self, query: str) -> str:
+        """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
+        files_alone = self.relation.startswith("(SELECT * FROM read_")
+        if not (files_alone or self._kept is not NOTHING) or "SELECT * FROM (SELECT *" in query:
+            return query
+        rest, relation = query.replace(self.relation, ""), self.relation
+        if self._kept.suffices(rest, len(self._origin)):
+            return query.replace(relation, KEPT)
+        if files_alone:
+            used = positions(rest, len(self._origin)) | self._kept.sources(rest)
+            needed = ", ".join(f"c{position}" for position in sorted(used or {0}))
+            relation = relation.replace("SELECT *", f"SELECT {needed}", 1)
+        if derived := self._kept.derived(rest):
+            relation = f"(SELECT *, {derived} FROM {relation})"
+        return query.replace(self.relation, relation)
+
+    def read(self, query: str) -> QueryResult:
+        """Run a query and return the result."""
+        return self._run(query, QueryResult.of)
+
+    def read_arrow(self, query: str) -> Any:
+        """Run a query and return the result as an Arrow table."""
+        return self._run(query, lambda relation: relation.to_arrow_table())
+
+    def _run(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
+        import duckdb
+
+        try:
+            return self._execute(query, fetch)
+        except duckdb.Error as error:
+            if any(word in str(error) for word in ("CSV", "sniffing")):
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(read_error(self.name, str(error))) from None
+
+    def _execute(self, query: str, fetch: Callable[[Any], _Result]) -> _Result:
         if self._stale:
             for i, frame in enumerate(self._frames):
                 # The concatenation of several tables selects every column.
@@ -220,16 +298,13 @@ class Relation:
                     f"f{i}", frame.arrow(complete=len(self._frames) + self._files_read > 1)
                 )
             self._stale = False
-        try:
-            with show_progress(
-                f"reading {self.name}", getattr(self._connection, "query_progress", None)
-            ):  # since DuckDB 1.3
-                return self._connection.sql(self._narrowed(query)).to_arrow_table()
-        except duckdb.Error as error:
-            if any(word in str(error) for word in ("CSV", "sniffing")):
-                for path in self.paths:
-                    refuse_uneven(path)
-            raise UserError(read_error(self.name, str(error))) from None
+        # Progress is known since DuckDB 1.3.
+        with show_progress(f"reading {self.name}", getattr(self._connection, "query_progress", None)):
+            return fetch(self._connection.sql(self._narrowed(query)))
+
+
+def _nothing(_: Any) -> None:
+    """Return nothing for a statement that has no result."""
 
 
 def _arrow_metadata(table: Any) -> Mapping[bytes, bytes]:

@@ -160,4 +160,4 @@ def unequal_sums(source: TableSource, columns: Sequence[str]) -> int:
     """Return the number of rows in which the probabilities of all classes do not sum to 1."""
     total = " + ".join(source.as_number(c) for c in columns)
     query = f"SELECT count(*) AS n FROM {source.relation} WHERE abs({total} - 1) > {SUM_SLACK!r}"
-    return int(source.read(query)["n"][0].as_py())
+    return int(source.read(query).value())

@@ -15,19 +15,19 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from fairpress.auditing.cells.parquet_file import WILDCARDS, escape_wildcards, parquet_schema
 from fairpress.core.errors import UserError
 from fairpress.core.slow import show_progress
 
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 DELIMITERS = ",;\t|"
-_WILDCARDS = "*?["
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SAMPLED_LINES = 50
 MAX_COLUMNS = 20_000
 """Wider tables are refused, because every query binds all of the columns."""
-MAX_LINE_LENGTH = 16_000_000
-"""In characters; the same limit is passed to DuckDB."""
+MAX_LINE_LENGTH = 8_000_000
+"""In characters, of which DuckDB gets as many bytes at once: what it buffers is most of the memory of an audit."""
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _SCANNED_BYTES = 2**28, 200, 2**26
 """A file is refused if it unpacks to more than `_MAX_UNPACKED_BYTES` and to more than `_MAX_RATIO` times its size; only the
 first `_SCANNED_BYTES` of packed data are checked."""
@@ -84,8 +84,8 @@ def text_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def files(paths: Sequence[str]) -> list[Files]:
-    """Return the queries that read files or globs; files with the same columns share a query.
+def files(paths: Sequence[str], connection: Any) -> list[Files]:
+    """Return the queries that read files or globs with a connection of DuckDB; files with the same columns share a query.
 
     Raises UserError for a file that is not a table.
     """
@@ -94,16 +94,10 @@ def files(paths: Sequence[str]) -> list[Files]:
     for path in (p for given in paths for p in _expand(given)):
         start = _first_bytes(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
-            schema = parquet_schema(path)
-            _refuse_wide(path, len(schema))
-            metadata[path] = schema.metadata or {}
-            misread_columns = tuple(i for i, field in enumerate(schema) if _misread(field))
-            key: tuple[Any, ...] = (
-                "parquet",
-                tuple(schema.names),
-                misread_columns,
-                tuple(map(str, schema.types)),
-            )
+            schema = parquet_schema(path, connection)
+            _refuse_wide(path, len(schema.names))
+            metadata[path] = schema.metadata
+            key: tuple[Any, ...] = ("parquet", schema.names, schema.misread, schema.types)
         else:
             kind = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else "none"
             if kind != "none":
@@ -149,16 +143,8 @@ def _refuse_bomb(path: str, kind: str) -> None:
         raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
 
 
-def _misread(field: Any) -> bool:
-    """Return whether DuckDB would read a Parquet column by its storage type, such as periods as numbers."""
-    kind = str(field.type)
-    extension = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
-    named = kind if kind.startswith("extension") else extension
-    return ("pandas." in named) or kind.startswith(("duration", "decimal256"))
-
-
 def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
-    named = "[" + ", ".join(text_literal(_escape_wildcards(p)) for p in paths) + "]"
+    named = "[" + ", ".join(text_literal(escape_wildcards(p)) for p in paths) + "]"
     columns = [f"c{i}" for i in range(len(key[1]))]
     if key[0] == "parquet":
         # Columns are named by position, because DuckDB treats g and G as one column.
@@ -167,13 +153,8 @@ def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
     return (
         f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, "
         f"delim={text_literal(key[2])}, quote='\"', escape='\"', compression='{key[3]}', null_padding=false, "
-        f"strict_mode=true, max_line_size={MAX_LINE_LENGTH})"
+        f"strict_mode=true, max_line_size={MAX_LINE_LENGTH}, buffer_size={MAX_LINE_LENGTH})"
     )
-
-
-def _escape_wildcards(path: str) -> str:
-    """Escape wildcards for DuckDB: a file named a[1].csv is not a pattern."""
-    return "".join(f"[{c}]" if c in _WILDCARDS else c for c in path)
 
 
 def _expand(path: str) -> list[str]:
@@ -188,7 +169,7 @@ def _expand(path: str) -> list[str]:
             return [path]
     except (OSError, ValueError):  # a name too long, or with a null byte
         raise UserError(f"there is no file {path}.") from None
-    if any(c in path for c in _WILDCARDS):
+    if any(c in path for c in WILDCARDS):
         matches = sorted(p for p in glob(path, recursive=True) if Path(p).is_file())
         if matches:
             return matches
@@ -224,18 +205,6 @@ def _first_bytes(path: str) -> bytes:
     if not recognized and b"\0" in start:
         raise UserError(f"{path} is a binary file, not a table; save the table as Parquet or CSV.")
     return start
-
-
-def parquet_schema(path: str) -> Any:
-    """Return the Arrow schema of a Parquet file, with its metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]
-        raise UserError(f"cannot read {path}: {first}. Is it complete, and CSV or Parquet?") from None
 
 
 def header(path: str) -> tuple[str, list[str]]:

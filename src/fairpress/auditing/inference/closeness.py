@@ -20,6 +20,7 @@ from fairpress.auditing.cells.counting import decisions
 from fairpress.auditing.cells.decision import Decision
 from fairpress.auditing.cells.duckdb_source import TableSource, to_cell_counts
 from fairpress.auditing.cells.encoding import build
+from fairpress.auditing.cells.query_result import numbers as numbers_of
 from fairpress.auditing.cells.score_columns import score_columns
 from fairpress.auditing.cells.table_readers import text_literal
 from fairpress.auditing.options import AuditOptions
@@ -27,7 +28,7 @@ from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.values import resolve
 
 STRATA = 20
-NOT_MATCHED = "Flips are not matched by how close to call the answers were"
+NOT_MATCHED = "Flips are not matched by how close to call the predictions were"
 ROUNDED = 1e-6
 """Scores may be on the wrong side of the threshold by rounding."""
 MOST_SIDES = 50
@@ -263,7 +264,7 @@ def _counted(
         source_name=source.name,
         require_explicit_positive=False,
     )
-    level = np.asarray(table["stratum"].to_numpy(), dtype=np.int64)
+    level = numbers_of(table["stratum"]).astype(np.int64)
     baseline = next(iter(decided))
     numbers = np.unique(lines.predicted[baseline] * STRATA + level, return_inverse=True)[1]
     return ClosenessCounts(lines, numbers.reshape(-1), score_names)

@@ -101,7 +101,7 @@ def _constant_networks(evidence: GroupEstimator, model: str) -> DegenerateModel 
         return None
     return DegenerateModel(
         f"{constant} of the {len(by_seed)} networks of {model} predict one class only; they pull its gaps towards 0, "
-        "which is no evidence of fairness.",
+        "which is not evidence of fairness.",
         2 * constant >= len(by_seed),
     )
 

@@ -27,9 +27,17 @@ TIE = -1
 
 def modal_class(predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return the most frequent class of each row over models [models, rows]; −1 where two classes tie."""
-    counts = np.stack([(predicted == c).sum(axis=0) for c in range(classes)])
-    tied = (counts == counts.max(axis=0)).sum(axis=0) > 1
-    return np.where(tied, TIE, counts.argmax(axis=0))
+    return _modal_of(np.stack([(predicted == c).sum(axis=0) for c in range(classes)]))
+
+
+def _modal_of(counts: np.ndarray) -> np.ndarray:
+    """Return the class with the largest count of each row [classes, rows]; −1 where two tie."""
+    winners = counts == counts.max(axis=0)
+    modal = np.zeros(counts.shape[1], dtype=np.int16)
+    for c in range(1, len(counts)):
+        modal += winners[c] * np.int16(c)
+    np.putmask(modal, winners.sum(axis=0, dtype=np.int16) > 1, TIE)
+    return modal
 
 
 def differing_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -63,10 +71,7 @@ def exemplars(
     rng = np.random.default_rng(0)
     orders = [rng.permutation(seeds) for _ in range(SPLITS)]
     halves = [(o[:half], o[half : 2 * half]) for o in orders]
-    expected, excess = _excess(base, small, classes, halves)
-    without = [
-        _excess(base, small, classes, [(a[a != s], b[b != s]) for a, b in halves])[1] for s in range(seeds)
-    ]
+    expected, excess, without = _excess(base, small, classes, halves)
     single_run = evidence.one_seed()
     out = []
     for grouping in groupings:
@@ -77,14 +82,45 @@ def exemplars(
 
 def _excess(
     base: np.ndarray, small: np.ndarray, classes: int, halves: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> tuple[Floats, Floats]:
-    """Return per row (the share expected from retraining, the excess), both means over the halvings."""
-    expected, differing = np.zeros(base.shape[1]), np.zeros(base.shape[1])
+) -> tuple[Floats, Floats, Floats]:
+    """Return per row the share expected from retraining, the excess, and the excess without each seed [seeds, rows].
+
+    All are means over the halvings. A seed is left out of the counts of its half, which alone are computed again.
+    """
+    seeds, rows = base.shape
+    mixed = np.flatnonzero(
+        (base != base[0]).any(axis=0) | (small != base[0]).any(axis=0)
+    )  # others never differ
+    codes = np.arange(classes)[:, None, None]
+    votes, small_votes = ((x[:, mixed] == codes).astype(np.int16) for x in (base, small))
+    expected, excess = np.zeros((2, mixed.size), dtype=np.int16)
+    without = np.zeros((seeds, mixed.size), dtype=np.int16)
     for a, b in halves:
-        first = modal_class(base[a], classes)
-        expected += differing_rows(first, modal_class(base[b], classes))
-        differing += differing_rows(first, modal_class(small[b], classes))
-    return expected / len(halves), (differing - expected) / len(halves)
+        counts = votes[:, a].sum(axis=1, dtype=np.int16)
+        other_counts, small_counts = (v[:, b].sum(axis=1, dtype=np.int16) for v in (votes, small_votes))
+        first, second, third = (_modal_of(x) for x in (counts, other_counts, small_counts))
+        retrained = differing_rows(first, second)
+        whole = np.subtract(differing_rows(first, third), retrained, dtype=np.int16)
+        expected += retrained
+        excess += whole
+        without += whole  # corrected for the seeds of a half below
+        for s in a:
+            left = _modal_of(counts - votes[:, s])
+            without[s] += (
+                np.subtract(differing_rows(left, third), differing_rows(left, second), dtype=np.int16) - whole
+            )
+        for s in b:
+            left, small_left = (
+                _modal_of(other_counts - votes[:, s]),
+                _modal_of(small_counts - small_votes[:, s]),
+            )
+            without[s] += (
+                np.subtract(differing_rows(first, small_left), differing_rows(first, left), dtype=np.int16)
+                - whole
+            )
+    means = np.zeros((2 + seeds, rows))
+    means[:, mixed] = np.vstack([expected, excess, without]) / len(halves)
+    return means[0], means[1], means[2:]
 
 
 def _by_group(
@@ -93,7 +129,7 @@ def _by_group(
     modal_classes: tuple[np.ndarray, np.ndarray],
     expected: Floats,
     excess: Floats,
-    without: Sequence[Floats],
+    without: Floats,
     confidence: float,
 ) -> list[GroupExemplars]:
     w = single_run.cells.weight

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.class_recall import is_class_metric
@@ -24,6 +23,7 @@ from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN, loss_sign
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
+from fairpress.auditing.statistics.membership import membership, with_rows
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
@@ -49,7 +49,7 @@ class FlipStrata:
     lost, gained
         Flips of each stratum [strata], in the direction of its first hypothesis.
     membership
-        Sparse array [hypotheses, strata] of −1, 0 and 1, as in `dealt_flips.DealtFlips.of`.
+        Array [hypotheses, strata] of −1, 0 and 1, sparse where it is large, as in `dealt_flips.DealtFlips.of`.
     rows
         Denominator of each hypothesis [hypotheses].
     slices
@@ -75,8 +75,8 @@ class FlipStrata:
             slices[(*key, POOL)] = slice(len(rows), len(rows) + 1)
             rows.append(float(self.rows[index].sum()))
             members.append(self.membership[index].sum(axis=0))  # groups of one attribute share no stratum
-        membership = sparse.vstack([self.membership, sparse.csr_array(np.stack(members))], format="csr")
-        return replace(self, membership=membership, rows=np.array(rows), slices=slices)
+        pooled = with_rows(self.membership, np.stack(members))
+        return replace(self, membership=pooled, rows=np.array(rows), slices=slices)
 
     def by_key(self, values: Floats) -> dict[Key | PoolKey, Floats]:
         """Return values [hypotheses] by key; NaN where a hypothesis has no rows."""
@@ -138,10 +138,8 @@ def flip_strata(
             column.append(member)
             entry.append(sign[i, member])
     size = sum(len(r) for r in rows)
-    membership = sparse.csr_array(
-        (_joined(entry), (_joined(hypothesis), _joined(column))), shape=(size, count), dtype=float
-    )
-    return FlipStrata(lost, gained, membership, np.concatenate(rows) if rows else np.zeros(0), slices)
+    members = membership(_joined(entry), _joined(hypothesis), _joined(column), (size, count))
+    return FlipStrata(lost, gained, members, np.concatenate(rows) if rows else np.zeros(0), slices)
 
 
 def loss_p_adjusted(

@@ -137,7 +137,7 @@ class GroupEstimator:
         unobserved values are not impossible. NaN where there are no rows; the standard error is NaN where there is one.
         """
         groups = grouping.size
-        inside = ~np.isnan(x.first)
+        inside = _inside(x.first)
         g = grouping.index[inside]
         first, crossed, second, w, ww, rows = (
             v[inside] for v in (*x, self.cells.weight, self.cells.weight_squares, self.cells.rows)
@@ -252,6 +252,12 @@ def two_groups(values: Floats, grouping: Grouping, pair: tuple[int, int]) -> tup
 def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
     """Return the sum of the values in each group."""
     return np.asarray(np.bincount(index, weights=values, minlength=groups), dtype=float)
+
+
+def _inside(values: Floats) -> np.ndarray | slice:
+    """Return where there are values, as an index; all of an array is taken without a copy."""
+    inside = ~np.isnan(values)
+    return slice(None) if inside.all() else inside
 
 
 def _fill_undefined(deff: Floats) -> Floats:

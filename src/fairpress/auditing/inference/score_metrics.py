@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,61 +34,70 @@ UNDEFINED_BECAUSE = {
 
 @dataclass(frozen=True)
 class ScorePair:
-    """The scores of a baseline and a compressed model (or one model twice), with their estimator."""
+    """The scores of a baseline and a compressed model (or one model twice), with their estimators.
+
+    `evidence` infers from what depends on the ranks of both models, `ranked` on those of one, `summed` from means.
+    """
 
     lines: ScoreCounts
     evidence: GroupEstimator
+    ranked: tuple[GroupEstimator, GroupEstimator]
+    summed: GroupEstimator
     like: Cells
+    _calibrations: dict[tuple[Attribute, float], list[tuple[Estimate, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
         """Return the pair, with seeds or people as random units if the cells have these keys."""
-        seeds = "seed" in lines.cells.keys
-        return cls(
-            lines,
-            SeedGroupEstimator(lines.cells, source_name) if seeds else GroupEstimator(lines.cells),
-            like,
-        )
+
+        def estimator(cells: Cells) -> GroupEstimator:
+            return SeedGroupEstimator(cells, source_name) if "seed" in cells.keys else GroupEstimator(cells)
+
+        evidence, before, after = (estimator(x.cells) for x in (lines, *lines.ranks))
+        return cls(lines, evidence, (before, after), estimator(lines.sums.cells), like)
 
     def rates(self, side: int, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
-        grouping = self.lines.cells.grouping_as(self.like, attribute)
+        sums = self._grouping(self.lines.sums.cells, attribute)
         out = {}
         for name in MEANS:
-            x = self.evidence.mean(self._moments(SIDES[side], name), grouping, 0.0, LIMITS[name])
+            x = self.summed.mean(self._moments(SIDES[side], name), sums, 0.0, LIMITS[name])
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc(side, grouping, confidence)
-        out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
-        )
+        out["auc"] = self._auc(side, attribute, confidence)
+        out["calibration_error"] = [x[side] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
     def changes(self, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return compressed − baseline of every score metric, per group."""
-        grouping = self.lines.cells.grouping_as(self.like, attribute)
+        sums = self._grouping(self.lines.sums.cells, attribute)
         out = {}
         for name in MEANS:
             x = self._moments("change", name)
-            change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-np.inf, np.inf))
+            change = self.summed.mean(x, sums, _rms_change(self.summed, x, sums), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc_change(grouping, confidence)
-        out["calibration_error"] = self._calibration(
-            grouping, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
-        )
+        out["auc"] = self._auc_change(attribute, confidence)
+        out["calibration_error"] = [x[2] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
-    @property
-    def _positive(self) -> np.ndarray:
-        return np.asarray(self.lines.cells.binary(self.lines.cells.label) == 1)
+    def _grouping(self, cells: Cells, attribute: Attribute) -> Grouping:
+        """Return the audited groups of an attribute, and those of each combination of `cells`."""
+        return cells.grouping_as(self.like, attribute)
+
+    @staticmethod
+    def _positive_of(cells: Cells) -> np.ndarray:
+        return np.asarray(cells.binary(cells.label) == 1)
 
     def _moments(self, side: str, name: str) -> Moments:
         """Return the moments of the value whose mean is the metric; NaN outside its denominator."""
-        yes, cells = self._positive, self.lines.cells
+        cells, moments = self.lines.sums.cells, self.lines.sums.moments
+        yes = self._positive_of(cells)
         if name == "log_loss":
-            log, rest = (self.lines.moments[side, v] for v in ("log", "log_rest"))
+            log, rest = (moments[side, v] for v in ("log", "log_rest"))
             a = [np.where(yes, p, q) for p, q in zip(log, rest, strict=True)]
             return Moments(-a[0], -a[1], a[2])
-        x = self.lines.moments[side, "score"]
+        x = moments[side, "score"]
         if name == "generalized_fpr":
             return Moments(*(np.where(yes, np.nan, v) for v in x))
         flipped = (-x.first, -x.crossed, x.second)  # of 1 − s, whose change is −Δs
@@ -97,124 +106,125 @@ class ScorePair:
             flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
-    def _rms_change(self, x: Moments, grouping: Grouping) -> Floats:
-        """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
-        inside = ~np.isnan(x.first)
-        squares, ww = (
-            per_group(v[inside], grouping.index[inside], grouping.size)
-            for v in (x.second, self.lines.cells.weight_squares)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            usual = np.sqrt(np.maximum(squares, 0) / ww)
-        return np.where(usual > 0, usual, 1.0)
-
     def _placements(self, side: int, grouping: Grouping) -> Floats:
-        cells, seeds = self.lines.cells, round(self.evidence.repeats)
-        index = grouping.index
+        ranks, seeds = self.lines.ranks[side], round(self.evidence.repeats)
+        cells, index = ranks.cells, grouping.index
         stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
         return placements(
-            self.lines.bins[SIDES[side]],
-            self._positive,
+            ranks.bins,
+            self._positive_of(cells),
             cells.weight,
             cells.rows,
             stratum,
             grouping.size * seeds,
         )
 
-    def _auc(self, side: int, grouping: Grouping, confidence: float) -> list[Estimate]:
-        x = self.evidence.mean(
-            self.evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
+    def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
+        evidence, cells = self.ranked[side], self.lines.ranks[side].cells
+        grouping = self._grouping(cells, attribute)
+        x = evidence.mean(
+            evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
         )
-        if not self.evidence.dependent:
-            # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
-            yes = self._positive
-            smaller_class = np.minimum(
-                *(
-                    per_group((self.lines.cells.weight * v), grouping.index, grouping.size)
-                    for v in (yes, ~yes)
-                )
-            )
-            with np.errstate(divide="ignore", invalid="ignore"):
-                effective_rows = np.where(
-                    x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
-                )
-                low, high = wilson(x.value * effective_rows, effective_rows, confidence)
-            return self._without_tied_ranks(
-                _estimates_within(x, low, high, "delong-wilson"), (side,), grouping
-            )
-        return self._without_tied_ranks(
-            _estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), grouping
+        if self.evidence.dependent:
+            estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
+            return self._without_tied_ranks(estimates, (side,), attribute)
+        # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
+        yes = self._positive_of(cells)
+        smaller_class = np.minimum(
+            *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
         )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective_rows = np.where(
+                x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
+            )
+            low, high = wilson(x.value * effective_rows, effective_rows, confidence)
+        return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
 
-    def _auc_change(self, grouping: Grouping, confidence: float) -> list[Estimate]:
-        before, after = (self._placements(side, grouping) for side in (0, 1))
-        x = self.evidence.moments(after - before)
-        change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-1.0, 1.0), "delong")
+    def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
+        before, after = (
+            self._placements(side, self._grouping(ranks.cells, attribute))[ranks.index]
+            for side, ranks in enumerate(self.lines.ranks)
+        )
+        x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
+        change = self.evidence.mean(
+            x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
+        )
         return self._without_tied_ranks(
-            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), grouping
+            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), attribute
         )
 
     def _without_tied_ranks(
-        self, estimates: list[Estimate], sides: tuple[int, ...], grouping: Grouping
+        self, estimates: list[Estimate], sides: tuple[int, ...], attribute: Attribute
     ) -> list[Estimate]:
         """Remove estimates of groups whose scores occupy too few bins for reliable ranks."""
         if self.lines.exact:
             return estimates
-        tied_share = np.max(
-            [
-                tied_within_bins(
-                    self.lines.bins[SIDES[s]],
-                    self._positive,
-                    self.lines.cells.weight,
-                    grouping.index,
-                    grouping.size,
-                )
-                for s in sides
-            ],
-            axis=0,
-        )
+        shares = []
+        for ranks in (self.lines.ranks[side] for side in sides):
+            grouping = self._grouping(ranks.cells, attribute)
+            positive = self._positive_of(ranks.cells)
+            shares.append(
+                tied_within_bins(ranks.bins, positive, ranks.cells.weight, grouping.index, grouping.size)
+            )
+        tied_share = np.max(shares, axis=0)
         reason = "the scores occupy too few of the bins that are used for large tables"
         return [
             Estimate.not_estimable(reason, e.n) if e.estimable and o > MAX_TIED_SHARE else e
             for e, o in zip(estimates, tied_share, strict=True)
         ]
 
-    def _calibration(
-        self,
-        grouping: Grouping,
-        estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
-    ) -> list[Estimate]:
-        cells = self.lines.cells
+    def _calibration(self, attribute: Attribute, confidence: float) -> list[tuple[Estimate, ...]]:
+        """Return the calibration errors of both models and their change, per group; computed once per attribute."""
+        key = (attribute, confidence)
+        if key not in self._calibrations:
+            self._calibrations[key] = list(
+                self._calibrated(self._grouping(self.lines.sums.cells, attribute), confidence)
+            )
+        return self._calibrations[key]
+
+    def _calibrated(self, grouping: Grouping, confidence: float) -> Iterator[tuple[Estimate, ...]]:
+        sums = self.lines.sums
+        cells, positive = sums.cells, self._positive_of(sums.cells)
         if self.evidence.dependent:
             reason = "calibration is not estimated over several seeds; audit the table of one seed"
-            return [
-                Estimate.not_estimable(reason, float(n))
-                for n in per_group(cells.weight, grouping.index, grouping.size)
-            ]
+            for n in per_group(cells.weight, grouping.index, grouping.size):
+                yield (Estimate.not_estimable(reason, float(n)),) * 3
+            return
+        before, after = (sums.moments[side, "score"] for side in SIDES[:2])
         order = np.argsort(grouping.index, kind="stable")
-        out = []
         for members in np.split(order, np.cumsum(np.bincount(grouping.index, minlength=grouping.size))[:-1]):
             n = float(cells.weight[members].sum())
             people = cells.keys.get("subject")
             rows = float(cells.rows[members].sum()) if people is None else len(np.unique(people[members]))
             if rows < 2:
-                out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
+                yield (Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n),) * 3
                 continue
             d = calibration_error.deviations(
-                (self.lines.scores["baseline"][members], self.lines.scores["compressed"][members]),
-                (
-                    self.lines.products[0][members],
-                    self.lines.products[1][members],
-                    self.lines.products[2][members],
-                ),
-                self._positive[members],
+                (sums.scores["baseline"][members], sums.scores["compressed"][members]),
+                (before.crossed[members], after.crossed[members]),
+                (before.second[members], after.second[members], sums.product[members]),
+                positive[members],
                 cells.weight[members],
                 cells.weight_squares[members],
                 None if people is None else people[members],
             )
-            value, low, high = estimate(d, calibration_error.noise(d, np.random.default_rng(0)))
-            out.append(Estimate(value, low, high, n, "least-favourable"))
-        return out
+            drawn = calibration_error.noise(d, calibration_error.standard_draws())
+            yield tuple(
+                Estimate(*x, n, "least-favourable")
+                for x in calibration_error.calibration(d, drawn, 1 - confidence)
+            )
+
+
+def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:
+    """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
+    inside = ~np.isnan(x.first)
+    squares, ww = (
+        per_group(v[inside], grouping.index[inside], grouping.size)
+        for v in (x.second, evidence.cells.weight_squares)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual = np.sqrt(np.maximum(squares, 0) / ww)
+    return np.where(usual > 0, usual, 1.0)
 
 
 def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:

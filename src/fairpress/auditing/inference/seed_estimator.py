@@ -40,13 +40,16 @@ class SeedGroupEstimator(GroupEstimator):
         if self.seeds < 2:
             raise UserError(f"{source_name} has only one seed; leave out `seed_column=`, or stack more runs.")
         # A row with two values of the label or an attribute makes two combinations and is detected here, too.
-        once = len(np.unique(seed * self._rows + row)) == len(seed) and (cells.rows == 1).all()
-        if not once or len(seed) != self.seeds * self._rows:
+        cell = seed * self._rows + row
+        complete = len(seed) == self.seeds * self._rows
+        if not (complete and (np.bincount(cell) == 1).all() and (cells.rows == 1).all()):
             raise UserError(
                 f"{source_name}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
                 f"(the table has {cells.rows.sum():,.0f} rows); stack complete runs."
             )
-        self._order = np.lexsort((row, seed))
+        self._order: np.ndarray | slice = slice(None)
+        if (cell[:-1] > cell[1:]).any():
+            self._order = np.argsort(cell)
         for description, values in [
             ("labels", cells.label),
             *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),
@@ -166,7 +169,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def one_seed(self) -> GroupEstimator:
         """Return the estimator of a single run, for values that are functions of all seeds."""
-        return GroupEstimator(self.cells.select(self._order[: self._rows]))
+        return GroupEstimator(self.cells.select(self.by_seed(np.arange(len(self.cells.label)))[0]))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
@@ -177,7 +180,9 @@ class SeedGroupEstimator(GroupEstimator):
         groups = grouping.size
         d, group = self.by_seed(values), self.by_seed(grouping.index)[0]
         inside = ~np.isnan(d[0])
-        d, group, w = d[:, inside], group[inside], self._weight[inside]
+        w = self._weight
+        if not inside.all():
+            d, group, w = d[:, inside], group[inside], w[inside]
         n = per_group(w, group, groups)
         if self.plain:
             return crossed_sums(d, group, groups), n, n

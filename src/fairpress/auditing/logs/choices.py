@@ -68,7 +68,7 @@ def chosen_answers(
     metric
         ``acc``, ``acc_norm`` or ``acc_bytes``.
     delimiter
-        What stands between question and answer, which is no part of an answer's length; None if it is not recorded.
+        What stands between question and answer, which is not part of an answer's length; None if it is not recorded.
     """
     import pyarrow.compute as pc
 

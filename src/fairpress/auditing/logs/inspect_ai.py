@@ -12,6 +12,7 @@ from fairpress.auditing.logs.inspect_samples import InspectLog, inspect_table
 from fairpress.auditing.logs.log_options import model_paths, names_in
 from fairpress.auditing.logs.pairing import check_unpaired
 from fairpress.core.errors import MissingExtra, UserError, listed
+from fairpress.core.extras import names_missing_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +21,7 @@ SAME = {"input": "other inputs", "target": "other targets"}
 """What must be the same for all models, and what it is called where it is not."""
 
 
+@names_missing_extra
 def read_inspect(
     models: Mapping[str, str | os.PathLike[str]],
     *,
@@ -129,7 +131,7 @@ def _files(model: str, path: Path) -> Iterable[Path]:
         raise UserError(f"{model}: there is no file or folder {path}.")
     files = sorted(p for p in path.iterdir() if p.suffix in (".eval", ".json") and p.name != "logs.json")
     if not files:
-        raise UserError(f"{model}: there is no log of inspect_ai (.eval or .json) in {path}.")
+        raise UserError(f"{model}: there is not a log of inspect_ai (.eval or .json) in {path}.")
     return files
 
 

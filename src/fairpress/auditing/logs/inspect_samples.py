@@ -224,7 +224,7 @@ def _credits(model: str, values: Sequence[str], items: Any, scorer: str) -> np.n
     if len(bad):
         first = int(bad[0])
         raise UserError(
-            f"{model}: the score of {scorer} is no number in {len(bad):,} of {len(values):,} samples, first "
+            f"{model}: the score of {scorer} is not a number in {len(bad):,} of {len(values):,} samples, first "
             f"{values[first][:40]!r} in {items[first].as_py()}; choose another scorer, or evaluate these samples again."
         )
     return numbers

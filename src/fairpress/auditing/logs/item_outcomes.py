@@ -191,7 +191,7 @@ def _numbers(model: str, values: Any, items: Any, metric: str) -> np.ndarray:
         content = chunk[int(bad[0])].as_py()
         what = "no value" if content is None else f"{content[:40]!r}"
         raise UserError(
-            f"{model}: {metric} is no number in {len(bad):,} of {len(numbers):,} rows, first {what} in {names}; evaluate "
+            f"{model}: {metric} is not a number in {len(bad):,} of {len(numbers):,} rows, first {what} in {names}; evaluate "
             "these items again."
         )
     return numbers

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.auditing.cells.open_source import open_source
-from fairpress.auditing.cells.relation import is_plain
 from fairpress.auditing.logs.item_outcomes import recorded_values
 from fairpress.auditing.logs.json_lines import JsonLines
 from fairpress.auditing.logs.log_options import model_paths
 from fairpress.auditing.logs.pairing import ItemLog, check_unpaired, pair_items
 from fairpress.auditing.table_metadata import TableDescription
 from fairpress.core.errors import UserError, did_you_mean, listed
+from fairpress.core.extras import names_missing_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,7 @@ LABEL, PREDICTION = "label", "prediction"
 _HEAD_LINES = 1000
 
 
+@names_missing_extra
 def read_pair(
     models: Mapping[str, str | os.PathLike[str]],
     *,
@@ -114,10 +115,7 @@ def _read(path: str, needed: Collection[str | None]) -> pa.Table:
                 '{"id": 1, "label": "yes", "prediction": "no"}.'
             )
         return reader.read(dict.fromkeys(plain, "VARCHAR"), {n: f"k{i}" for i, n in enumerate(plain)})
-    source = open_source(path)
-    plain = [name for name, kind in source.columns.items() if is_plain(kind)]
-    select = ", ".join(f"{source.column(name)} AS v{i}" for i, name in enumerate(plain))
-    return source.read(f"SELECT {select} FROM {source.relation}").rename_columns(plain)
+    return open_source(path).plain_table()
 
 
 def _require(logs: Sequence[ItemLog], paths: Mapping[str, Any], name: str, role: str) -> None:

@@ -55,7 +55,7 @@ class JsonLines:
         Raises
         ------
         UserError
-            A line is no JSON object, or has one key twice; the message names the line.
+            A line is not a JSON object, or has one key twice; the message names the line.
         """
         files = (
             "[" + ", ".join(text_literal(_without_wildcards(os.path.abspath(p))) for p in self.paths) + "]"
@@ -97,7 +97,7 @@ class JsonLines:
 
 
 def _refuse_first_bad_line(path: str) -> None:
-    """Raise UserError for the first line that is no JSON object."""
+    """Raise UserError for the first line that is not a JSON object."""
     with open(path, "rb") as file, show_progress(f"looking for the error in {path}"):
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -129,7 +129,7 @@ def _object(line: bytes, path: str, number: int) -> dict[str, Any]:
             json.dumps(document, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{where}: half of a surrogate pair, which is no character; repair this line."
+                f"{where}: half of a surrogate pair, which is not a character; correct this line."
             ) from None
     return document
 

@@ -76,7 +76,7 @@ def find_samples(model: str, path: str | os.PathLike[str], tasks: Sequence[str] 
         match = _SAMPLES.fullmatch(target.name)
         if match is None and target.suffix.lower() != ".jsonl":
             raise UserError(
-                f"{model}: {path} is no file of samples; name a folder or a samples_….jsonl that "
+                f"{model}: {path} is not a file of samples; name a folder or a samples_….jsonl that "
                 "`lm_eval --log_samples` wrote."
             )
         by_task = {match["task"] if match else _RENAMED: [(match["date"] if match else "", target)]}

@@ -35,7 +35,7 @@ class LogHead:
         for file in files.tasks:
             if not heads[file.task] or "doc_id" not in heads[file.task][0]:
                 raise UserError(
-                    f"{file.path} is no log of lm-evaluation-harness: its lines have no doc_id; name the samples_….jsonl "
+                    f"{file.path} is not a log of lm-evaluation-harness: its lines have no doc_id; name the samples_….jsonl "
                     "that `lm_eval --log_samples` wrote."
                 )
         return cls(heads)

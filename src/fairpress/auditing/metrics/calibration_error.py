@@ -11,6 +11,8 @@ intervals is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,9 +30,15 @@ class Deviations:
     covariance: Floats
 
 
+def calibration_bins(scores: Floats) -> np.ndarray:
+    """Return the bin of each score, 0 … 14."""
+    return np.asarray(np.minimum((scores * ECE_BINS).astype(int), ECE_BINS - 1))
+
+
 def deviations(
     scores: tuple[Floats, Floats],
-    products: tuple[Floats, Floats, Floats],
+    crossed: tuple[Floats, Floats],
+    squares: tuple[Floats, Floats, Floats],
     positive: np.ndarray,
     weight: Floats,
     weight_squares: Floats,
@@ -40,16 +48,15 @@ def deviations(
 
     Parameters
     ----------
-    scores, products
-        Mean s₀, s₁ and mean s₀², s₁², s₀s₁ per combination.
+    scores
+        Mean s₀, s₁ of each combination, whose rows are in one bin.
+    crossed, squares
+        Σw²·s₀, Σw²·s₁ and Σw²·s₀², Σw²·s₁², Σw²·s₀·s₁ of each combination, for rows as the units.
     units
         Index of the person of each combination, where people have several rows; else None.
     """
     y = positive.astype(float)
-    bin_index = [
-        np.minimum((s * ECE_BINS).astype(int), ECE_BINS - 1) + ECE_BINS * side
-        for side, s in enumerate(scores)
-    ]
+    bin_index = [calibration_bins(s) + ECE_BINS * side for side, s in enumerate(scores)]
     n, size = weight.sum(), 2 * ECE_BINS
     off = [s - y for s in scores]
     mean = (
@@ -57,18 +64,17 @@ def deviations(
         / n
     )
     if units is None:
-        squares = [products[0] - 2 * y * scores[0] + y, products[1] - 2 * y * scores[1] + y]
-        cross = products[2] - y * (scores[0] + scores[1]) + y
         second = np.zeros((size, size))
-        for a, v in zip(bin_index, squares, strict=True):
+        for a, c, v in zip(bin_index, crossed, squares, strict=False):
             second[np.arange(size), np.arange(size)] += np.bincount(
-                a, weights=weight_squares * v, minlength=size
+                a, weights=v + y * (weight_squares - 2 * c), minlength=size
             )
-        np.add.at(second, (bin_index[0], bin_index[1]), weight_squares * cross)
-        np.add.at(second, (bin_index[1], bin_index[0]), weight_squares * cross)
+        cross = squares[2] + y * (weight_squares - crossed[0] - crossed[1])
+        np.add.at(second, (bin_index[0], bin_index[1]), cross)
+        np.add.at(second, (bin_index[1], bin_index[0]), cross)
         first = sum(
-            np.bincount(a, weights=weight_squares * d, minlength=size)
-            for a, d in zip(bin_index, off, strict=True)
+            np.bincount(a, weights=c - y * weight_squares, minlength=size)
+            for a, c in zip(bin_index, crossed, strict=True)
         )
         spread = np.outer(mean, first)
         covariance = second - spread - spread.T + weight_squares.sum() * np.outer(mean, mean)
@@ -82,41 +88,64 @@ def deviations(
     return Deviations(mean, total.T @ total / n**2 * (j / (j - 1) if j > 1 else np.nan))
 
 
-def noise(deviation: Deviations, rng: np.random.Generator) -> Floats:
-    """Return normal draws [4000, 2·15] of the sampling noise of the deviations."""
+class Interval(NamedTuple):
+    """An estimate and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Calibration(NamedTuple):
+    """The calibration errors of both models, and compressed − baseline."""
+
+    baseline: Interval
+    compressed: Interval
+    change: Interval
+
+
+@lru_cache(maxsize=1)
+def standard_draws() -> Floats:
+    """Return the standard normal draws [4000, 2·15] that every group's noise is made of; always the same."""
+    return np.random.default_rng(0).standard_normal((DRAWS, 2 * ECE_BINS))
+
+
+def noise(deviation: Deviations, drawn: Floats) -> Floats:
+    """Return the sampling noise [draws, 2·15] of the deviations from standard normal draws of this shape."""
     values, vectors = np.linalg.eigh(deviation.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    return np.asarray(rng.standard_normal((DRAWS, len(values))) @ root.T)
+    return np.asarray(drawn @ root.T)
 
 
-def calibration_error(
-    deviation: Deviations, side: int, drawn: Floats, alpha: float
-) -> tuple[float, float, float]:
-    """Return (ECE, low, high) of one model, 0 the baseline and 1 the compressed one."""
-    part = slice(ECE_BINS * side, ECE_BINS * (side + 1))
-    d, e = deviation.mean[part], drawn[:, part]
-    certain, value = _sign_is_certain(deviation)[part], float(np.abs(d).sum())
-    errors = [_error_as_observed(d, e), _far_from_zero(d, e), np.where(certain, np.sign(d) * e, np.abs(e))]
-    low, high = _bounds(value, [x.sum(axis=1) for x in errors], alpha)
-    return value, max(0.0, low), min(1.0, max(high, 0.0))
-
-
-def calibration_change(deviation: Deviations, drawn: Floats, alpha: float) -> tuple[float, float, float]:
-    """Return (ECE compressed − ECE baseline, low, high)."""
+def calibration(deviation: Deviations, drawn: Floats, alpha: float) -> Calibration:
+    """Return the calibration errors and their change with 1 − `alpha` intervals, from draws of the noise."""
     d, e = deviation.mean.reshape(2, ECE_BINS), drawn.reshape(len(drawn), 2, ECE_BINS)
     certain = _sign_is_certain(deviation).reshape(2, ECE_BINS)
-    value = float(np.abs(d[1]).sum() - np.abs(d[0]).sum())
-    far = _far_from_zero(d, e)
-    at_zero = np.where(certain, far, np.abs(e))
-    errors = [x[:, 1] - x[:, 0] for x in (_error_as_observed(d, e), far, at_zero)]
+    observed, distance = _error_as_observed(d, e), np.abs(e)
+    far = np.sign(d) * e  # if the true value has the observed sign and is far from 0
+    at_zero = np.where(certain, far, distance)
+    of_models = np.stack([x.sum(axis=-1) for x in (observed, far, at_zero)])
     # One model at 0 where signs are uncertain, the other at their observed distance from it.
-    apart = d[1] - d[0]
-    baseline_at_zero = _error_as_observed(apart, e[:, 1]) - np.abs(e[:, 0])
-    compressed_at_zero = np.abs(e[:, 1]) - _error_as_observed(-apart, e[:, 0])
-    for x in (baseline_at_zero, compressed_at_zero):
-        errors.append(np.where(certain.all(axis=0), far[:, 1] - far[:, 0], x))
-    low, high = _bounds(value, [x.sum(axis=1) for x in errors], alpha)
-    return value, max(-1.0, low), min(1.0, high)
+    apart, both_certain = d[1] - d[0], certain.all(axis=0)
+    baseline_at_zero = _error_as_observed(apart, e[:, 1]) - distance[:, 0]
+    compressed_at_zero = distance[:, 1] - _error_as_observed(-apart, e[:, 0])
+    of_change = np.stack(
+        [
+            *(of_models[..., 1] - of_models[..., 0]),
+            *(
+                np.where(both_certain, far[:, 1] - far[:, 0], x).sum(axis=-1)
+                for x in (baseline_at_zero, compressed_at_zero)
+            ),
+        ]
+    )
+    before, after = (float(x) for x in np.abs(d).sum(axis=-1))
+    lows, highs = _quantiles(np.concatenate([of_models[..., 0], of_models[..., 1], of_change]), alpha)
+    errors = []
+    for value, part in ((before, slice(0, 3)), (after, slice(3, 6))):
+        low, high = _bounds(value, lows[part], highs[part])
+        errors.append(Interval(value, max(0.0, low), min(1.0, max(high, 0.0))))
+    low, high = _bounds(after - before, lows[6:], highs[6:])
+    return Calibration(errors[0], errors[1], Interval(after - before, max(-1.0, low), min(1.0, high)))
 
 
 def _sign_is_certain(deviation: Deviations) -> np.ndarray:
@@ -129,13 +158,12 @@ def _error_as_observed(d: Floats, e: Floats) -> Floats:
     return np.asarray(np.abs(d + e) - np.abs(d))
 
 
-def _far_from_zero(d: Floats, e: Floats) -> Floats:
-    """Return the error of |d| per draw if the true value has the observed sign and is far from 0."""
-    return np.asarray(np.sign(d) * e)
+def _quantiles(errors: Floats, alpha: float) -> tuple[Floats, Floats]:
+    """Return the lower and upper quantiles of every assumption's errors [assumptions, draws]."""
+    low, high = np.quantile(errors, [alpha / 2, 1 - alpha / 2], axis=-1)
+    return low, high
 
 
-def _bounds(value: float, errors: list[Floats], alpha: float) -> tuple[float, float]:
+def _bounds(value: float, lows: Floats, highs: Floats) -> tuple[float, float]:
     """Return value − the largest upper, and − the smallest lower quantile of the errors, value inside."""
-    low = value - max(float(np.quantile(x, 1 - alpha / 2)) for x in errors)
-    high = value - min(float(np.quantile(x, alpha / 2)) for x in errors)
-    return min(low, value), max(high, value)
+    return min(value - float(highs.max()), value), max(value - float(lows.min()), value)

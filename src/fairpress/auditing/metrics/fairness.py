@@ -100,6 +100,17 @@ def per_pair(x: TEstimate) -> TEstimate:
     return replace(x.scaled_errors(1 / pairs), value=x.value / pairs, centre=x.centre / pairs)
 
 
+def same_groups(x: Sequence[TEstimate]) -> bool:
+    """Return whether every rate has the same number of groups, so that a mean over pairs is a sum over their number."""
+    return len({part.value.size for part in x}) == 1
+
+
+def bounds_per_pair(bias: Gap, x: TEstimate) -> tuple[Bounds, str]:
+    """Return the bounds of the mean over pairs from those of the sum, and their method."""
+    pairs = pairs_of(x.value.size)
+    return Bounds(bias.low / pairs, bias.high / pairs), bias.method
+
+
 def usable(*estimates: TEstimate) -> NDArray[np.bool_]:
     """Return the groups in which every one of the given estimates of a rate is known."""
     return np.asarray(np.logical_and.reduce([e.estimable for e in estimates]))
@@ -128,7 +139,7 @@ def fairness_intervals(
     impact: `rate_ranges.ratio_range`; 0 is the lower bound when a group is never selected. Worst group:
     `rate_ranges.smallest_rate`.
     """
-    out = {}
+    out: dict[str, Gap] = {}
     for metric, names in NEEDS.items():
         if not all(name in rates for name in names):
             continue
@@ -137,7 +148,11 @@ def fairness_intervals(
         parts = [x[mask] for x, mask in zip(chosen, keep, strict=True)]
         value = metric_value(metric, [x.value for x in parts])
         bounds, method = Bounds(np.nan, np.nan), ""
-        if not np.isnan(value):
+        if np.isnan(value):
+            pass  # too few groups
+        elif metric == "pairwise_bias_mean" and same_groups(parts) and "pairwise_bias" in out:
+            bounds, method = bounds_per_pair(out["pairwise_bias"], parts[0])
+        else:
             bounds, method = metric_bounds(metric, parts, 1 - confidence, dependent, rng)
         used = int(np.logical_or.reduce(keep).sum())
         # The plain value may lie outside bounds that are centred on smoothed rates.

@@ -11,11 +11,13 @@ import numpy as np
 from fairpress.auditing.metrics.fairness import (
     NEEDS,
     Gap,
+    bounds_per_pair,
     log_rate,
     max_pair_sum,
     metric_bounds,
     metric_value,
     per_pair,
+    same_groups,
     usable,
 )
 from fairpress.auditing.statistics.pairwise_sum import pair_sum_change_bounds
@@ -77,20 +79,25 @@ def fairness_changes(
     Average odds: mean of the bounds of the two changes at half the error each. Worst group: see `_minimum_change`.
     Above 500 groups: the difference of the two models' own intervals.
     """
-    out = {}
+    out: dict[str, Gap] = {}
     for metric, names in NEEDS.items():
         if not all(n in baseline and n in compressed and n in changes for n in names):
             continue
         triples = [(baseline[n], compressed[n], changes[n]) for n in names]
         keep = [usable(*triple) for triple in triples]
         usable_triples = [(a[mask], b[mask], c[mask]) for (a, b, c), mask in zip(triples, keep, strict=True)]
+        befores = [t[0] for t in usable_triples]
         before, after = (metric_value(metric, [t[m].value for t in usable_triples]) for m in (0, 1))
         value = after - before
         bounds, method = Bounds(np.nan, np.nan), ""
-        if not np.isnan(value):
+        if np.isnan(value):
+            pass  # too few groups
+        elif metric == "pairwise_bias_mean" and same_groups(befores) and "pairwise_bias" in out:
+            bounds, method = bounds_per_pair(out["pairwise_bias"], befores[0])
+        else:
             bounds, method = _change_bounds(metric, usable_triples, 1 - confidence, dependent, rng)
             if metric.startswith("pairwise_bias"):
-                limit = max_pair_sum(metric, [t[0] for t in usable_triples])
+                limit = max_pair_sum(metric, befores)
                 bounds = Bounds(*np.clip(bounds, -limit, limit))
         showable = Showable(np.nan, 0)
         if metric in RANGES and bounds.low <= 0 <= bounds.high and keep[0].size <= _SHOWABLE_GROUPS:

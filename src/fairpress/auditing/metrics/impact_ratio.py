@@ -115,9 +115,7 @@ def scoring_ratios_of(source: TableSource, model: str, options: AuditOptions) ->
     column = f"{model}.score"
     if not source.holds_numbers(column) or source.holds_cells:
         return []
-    median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
-        0
-    ].as_py()
+    median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}").value()
     by = parse_attributes(options.by, source.columns)
     cells = count(
         source,

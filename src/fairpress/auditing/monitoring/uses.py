@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from fairpress.core.attribute import OVERALL, Attribute
 
 MAX_ROWS = 5_000_000
 """Of a larger table no digest is taken: its rows would have to be in memory."""
+_PIECE = 10_000
+"""Rows whose texts are joined at once."""
 
 
 def group_counts(
@@ -66,30 +67,24 @@ def row_digests(
     attributes = list(dict.fromkeys(part for b in by for part in b.split("*")))
     decided_by = decisions(source, models, decide)
     predictions = [c for m in models for c in (decided_by[m].among or (decided_by[m].column,))]
-    rows = int(source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py())
+    rows = int(source.read(f"SELECT count(*) AS n FROM {source.relation}").value())
     if rows > MAX_ROWS:
         return None, None, None
     texts = _row_texts(source, [label, *attributes, *predictions])
     without = _row_texts(source, [label, *attributes])
-    return _digest(texts), _digest(texts.slice(0, first)) if first <= rows else None, _digest(without)
+    return _digest(texts), _digest(texts[:first]) if first <= rows else None, _digest(without)
 
 
-def _row_texts(source: TableSource, columns: Sequence[str]) -> Any:
+def _row_texts(source: TableSource, columns: Sequence[str]) -> np.ndarray:
     """Return each row as one text, with separators that fields of a table hardly contain."""
     parts = ", ".join(f"coalesce({source.column(c)}::VARCHAR, chr(30))" for c in columns)
-    return source.read(f"SELECT concat_ws(chr(31), {parts}) || chr(29) AS t FROM {source.relation}")["t"]
+    return source.read(f"SELECT concat_ws(chr(31), {parts}) || chr(29) AS t FROM {source.relation}")[
+        "t"
+    ].values
 
 
-def _digest(texts: Any) -> str:
-    import pyarrow as pa
-
+def _digest(texts: np.ndarray) -> str:
     hasher = hashlib.sha256()
-    for chunk in texts.chunks:
-        # A copy starts at offset 0 and holds the texts one after the other.
-        copied = pa.concat_arrays([chunk.cast(pa.large_string())])
-        offsets = np.frombuffer(copied.buffers()[1], dtype=np.int64)[
-            copied.offset : copied.offset + len(copied) + 1
-        ]
-        if len(copied):
-            hasher.update(memoryview(copied.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+    for start in range(0, len(texts), _PIECE):
+        hasher.update("".join(texts[start : start + _PIECE]).encode())
     return hasher.hexdigest()

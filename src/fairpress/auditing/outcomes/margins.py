@@ -30,7 +30,7 @@ def outcome_margins(given: Any, request: OutcomeRequest, kind: OutcomeKind) -> d
     Raises
     ------
     UserError
-        It is no margin in this outcome's unit, or out of range.
+        It is not a margin in this outcome's unit, or out of range.
     """
     if isinstance(given, (list, tuple)):
         texts = [t for text in given for t in _listed(text)]

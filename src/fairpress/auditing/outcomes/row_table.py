@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import DictionaryColumn, encode
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.cells.counting import bin_edges_of
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import encode_attribute, refuse_merged
+from fairpress.auditing.cells.query_result import DictionaryColumn, ResultColumn, encode, numbers
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.attribute import Attribute, names_of
@@ -113,13 +112,9 @@ def read_rows(
     return RowTable(source.name, cells, values, text_columns)
 
 
-def _finite(column: Any, role: str, name: str, source_name: str) -> Floats:
+def _finite(column: ResultColumn, role: str, name: str, source_name: str) -> Floats:
     """Return the numbers of a column; the first row without one is named."""
-    import pyarrow.compute as pc
-
-    from fairpress.auditing.cells.arrow_columns import numbers
-
-    values = numbers(pc.fill_null(column, float("nan")))
+    values = numbers(column)
     bad = ~np.isfinite(values)
     if bad.any():
         row = int(np.argmax(bad))
@@ -160,7 +155,7 @@ def _weights(values: Floats, name: str, source_name: str) -> tuple[Floats, float
     return values * scale, float(scale)
 
 
-def _units(column: Any, name: str, source_name: str) -> np.ndarray:
+def _units(column: ResultColumn, name: str, source_name: str) -> np.ndarray:
     """Number the people; their names are not read one by one, because there can be as many as rows."""
     coded = encode(column)
     refuse_merged(coded, f"the subject column {name!r}", source_name)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from fairpress.auditing.outcomes.judging import MIN_UNITS
 from fairpress.auditing.statistics.skewed_estimate import TAIL_SHARE
@@ -82,5 +81,7 @@ def plan_numbers(
 
 def chance_of_no_harm(rows: int, margin: float, sd: float, loss: float, confidence: float) -> float:
     """Return the chance that a group of so many rows is cleared, if differences are normal."""
+    from scipy import stats  # slow to import
+
     critical = stats.t.ppf(1 - TAIL_SHARE * (1 - confidence), rows - 1)
     return float(stats.nct.sf(critical, rows - 1, np.sqrt(rows) * (margin - loss) / sd))

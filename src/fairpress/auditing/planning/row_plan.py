@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
 
 from fairpress.auditing.result import Values
+from fairpress.auditing.statistics import special
 from fairpress.auditing.verdicts.assurance import VerdictRule, chances_given_shares
 from fairpress.auditing.verdicts.rules import floor_rows
 
@@ -190,6 +190,8 @@ def _smallest_margin(
 
     def lacking(margin: float) -> float:
         return assurance - _chance(n, flips, margin, confidence, loss)
+
+    from scipy import optimize  # slow to import
 
     low, high = max(loss, 0.0) + 1e-4, 0.999
     if n <= 0 or lacking(high) > 0:

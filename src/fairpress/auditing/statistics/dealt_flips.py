@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 
+from fairpress.auditing.statistics.membership import as_membership, entries, negative_part
 from fairpress.auditing.statistics.t_estimate import Floats
 
 _CHUNK_NUMBERS = 4_000_000
 """Numbers in the largest arrays of a chunk of draws: 32 MB each."""
 _WORD = 16
-_POPCOUNT = (
-    np.unpackbits(np.arange(2**_WORD, dtype=np.uint16).view(np.uint8))
-    .reshape(-1, _WORD)
-    .sum(axis=1, dtype=np.uint8)
-)
 _MOST_COINS = 16 * _WORD
 """More flips than these are drawn from the binomial distribution, which is faster then."""
 
@@ -33,7 +29,7 @@ class DealtFlips:
     flips
         Flips of each stratum that has some [strata].
     matrix
-        Sparse membership [hypotheses, strata].
+        Membership [hypotheses, strata], see `membership.membership`.
     offset
         What is to be added to the dealt losses of strata: flips whose loss is a gain for the hypothesis [hypotheses].
     lost, total
@@ -61,17 +57,17 @@ class DealtFlips:
         Raises ``ValueError`` where shapes do not fit or entries are not −1, 0 or 1.
         """
         b, c = np.asarray(lost, float), np.asarray(gained, float)
-        matrix = sparse.csr_array(membership, dtype=float)
+        matrix = as_membership(membership)
         if b.ndim != 1 or b.shape != c.shape or matrix.shape[1] != len(b):
             raise ValueError(
                 f"flips of shapes {b.shape} and {c.shape} do not fit a membership of shape {matrix.shape}"
             )
-        if not np.isin(matrix.data, (-1.0, 0.0, 1.0)).all():
+        if not np.isin(entries(matrix), (-1.0, 0.0, 1.0)).all():
             raise ValueError("a membership is −1, 0 or 1")
         used = np.flatnonzero(b + c > 0)
         b, c, matrix = b[used], c[used], matrix[:, used]
         # A loss of the stratum counts for the hypothesis where membership is 1, a gain where it is −1.
-        offset = matrix.minimum(0) @ -(b + c)
+        offset = negative_part(matrix) @ -(b + c)
         return cls((b + c).astype(np.int64), matrix, offset, matrix @ b + offset, abs(matrix) @ (b + c))
 
     def select(self, hypotheses: np.ndarray) -> DealtFlips:
@@ -88,7 +84,7 @@ class DealtFlips:
             yield (self.matrix @ losses + self.offset[:, None]).astype(np.int64)
 
 
-def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], Floats]) -> Floats:
+def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Return a statistic of dealt losses [hypotheses, draws], computing it once for each count that a hypothesis has.
 
     `statistic` takes counts and the indices of their hypotheses, two arrays of one length.
@@ -113,5 +109,23 @@ def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Fl
         coins[first] = flips[few] - _WORD * (words - 1)
         bits = rng.integers(2**_WORD, size=(len(coins), size), dtype=np.uint16)
         bits &= (2**coins - 1).astype(np.uint16)[:, None]
-        out[few] = np.add.reduceat(_POPCOUNT[bits], first, axis=0, dtype=np.int64)
+        ones = _count_ones(bits)
+        out[few] = ones[first]
+        for further in range(1, words.max()):
+            more = words > further
+            out[few[more]] += ones[first[more] + further]
     return out
+
+
+def _count_ones(words: np.ndarray) -> np.ndarray:
+    """Return the number of ones of each word; NumPy has a function for it from 2.0 on."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(words))
+    return np.asarray(_ones_by_word()[words])
+
+
+@lru_cache(maxsize=1)
+def _ones_by_word() -> np.ndarray:
+    every_word = np.arange(2**_WORD, dtype=np.uint16)
+    bits = np.unpackbits(every_word.view(np.uint8)).reshape(-1, _WORD)
+    return np.asarray(bits.sum(axis=1, dtype=np.uint8))

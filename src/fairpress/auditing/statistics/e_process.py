@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -51,7 +50,7 @@ def _log_wealth(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bets: Floats, 
         + c * np.log1p(bets * (margin + 1))
         + (size - b - c) * np.log1p(bets * margin)
     )
-    return np.asarray(special.logsumexp(log_wealth, axis=-1) - np.log(len(bets)))
+    return np.asarray(np.logaddexp.reduce(log_wealth, axis=-1) - np.log(len(bets)))
 
 
 def upper_bound(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> float:
@@ -92,7 +91,7 @@ def average_e(log_e: ArrayLike, axis: int = -1) -> Floats:
     those at one time; the largest so far is not an e-value.
     """
     values = np.asarray(log_e, float)
-    return np.asarray(special.logsumexp(values, axis=axis) - np.log(values.shape[axis]))
+    return np.asarray(np.logaddexp.reduce(values, axis=axis) - np.log(values.shape[axis]))
 
 
 def e_bh(log_e: ArrayLike, alpha: float = 0.05) -> NDArray[np.bool_]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -70,5 +69,5 @@ def prior_from_others(value: ArrayLike, se: ArrayLike, scale: float) -> NormalMi
         + np.log(total)
     )
     log_weight = log_likelihood - _SPREADS**2 / 2 + np.log(np.gradient(_SPREADS))
-    weight = np.exp(log_weight - special.logsumexp(log_weight, axis=1, keepdims=True))
+    weight = np.exp(log_weight - np.logaddexp.reduce(log_weight, axis=1, keepdims=True))
     return NormalMixture(weight, mean, np.sqrt(1 / total + spread**2))

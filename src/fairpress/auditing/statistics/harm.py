@@ -10,8 +10,8 @@ normal score test errs in up to four times the level at .05/165, and Bonett and 
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.score_bounds import flip_shares, restricted_gains, rows_of_variance
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_tail
 

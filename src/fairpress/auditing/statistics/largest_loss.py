@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate

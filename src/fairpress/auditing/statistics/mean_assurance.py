@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.exchangeable_losses import NormalMixture, prior_from_others
 from fairpress.auditing.statistics.skewed_estimate import SkewedEstimate
 from fairpress.auditing.statistics.t_estimate import Floats

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 _EXACT_UP_TO = 16

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.bisection import last_true
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 

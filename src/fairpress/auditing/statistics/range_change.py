@@ -22,7 +22,7 @@ Econometrica 81, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ other contrasts are sums of four, and with few seeds their quantiles are those o
 MAX_GROUPS = 500
 """The largest number of groups whose pairs of pairs are searched."""
 
-_INNER, _BATCH = 256, 2048
+_INNER, _ROWS, _CUTS, _FEW_VALUES = 256, 16, 4, 4096
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,41 @@ def _lower(after: PairRates, before: PairRates, errors: PairedErrors, alpha: flo
     every = np.arange(before.value.size)
     same = np.where(after.plausible, contrasts.lower(every, every), -np.inf)
     least = np.maximum(same, contrasts.lower(np.full_like(every, best), every))
-    order = np.argsort(least)
-    smallest = np.inf
-    for start in range(0, order.size, _BATCH):
-        q = order[start : start + _BATCH]
-        if least[q[0]] >= smallest:
-            break
-        largest = np.maximum(least[q], contrasts.lower(inner[None, :], q[:, None]).max(axis=1))
+    return _smallest_maximum(lambda q, p: contrasts.lower(p, q), least, inner)
+
+
+def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats, columns: Indices) -> float:
+    """Return min over rows of max(least, max over columns of the value), from few of the values.
+
+    Rows are evaluated from the smallest lower bound upwards. The columns in which the evaluated rows are largest then raise
+    the lower bounds of the others (cutting planes), until no other row can be smaller.
+
+    Parameters
+    ----------
+    value
+        Function of indices of rows and of columns, which broadcast.
+    least
+        Lower bounds of the rows' maxima [rows].
+    """
+    every = np.arange(least.size)
+    if least.size * columns.size <= _FEW_VALUES:
+        return float(np.maximum(least, value(every[:, None], columns[None, :]).max(axis=1)).min())
+    least, smallest = least.copy(), np.inf
+    tried: set[int] = set()
+    while True:
+        open_rows = np.flatnonzero(least < smallest)
+        if not open_rows.size:
+            return smallest
+        some = open_rows[np.argsort(least[open_rows])[:_ROWS]]
+        evaluated = value(some[:, None], columns[None, :])
+        largest = np.maximum(least[some], evaluated.max(axis=1))
         smallest = min(smallest, float(largest.min()))
-    return smallest
+        least[some] = np.inf  # done with
+        deepest = dict.fromkeys(int(c) for c in columns[evaluated.argmax(axis=1)])
+        for column in [c for c in deepest if c not in tried][:_CUTS]:
+            tried.add(column)
+            rows = np.flatnonzero(least < smallest)
+            least[rows] = np.maximum(least[rows], value(rows, np.full_like(rows, column)))
 
 
 class _Contrasts:
@@ -249,10 +275,11 @@ def smallest_showable_change(
     """
     contrasts = _Contrasts(after, before, errors, alpha)
     # Of many q, those with the largest estimates: fewer q can only make the result smaller.
-    q = np.argsort(-before.value)[None, :_INNER]
-    smallest = np.inf
-    for start in range(0, after.value.size, _BATCH):
-        p = np.arange(start, min(start + _BATCH, after.value.size))[:, None]
-        needed = before.value[q] + contrasts.quantile(p, q) * contrasts.se(p, q)
-        smallest = min(smallest, float(needed.max(axis=1).min()))
-    return smallest - float(before.value.max())
+    q = np.argsort(-before.value)[:_INNER]
+
+    def needed(p: Indices, q: Indices) -> Floats:
+        return np.asarray(before.value[q] + contrasts.quantile(p, q) * contrasts.se(p, q))
+
+    every = np.arange(after.value.size)
+    least = np.maximum(*(needed(every, np.full_like(every, first)) for first in (q[0], q[-1])))
+    return _smallest_maximum(needed, least, q) - float(before.value.max())

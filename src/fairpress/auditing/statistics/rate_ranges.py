@@ -7,14 +7,14 @@ are combined by MOVER: the reach of x_i − x_j is the root of the sum of the sq
 x_j on the other (Zou and Donner, Statistics in Medicine 27, 2008); ratios likewise on the log scale. Equal groups are
 covered in .98 to .99 (``benchmarks/coverage.py --only rate-ranges``).
 
-For rates over seeds, which are no binomial proportions, see `range_bounds`.
+For rates over seeds, which are not binomial proportions, see `range_bounds`.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.exact_proportion import clopper_pearson_lower, clopper_pearson_upper
 from fairpress.auditing.statistics.range_bounds import Bounds, _frontier, pair_quantile
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate

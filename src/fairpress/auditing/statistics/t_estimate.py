@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from fairpress.auditing.statistics import special
 
 Floats = NDArray[np.float64]
 _ARRAYS = ("value", "centre", "se", "n", "effective_n", "df")
@@ -17,6 +18,9 @@ _BISECTIONS = 50
 
 def t_quantile(df: ArrayLike, probability: ArrayLike) -> Floats:
     """Quantile of Student's t; ``df = inf`` is the normal distribution. Shapes broadcast."""
+    if np.isinf(df).all():  # most estimates: one quantile, without those of a t that nobody needs
+        z = np.asarray(special.ndtri(probability), float)
+        return np.asarray(np.broadcast_to(z, np.broadcast_shapes(np.shape(df), z.shape)))
     df_, p = np.broadcast_arrays(np.asarray(df, float), np.asarray(probability, float))
     finite = np.where(np.isfinite(df_), df_, 1.0)
     return np.asarray(np.where(np.isinf(df_), special.ndtri(p), special.stdtrit(finite, p)), float)
@@ -24,6 +28,9 @@ def t_quantile(df: ArrayLike, probability: ArrayLike) -> Floats:
 
 def t_tail(df: ArrayLike, t: ArrayLike) -> Floats:
     """P(T > t) of Student's t; ``df = inf`` is the normal distribution. Shapes broadcast."""
+    if np.isinf(df).all():
+        p = np.asarray(special.ndtr(-np.asarray(t, float)))
+        return np.asarray(np.broadcast_to(p, np.broadcast_shapes(np.shape(df), p.shape)))
     df_, t_ = np.broadcast_arrays(np.asarray(df, float), np.asarray(t, float))
     finite = np.where(np.isfinite(df_), df_, 1.0)
     return np.asarray(np.where(np.isinf(df_), special.ndtr(-t_), special.stdtr(finite, -t_)), float)

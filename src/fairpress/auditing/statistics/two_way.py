@@ -75,13 +75,26 @@ def crossed_sums(values: ArrayLike, groups: ArrayLike, count: int) -> CrossedSum
     """Return the sums of a matrix of values [S, rows] (NaN = not predicted) by group index [rows] in 0..count−1."""
     d = np.asarray(values, float)
     g = np.asarray(groups, int)
-    observed = ~np.isnan(d)
-    d = np.where(observed, d, 0.0)
-    t, m = d.sum(axis=0), observed.sum(axis=0)
 
     def by_group(x: Floats) -> Floats:
         return np.asarray(np.bincount(g, weights=x, minlength=count), float)
 
+    t = d.sum(axis=0)
+    if not np.isnan(t).any():  # every row was predicted by every seed: a third of the time
+        s, sums = len(d), by_group(t)
+        rows = np.bincount(g, minlength=count).astype(float)
+        return CrossedSums(
+            seed_sums=np.stack([by_group(row) for row in d], axis=-1),
+            seed_counts=np.repeat(rows[:, None], s, axis=1),
+            rows=rows,
+            row_squares=by_group(t**2),
+            row_cross=s * sums,
+            row_count_squares=s**2 * rows,
+            total_squares=by_group(np.einsum("si,si->i", d, d)),
+        )
+    observed = ~np.isnan(d)
+    d = np.where(observed, d, 0.0)
+    t, m = d.sum(axis=0), observed.sum(axis=0)
     return CrossedSums(
         seed_sums=np.stack([by_group(row) for row in d], axis=-1),
         seed_counts=np.stack([by_group(row.astype(float)) for row in observed], axis=-1),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.arrow_columns import encode
+from fairpress.auditing.cells.query_result import ResultColumn, encode
 from fairpress.core.values import spelling
 
 
@@ -20,8 +19,8 @@ class ColumnSample:
     counts: np.ndarray
 
 
-def sample_column(column: Any) -> ColumnSample:
-    """Return an Arrow column as a sample."""
+def sample_column(column: ResultColumn) -> ColumnSample:
+    """Return a column as a sample."""
     coded = encode(column)
     texts = [spelling(v) for v in coded.values]
     lookup = np.array([-1 if t is None else i for i, t in enumerate(texts)], dtype=np.int64)

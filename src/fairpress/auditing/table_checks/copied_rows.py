@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
 """Tables with more rows are not searched for copied rows."""
 
 
-def copied_rows(
-    source: TableSource, total: int, sample: Mapping[str, Any], label: str, scored: set[str]
-) -> Iterator[str]:
+def copied_rows(source: TableSource, total: int, sample: Head, label: str, scored: set[str]) -> Iterator[str]:
     """Warn about rows that occur several times, where chance is ruled out; `total` is the number of rows."""
     if total < 20 or total > MAX_ROWS:
         return
     names = list(sample)
     columns = ", ".join(source.column(n) for n in names)
-    multiplicities = source.read(
-        f"SELECT n, count(*) AS rows FROM (SELECT hash({columns}) AS h, count(*) AS n FROM {source.relation} "
-        "GROUP BY ALL) GROUP BY n ORDER BY n"
-    ).to_pylist()
-    times, rows = np.array([f["n"] for f in multiplicities]), np.array([f["rows"] for f in multiplicities])
+    hashes = source.read(f"SELECT hash({columns}) AS h FROM {sample.relation}")["h"].values
+    times, rows = _multiplicities(hashes)
     distinct = int(rows.sum())
     copies = total - distinct
     if not copies:
@@ -51,7 +47,19 @@ def copied_rows(
         )
 
 
-def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
+def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often values occur, in ascending order, and how many of them occur so often."""
+    values = np.sort(values)
+    new = values[1:] != values[:-1]
+    if new.all():
+        return np.array([1]), np.array([len(values)])
+    starts = np.flatnonzero(np.concatenate([[True], new]))
+    counts = np.bincount(np.diff(starts, append=len(values)))
+    times = np.flatnonzero(counts)
+    return times, counts[times]
+
+
+def _rare_values_repeat(sample: Mapping[str, ResultColumn], excluded: set[str]) -> bool:
     """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
@@ -109,7 +117,7 @@ def _more_pairs_than_chance(
 
 
 def _labels_agree(
-    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
+    source: TableSource, names: Sequence[str], label: str, sample: Head, scored: set[str]
 ) -> bool:
     """Return whether rows that agree in all other columns, scores included, always have the same label.
 
@@ -122,7 +130,7 @@ def _labels_agree(
     y = source.column(label)
     result = source.read(
         f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT "
-        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING "
+        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {sample.relation} GROUP BY {other_columns} HAVING "
         "count(*) > 1)"
     ).to_pylist()[0]
     # If labels agree by chance in at most 95 % of the sets, 90 sets all agree in one table of a hundred.

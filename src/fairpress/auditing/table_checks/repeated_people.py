@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.table_checks.column_sample import ColumnSample, sample_column
+from fairpress.core.values import spelling
 
 _PEOPLE_WORDS = """
 person people patient subject customer client user member applicant borrower employee student pupil participant respondent
@@ -60,12 +63,13 @@ def _is_person_id_name(name: str) -> bool:
 
 def repeated_people(
     source: TableSource,
-    sample: Mapping[str, Any],
+    sample: Head,
     candidates: Sequence[str],
     attributes: Sequence[str],
     seed_column: str | None,
 ) -> Any:
     """Warn about a column whose values repeat like ids of people with several rows; return whether there is one."""
+    candidates = _possible_ids(sample, candidates)
     matches = [n for n in candidates if _repeats_like_person_ids(n, sample, attributes, seed_column)]
     if not matches:
         return False
@@ -89,23 +93,35 @@ def repeated_people(
     return True
 
 
-def _repeats_like_person_ids(
-    name: str, sample: Mapping[str, Any], attributes: Sequence[str], seed_column: str | None
-) -> bool:
-    import pyarrow as pa
+def _possible_ids(sample: Head, candidates: Sequence[str]) -> list[str]:
+    """Return the columns that `_repeats_like_person_ids` may find, of which it looks at every value.
 
-    kind = sample[name].type
-    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+    DuckDB counts the values of all columns at once. It takes 0 and −0 for one value, which are two here.
+    """
+    first = sample.first(candidates, 20).items()
+    whole = [n for n, values in first if _no_fractions([t for v in values if (t := spelling(v)) is not None])]
+    possible = []
+    for name, (rows, distinct) in sample.distinct(whole).items():
+        least = 5 if _is_person_id_name(name) else max(50, 0.01 * rows)
+        if rows >= 20 and distinct + 1 >= least and rows - distinct + 1 >= 0.01 * rows:
+            possible.append(name)
+    return possible
+
+
+def _repeats_like_person_ids(
+    name: str, sample: Mapping[str, ResultColumn], attributes: Sequence[str], seed_column: str | None
+) -> bool:
+    column = sample[name]
+    if column.kind == "BOOLEAN" or column.is_time:
         return False
     named = _is_person_id_name(name)
     parts = name_words(name)
     if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
         return False
-    column_sample = sample_column(sample[name])
+    column_sample = sample_column(column)
     if seed_column is not None and seed_column in sample:
         seeds = sample_column(sample[seed_column]).codes
-        pairs = np.unique(np.stack([column_sample.codes, seeds]), axis=1, return_counts=True)[1]
-        if (pairs == 1).all():
+        if (_pair_counts(column_sample.codes, seeds) == 1).all():
             return False
     present = column_sample.codes >= 0
     rows, distinct = int(present.sum()), int((column_sample.counts > 0).sum())
@@ -156,14 +172,20 @@ def _evenly_spread(counts: np.ndarray) -> bool:
 
 
 def _fixes_an_attribute(
-    column_sample: ColumnSample, sample: Mapping[str, Any], attributes: Sequence[str]
+    column_sample: ColumnSample, sample: Mapping[str, ResultColumn], attributes: Sequence[str]
 ) -> bool:
     """Return whether some sensitive attribute with several groups is constant within each value."""
     for name in attributes:
         other = sample_column(sample[name])
         if (other.counts > 0).sum() < 2:
             continue
-        pairs = np.unique(np.stack([column_sample.codes, other.codes]), axis=1)
-        if pairs.shape[1] <= 1.01 * (column_sample.counts > 0).sum() + (column_sample.codes < 0).any():
+        pairs = len(_pair_counts(column_sample.codes, other.codes))
+        if pairs <= 1.01 * (column_sample.counts > 0).sum() + (column_sample.codes < 0).any():
             return True
     return not attributes
+
+
+def _pair_counts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return how often each pair of codes, which are −1 or larger, occurs."""
+    pairs = (a.astype(np.int64) + 1) * (int(b.max(initial=-1)) + 2) + b + 1
+    return np.asarray(np.unique(pairs, return_counts=True)[1])

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.exchangeable_losses import NormalMixture, prior_from_others
 from fairpress.auditing.statistics.harm import modified_root
 from fairpress.auditing.statistics.proportion_intervals import bonett_price

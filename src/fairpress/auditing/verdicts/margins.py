@@ -45,7 +45,7 @@ def margin_of(given: Any) -> Margin:
     Raises
     ------
     UserError
-        It is no margin, is ambiguous (``"2%"``), or is out of range.
+        It is not a margin, is ambiguous (``"2%"``), or is out of range.
     """
     if isinstance(given, Margin):
         return _checked(given)

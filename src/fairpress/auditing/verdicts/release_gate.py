@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fairpress.auditing.measure import Measure
 from fairpress.auditing.result import (
@@ -18,9 +19,12 @@ from fairpress.auditing.result import (
     Values,
 )
 from fairpress.auditing.verdicts.gates import require_comparison, required_groups
-from fairpress.auditing.verdicts.policy import Policy, policy_of
+from fairpress.auditing.verdicts.policy_option import policy_of
 from fairpress.auditing.verdicts.wording import deciding_loss, loss_in, not_assessed
 from fairpress.core.errors import UserError
+
+if TYPE_CHECKING:
+    from fairpress.auditing.verdicts.policy import Policy
 
 DIGITS = 12
 """Digits of a policy's digest that are printed."""

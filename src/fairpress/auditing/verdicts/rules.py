@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from fairpress.auditing.result import Pool, Verdict
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.harm import harm_p_value
 from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate

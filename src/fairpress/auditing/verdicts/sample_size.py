@@ -6,8 +6,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
+from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows

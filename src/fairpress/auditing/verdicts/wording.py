@@ -11,7 +11,7 @@ from fairpress.auditing.result import Flips, GroupComparison, Loss, LossBounds, 
 
 ERROR_NAME: Mapping[str, str] = {metric: measure.name for metric, measure in CLASS_MEASURES.items()}
 """Judged metric → the error whose rise is its loss."""
-_DENOMINATOR = {"tpr": "positives", "fpr": "negatives"}
+DENOMINATOR: Mapping[str, str] = {"tpr": "positives", "fpr": "negatives"}
 MAX_NAMES = 12
 MANY_ERRORS, FEW_ERRORS = 10, 4
 """More errors than these are not all named in a sentence; how many of them are."""
@@ -134,6 +134,12 @@ def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
 
 def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     """Return the sentence with Y: the largest losses that are shown, by error, once per group."""
+    text = shown_text(bounds, between="; for ")
+    return f"Shown to {bounds[0].measure.rise} for {text}." if text else ""
+
+
+def shown_text(bounds: Sequence[LossBounds], between: str = "; ") -> str:
+    """Return the groups with a shown loss and by how much at least; empty if there are none."""
     shown: dict[str, list[str]] = {}
     known = [b for b in bounds if b.lower is not None and b.lower_group is not None]
     named = foremost(known, lambda b: b.lower or 0.0)
@@ -147,7 +153,7 @@ def shown_sentence(bounds: Sequence[LossBounds]) -> str:
     m = bounds[0].measure
     texts = [f"{whose}: {', '.join(errors)}{m.brief_suffix}" for whose, errors in shown.items()]
     more = f"; and in {len(known) - len(named):,} more errors, by less" if len(known) > len(named) else ""
-    return f"Shown to {m.rise} for {'; for '.join(texts)}{more}."
+    return f"{between.join(texts)}{more}"
 
 
 def foremost(bounds: Sequence[LossBounds], size: Callable[[LossBounds], float]) -> list[LossBounds]:
@@ -159,6 +165,11 @@ def foremost(bounds: Sequence[LossBounds], size: Callable[[LossBounds], float]) 
 
 
 def class_sentence(classes: ClassComparison) -> str:
+    """Return the sentence on the recall of single classes."""
+    return f"Recall of single classes: {class_text(classes)}."
+
+
+def class_text(classes: ClassComparison) -> str:
     """Return what is shown and what is open in the recall of single classes, and for how many pairs it could be judged."""
 
     def whose(bound: ClassBound) -> str:
@@ -179,7 +190,7 @@ def class_sentence(classes: ClassComparison) -> str:
         f"a fall above the margin is ruled out in {classes.cleared:,} of {classes.cells:,} pairs of class and group, of "
         f"which {classes.assessed:,} have enough rows"
     )
-    return f"Recall of single classes: {'; '.join(parts)}."
+    return "; ".join(parts)
 
 
 def _cleared(bound: LossBounds) -> str:
@@ -190,7 +201,13 @@ def _cleared(bound: LossBounds) -> str:
 
 
 def _others(bounds: Sequence[LossBounds]) -> str:
-    """Return how far the errors that do not decide can have risen: they are never hidden."""
+    """Return the sentence on the errors that do not decide: they are never hidden."""
+    text = others_text(bounds)
+    return f"Other errors: {text}." if text else ""
+
+
+def others_text(bounds: Sequence[LossBounds]) -> str:
+    """Return how far the errors that do not decide can have risen; empty if there are none."""
     unknown = [b.measure.name for b in bounds[1:] if b.upper is None]
     parts = [f"too few rows in every group for the {' and the '.join(unknown)}"] if unknown else []
     known = [b for b in bounds[1:] if b.upper is not None]
@@ -207,7 +224,7 @@ def _others(bounds: Sequence[LossBounds]) -> str:
         parts.append(f"{m.name} {start or 'at most '}{m.rounded_up(b.upper)}{m.brief_suffix}{whose}")
     if len(known) > len(named):
         parts.append(f"the other {len(known) - len(named):,} less")
-    return f"Other errors: {'; '.join(parts)}." if parts else ""
+    return "; ".join(parts)
 
 
 def is_cleared(bound: LossBounds) -> bool:
@@ -253,12 +270,16 @@ def not_assessed(
 
 
 def _not_assessed(groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]) -> str:
-    lacking = not_assessed(groups, metric, pools)
-    texts = [
+    text = reasons_text(not_assessed(groups, metric, pools), metric)
+    return f"not assessed, {text}" if text else ""
+
+
+def reasons_text(lacking: Sequence[GroupComparison], metric: str) -> str:
+    """Return why groups are not assessed in a metric, and which with how many rows; empty without any."""
+    return "; ".join(
         f"{why}: {name_groups([_name_with_rows(g, metric) for g in unclear])}"
         for why, unclear in by_reason(lacking, metric).items()
-    ]
-    return f"not assessed, {'; '.join(texts)}" if texts else ""
+    )
 
 
 def by_reason(lacking: Sequence[GroupComparison], metric: str) -> dict[str, list[GroupComparison]]:
@@ -275,13 +296,19 @@ def by_reason(lacking: Sequence[GroupComparison], metric: str) -> dict[str, list
 
 def _pooled(metric: str, pools: Sequence[Pool]) -> str:
     """Return the sentence that names the members of the pools of a metric."""
+    text = pooled_text(metric, pools)
+    return f"Judged only together, too few people alone: {text}." if text else ""
+
+
+def pooled_text(metric: str, pools: Sequence[Pool]) -> str:
+    """Return the members of the pools of a metric, and how many people they have; empty without a pool."""
     texts = [
         f"{pool.attribute}: {name_groups([' · '.join(m.values()) for m in pool.members])}"
-        f" ({pool.loss.estimate.n:,.0f} {_DENOMINATOR.get(metric, 'people')})"
+        f" ({pool.loss.estimate.n:,.0f} {DENOMINATOR.get(metric, 'people')})"
         for pool in pools
         if pool.loss.metric == metric
     ]
-    return f"Judged only together, too few people alone: {'; '.join(texts)}." if texts else ""
+    return "; ".join(texts)
 
 
 def _clause(text: str) -> str:
@@ -316,6 +343,6 @@ def deciding_loss(group: GroupComparison) -> Loss:
 def _name_with_rows(group: GroupComparison, metric: str) -> str:
     """Return a group with its rows and those of the metric: ``sex = Female (461, of which 68 negatives)``."""
     rows = f"{group.n:,.0f}"
-    if metric in _DENOMINATOR:
-        rows += f", of which {loss_in(group, metric).estimate.n or 0:,.0f} {_DENOMINATOR[metric]}"
+    if metric in DENOMINATOR:
+        rows += f", of which {loss_in(group, metric).estimate.n or 0:,.0f} {DENOMINATOR[metric]}"
     return f"{group_name(group.values)} ({rows})"

@@ -26,7 +26,7 @@ def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.Mod
 def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     """Return the layers to change, in the order they run: convolutions and linear layers but those in `keep`.
 
-    Raises UserError for a name that is no layer, embedding table or other storable weight, or if none of all these is left.
+    Raises UserError for a name that is not a layer, embedding table or other storable weight, or if none of them is left.
     """
     names = layers(engine.folded)
     for name in keep:

@@ -41,7 +41,7 @@ def confirmed(module: nn.Module, groups: Sequence[UnitGroup], example: Tensor) -
     """Return the groups that pass: about half of the units removed, the network answers as with these units at zero.
 
     `example` are rows that the network reads in evaluation mode. Layer norms over units scale and shift only during the
-    test: their statistics change with the number of units, which is no error of a group.
+    test: their statistics change with the number of units, which is not an error of a group.
     """
     module = module.eval()
     groups = [group for group in groups if group.count > 1]

@@ -36,7 +36,7 @@ def weight_scales(
     top
         One for all, or […, channels].
     how
-        ``"minmax"`` covers all weights; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimises
+        ``"minmax"`` covers all weights; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimizes
         Σ(w − ŵ)² over a grid of clipping ratios, then by s ← Σwq/Σq² with q = ⌊w/s⌉, which never raises it
         (as in Lloyd's algorithm, 1982).
     low

@@ -1,11 +1,13 @@
 """Blocks of a graph whose rounding is learned together: single layers, or everything between two values.
 
-A block ends where one value alone is read by all that follows: after a residual block, an attention, an MLP.
+A block ends where one value alone is read by all that follows: after a residual block, an attention, an MLP. Where a module
+passes such a value on within itself, as the fire modules of squeezenet and inverted residuals without a sum do, the module
+is the block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,8 @@ from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.rounding.graph_run import in_order, layer_of, varying_nodes, weights_read_elsewhere
 from fairpress.models.tracing import aten
 
+MODULE_LAYERS = 6  # at most, of a module that is one block; larger ones are whole stages or networks
+SEQUENTIAL = "torch.nn.modules.container.Sequential"  # a list of modules
 NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
 RELU = (aten.relu.default, aten.relu_.default)
 
@@ -45,7 +49,10 @@ def layer_blocks(prepared: PreparedGraph) -> list[Block]:
 
 
 def residual_blocks(prepared: PreparedGraph) -> list[Block]:
-    """Return blocks that read one value and compute one, both with an axis of rows; a block for each layer elsewhere."""
+    """Return blocks that read one value and compute one, both with an axis of rows; a block for each layer elsewhere.
+
+    Consecutive ones of the same module are one block: of the innermost module with several layers, `MODULE_LAYERS` at most.
+    """
     layers = _layers(prepared)
     segments: list[list[Node]] = []
     for segment in _segments(prepared):
@@ -54,15 +61,44 @@ def residual_blocks(prepared: PreparedGraph) -> list[Block]:
         else:
             segments.append(segment)
     batch = next(_rows_of(n) for n in prepared.graph.graph.nodes if n.op == "placeholder")
-    blocks = []
+    modules = _modules_of_layers(layers)
+    blocks: list[Block] = []
+    last_module = None
     for segment in segments:
-        block = Block(tuple(segment), {node: layers[node] for node in segment if node in layers})
+        block = _block(segment, layers)
         varying = [n for n in block.inputs if n in varying_nodes(prepared)]
-        if all(_rows_of(node) == batch for node in (*varying, block.output)):
-            blocks.append(block)
-        else:
+        module = None
+        if any(_rows_of(node) != batch for node in (*varying, block.output)):
             blocks += [_layer_block(node, layer) for node, layer in block.layers.items()]
+        elif (module := _module_of(block, modules)) is not None and module == last_module:
+            blocks[-1] = _block([*blocks[-1].nodes, *segment], layers)
+        else:
+            blocks.append(block)
+        last_module = module
     return [block for block in blocks if block.layers]
+
+
+def _block(nodes: Sequence[Node], layers: Mapping[Node, Layer]) -> Block:
+    return Block(tuple(nodes), {node: layers[node] for node in nodes if node in layers})
+
+
+def _modules_of_layers(layers: Mapping[Node, Layer]) -> dict[str, set[Node]]:
+    """Return the modules that hold some of the layers, but neither all nor more than a block may have."""
+    holds: dict[str, set[Node]] = {}
+    for node in layers:
+        for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+            if kind != SEQUENTIAL:
+                holds.setdefault(path, set()).add(node)
+    return {
+        path: held for path, held in holds.items() if 1 < len(held) <= min(MODULE_LAYERS, len(layers) - 1)
+    }
+
+
+def _module_of(block: Block, modules: Mapping[str, set[Node]]) -> str | None:
+    """Return the innermost module that holds several layers, those of a block among them; None if there is none."""
+    inside = set(block.layers)
+    holding = [path for path, held in modules.items() if inside and inside <= held]
+    return max(holding, key=len, default=None)
 
 
 def _layers(prepared: PreparedGraph) -> dict[Node, Layer]:

@@ -238,10 +238,10 @@ def rows_in_memory(
 def rows_of_one_shape(
     prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """Return the rows that a sweep may hold at once in chunks that can be joined, and where their token ids are no padding.
+    """Return the rows that a sweep may hold at once in chunks that can be joined, and where their token ids are not padding.
 
     The longest tenth of texts is left out, the others are filled up to one length; the second result is [rows, length] bool,
-    None if the rows are no texts.
+    None if the rows are not texts.
     """
     if isinstance(rows, TokenRows):
         rows = rows.take(rows.lengths <= rows.lengths.float().quantile(SHORTER_TEXTS, interpolation="higher"))

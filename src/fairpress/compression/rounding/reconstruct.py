@@ -43,7 +43,7 @@ def reconstruct(
     blocks
         Blocks in the order in which they run; layers in none keep the start's integers.
     present
-        Where token ids are no padding [rows, length]; what blocks compute elsewhere is left out of their error.
+        Where token ids are not padding [rows, length]; what blocks compute elsewhere is left out of their error.
     options
         Of `learn_rounding`.
     """

@@ -21,7 +21,7 @@ SLOW_CONVOLUTIONS = (
     "take int8"
 )
 RANGES = {
-    "call": "of each call: a row's answer can depend on the other rows of its batch",
+    "call": "of each call: a row's prediction can depend on the other rows of its batch",
     "row": "of each row that a layer reads, such as a token: the other rows of its batch change nothing",
 }
 

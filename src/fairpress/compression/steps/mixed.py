@@ -55,12 +55,12 @@ class Mixed(QuantizationOptions, Step):
     Attributes
     ----------
     budget
-        Maximum size of the file: 20000, 20KB, 6.3MB; or 13%, of the size of the network's weights and normalisation
+        Maximum size of the file: 20000, 20KB, 6.3MB; or 13%, of the size of the network's weights and normalization
         statistics in 32 bits.
     bits
         Layers with a fixed bit width: ``bits=conv1:8``.
     protect
-        A sensitive attribute, or an intersection, whose worst group's harm is minimised.
+        A sensitive attribute, or an intersection, whose worst group's harm is minimized.
     sensitivity
         ``"measured"`` by quantizing each layer alone, or estimated by ``"gradient"`` (`gradient_sensitivity`), whose number
         of passes does not depend on the number of layers.

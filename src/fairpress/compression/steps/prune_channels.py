@@ -57,7 +57,7 @@ class PruneChannels(StructuredPruning):
         if on_message is not None:
             first = pruned_networks[0].details["channels"]
             note = (
-                "; without the channels the network answers otherwise than with them at zero, since an operation "
+                "; without the channels the network predicts differently than with them at zero, since an operation "
                 "mixes channels"
                 if first["equals_zeroed"] is False
                 else ""

@@ -64,7 +64,7 @@ class PruneHeads(UnitPruning):
         feedforward = neuron_groups(module, example)
         if not heads and not feedforward:
             raise UserError(
-                f"prune-heads does not know the attention of {type(module).__name__} ({network.architecture.name}), but "
+                f"prune-heads does not support the attention of {type(module).__name__} ({network.architecture.name}), but "
                 "that of the architecture text, of BERT, RoBERTa, ELECTRA and DistilBERT, timm's Attention and Swin, "
                 "nn.MultiheadAttention, and transformers' networks for images; take prune-50."
             )

@@ -79,7 +79,7 @@ class QuantizationOptions(BaseModel):
         Choice of these channels: those whose quantization affects the ``"groups"`` of `by` most differently (the default
         with `by`), those most important over all rows, ``"pooled"`` (the default without), or ``"random"`` ones.
     error
-        What ``"auto"`` minimises: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
+        What ``"auto"`` minimizes: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
     """
 
     preserves: ClassVar[bool] = True  # whether single channels may have another bit width

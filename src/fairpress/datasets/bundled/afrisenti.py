@@ -77,7 +77,7 @@ HEADER = "ID\ttweet\tlabel"
 CLASSES = ("negative", "neutral", "positive")
 NOTES = (
     f"Source: AfriSenti, SemEval-2023 task 12 A (Muhammad et al. 2023, doi:10.18653/v1/2023.emnlp-main.862) at commit "
-    f"{COMMIT[:8]}, CC BY 4.0: tweets, labelled by native speakers.",
+    f"{COMMIT[:8]}, CC BY 4.0: tweets, labeled by native speakers.",
     "The files name no authors: each tweet is its own subject, and one person's tweets may be in training and in test rows.",
     "Texts are as in the files: names are replaced by @user, and some tweets have doubled quotation marks.",
 )

@@ -35,7 +35,7 @@ RACES = ("African-American", "Asian", "Caucasian", "Hispanic", "Native American"
 NOTES = (
     "Source: ProPublica, compas-scores-two-years.csv at commit bafff5da; public court records of Broward "
     "County, Florida, screenings of 2013 and 2014.",
-    "The label is re-arrest on a new charge within two years, which is not re-offence: arrests "
+    "The label is re-arrest on a new charge within two years, which is not re-offending: arrests "
     "depend on policing too.",
     "age is the age in April 2016, when ProPublica extracted the records, one to four years after the "
     "screening.",
@@ -44,7 +44,7 @@ NOTES = (
     "arXiv:1906.04711).",
 )
 FILTER_NOTE = (
-    "ProPublica's filter: screened within 30 days of the arrest, outcome known, no ordinary traffic offence, "
+    "ProPublica's filter: screened within 30 days of the arrest, outcome known, no ordinary traffic offense, "
     "score present: 6,172 of 7,214 people."
 )
 
@@ -53,7 +53,7 @@ class Compas(SplitOptions):
     """Options of `compas`.
 
     The inputs are the seven columns usual in the literature, raw: age, sex, three juvenile counts, prior
-    offences and the degree of the charge. Sensitive attributes: sex, race, age_group. `age_group` is made
+    offenses and the degree of the charge. Sensitive attributes: sex, race, age_group. `age_group` is made
     from `age`: <25, 25-45 (both included), >45; the file's own `age_cat` puts the 113 people aged 45 into
     "Greater than 45".
 

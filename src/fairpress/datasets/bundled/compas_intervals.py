@@ -49,7 +49,7 @@ def _is_original(path: Path) -> bool:
 FILE = SourceFile(
     path="compas/cox-violent-parsed_filt.csv",
     sha256="99d93bbea76b331b7fc6cc46f11b48a38507eebdcb5d220744ac39916360308a",
-    origin="the Kaggle dataset danofer/compass, whose file of that name is recognised by its header and 18,316 rows",
+    origin="the Kaggle dataset danofer/compass, whose file of that name is recognized by its header and 18,316 rows",
     alike=_is_original,
 )
 NOTES = (
@@ -59,7 +59,7 @@ NOTES = (
     "One person has as many rows as intervals in and out of jail, equal in every column but one; the label is the "
     "person's. People who were arrested again have more intervals, so that among rows the label yes is commoner than "
     "among people.",
-    "The label is re-arrest on a new charge, which is not re-offence: arrests depend on policing too.",
+    "The label is re-arrest on a new charge, which is not re-offending: arrests depend on policing too.",
 )
 
 
@@ -117,7 +117,7 @@ class CompasIntervals(SplitOptions):
             )
         if "person_id" not in header(path):
             notes.append(
-                f"The file's sha256 is not known here; it was recognised by its header and {ROWS:,} rows."
+                f"The file's sha256 is not known here; it was recognized by its header and {ROWS:,} rows."
             )
         return assemble(
             name="compas-intervals",

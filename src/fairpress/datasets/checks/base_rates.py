@@ -76,7 +76,7 @@ def groups_short_of_a_class(data: Dataset, floor: int) -> Iterator[DatasetWarnin
                     untrained.append(f"{group} ({min(k, n - k)} of {positive if k < n - k else negative!r})")
         by = f"by {name!r}, " if name else ""
         if absent_classes:
-            rate = "TPR or FPR cannot be measured, or the class not be learnt, there"
+            rate = "TPR or FPR cannot be measured, or the class not be learned, there"
             yield DatasetWarning(
                 "one_class_groups",
                 name,

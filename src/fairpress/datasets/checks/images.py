@@ -32,7 +32,7 @@ def check_images(data: Dataset) -> Iterator[DatasetWarning]:
             "blank",
             "",
             count,
-            f"{count:,} images are of one colour, such as {data.row_ids[statistics.blank.argmax()]}; nothing can be "
+            f"{count:,} images are of one color, such as {data.row_ids[statistics.blank.argmax()]}; nothing can be "
             f"seen in them.",
         )
 

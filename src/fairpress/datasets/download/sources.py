@@ -109,6 +109,13 @@ def find(files: Sequence[SourceFile], on_message: OnMessage = print_message) -> 
     return [search.resolved[file.path] for file in files]
 
 
+def is_present(file: SourceFile) -> bool:
+    """Return whether a file is in the folder FAIRPRESS_DATA or in the cache, without checking its sha256."""
+    folder = os.environ.get("FAIRPRESS_DATA")
+    folders = [*([Path(folder).expanduser()] if folder else []), cache_folder()]
+    return any((f / file.path).is_file() for f in folders)
+
+
 def _fetch(search: _Search, on_message: OnMessage) -> None:
     from filelock import FileLock
 
@@ -243,7 +250,7 @@ def _accept(search: _Search, file: SourceFile, fetched: Path, member: str | None
             with zipfile.ZipFile(fetched) as archive:
                 content.write_bytes(archive.read(member))
         except (zipfile.BadZipFile, KeyError) as error:
-            problem = f"holds no {member}" if isinstance(error, KeyError) else "is no zip archive"
+            problem = f"holds no {member}" if isinstance(error, KeyError) else "is not a zip archive"
             search.reasons.append(f"{source}: {problem}")
             return
     actual = _sha256(content)

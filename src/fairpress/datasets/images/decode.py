@@ -36,7 +36,7 @@ def decode(data: bytes, size: int) -> np.ndarray:
     """Return the image's centre square at `size` × `size` pixels, uint8 [3, size, size].
 
     The image is turned upright by its EXIF data, transparent parts are white, and the first picture of several is
-    read. Raises UnreadableImageError if the bytes are not an image, a truncated one, one of more than 8 bits a colour,
+    read. Raises UnreadableImageError if the bytes are not an image, a truncated one, one of more than 8 bits a color,
     or of more than 50
     million pixels: of a JPEG those that are left when it is coarsened, but for one that builds up progressively.
     """
@@ -70,7 +70,7 @@ def _square(image: Any, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if image.mode[0] in "IF":
-        raise UnreadableImageError("more than 8 bits a colour")
+        raise UnreadableImageError("more than 8 bits a color")
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:

@@ -136,8 +136,8 @@ def load_program(source: bytes | Path, threads: int = 1, log: Log | None = None)
         outputs = tuple(_slot(meta.output_tensor_meta(i)) for i in range(meta.num_outputs()))
     except Exception as error:
         raise UserError(
-            f"the program reads or returns a value that is no tensor ({_first_line(error)}); export a module whose inputs "
-            "and outputs are tensors."
+            f"the program reads or returns a value that is not a tensor ({_first_line(error)}); export a module whose "
+            "inputs and outputs are tensors."
         ) from None
     return ExecuTorchProgram(method, inputs, outputs, (program, source))
 

@@ -132,7 +132,7 @@ class OnnxRuntimeSession:
 def _remedy(reason: str) -> str:
     """Return what to do where a file cannot run on rows, by ONNX Runtime's reason."""
     if "out of data bounds" in reason:
-        return "a number is outside of the table in which it is looked up: pass ids from 0 that the network knows"
+        return "a number is outside of the table in which it is looked up: pass ids from 0 to one less than its rows"
     return "pass rows like those that it was compressed with, or export it again"
 
 

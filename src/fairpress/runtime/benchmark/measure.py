@@ -261,6 +261,6 @@ def load_warning() -> str | None:
         return None
     return (
         f"The machine was busy in the last minute (load {load:.1f} on {cores} core{'s' if cores > 1 else ''}): times "
-        "are longer than on an idle machine, and ratios may favour the model with the shorter call, which more often ends "
+        "are longer than on an idle machine, and ratios may favor the model with the shorter call, which more often ends "
         "before another process takes its turn. Repeat it on an idle machine."
     )

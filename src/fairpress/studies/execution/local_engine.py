@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from fairpress.core import temporary
 from fairpress.core.env import environment
+from fairpress.studies.execution.main_module import (
+    STARTED_AGAIN,
+    end_if_imported_again,
+    importable_main,
+    started_again,
+)
 
 if TYPE_CHECKING:
     from fairpress.studies.planning.plan import StudyTask
@@ -52,6 +58,7 @@ class Worker:
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
+        end_if_imported_again()
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -66,18 +73,23 @@ class Worker:
     def submit(self, task: StudyTask, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Call `work` in the process; the future raises BrokenProcessPool if the process dies."""
         with _uninterrupted():
-            with environment(_of_workers()):
+            with environment(_of_workers()), importable_main():
                 future = self._executor.submit(work, *arguments)
             if self._process is None:
                 self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
         return future
 
     def loss_reason(self, error: BaseException) -> str:
-        """Describe how the process of a broken worker ended."""
+        """Describe how the process of a broken worker ended.
+
+        Raises UserError where the program itself is why: it started a study while the worker imported it.
+        """
         if self._process is None:
             return "its process ended"
         self._process.join(5)
         code = self._process.exitcode
+        if code == STARTED_AGAIN:
+            raise started_again()
         if code == 255:  # the fork server could not determine the exit status
             return "its process ended for an unknown reason (killed? out of memory?)"
         if code is None or code >= 0:

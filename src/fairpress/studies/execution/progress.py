@@ -8,17 +8,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from fairpress.studies.execution.progress_file import ProgressFile
+from fairpress.studies.execution.time_left import TimeLeft, duration_text
 from fairpress.studies.planning.plan import StudyTask
 
 
 class StudyProgress:
     """A context manager whose methods are the callbacks of `run_study`; writes to the error stream.
 
-    With a file, other processes can follow the progress.
+    With a file, other processes can follow the progress; `time_left` estimates the time that the bar shows.
     """
 
-    def __init__(self, file: ProgressFile | None = None) -> None:
+    def __init__(self, file: ProgressFile | None = None, time_left: TimeLeft | None = None) -> None:
         self._file = file
+        self._time_left = time_left or TimeLeft()
         self._bar: Any = None
         self._line: Any = None
         self._total = self._done = 0
@@ -26,17 +28,25 @@ class StudyProgress:
     def plan(self, tasks: Sequence[StudyTask]) -> None:
         """Add planned tasks; after failures more may be added."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
         from rich.progress import Progress as Bar
+        from rich.text import Text
 
         self._total += len(tasks)
+        self._time_left.plan(tasks)
         if self._file is not None:
             self._file.plan(tasks)
         if sys.stderr.isatty() and self._bar is None:
+            time_left = self._time_left
+
+            class Left(ProgressColumn):
+                def render(self, task: Task) -> Text:
+                    return Text(duration_text(time_left.seconds()))
+
             columns = (
-                BarColumn(),
+                BarColumn(bar_width=24),
                 MofNCompleteColumn(),
-                TimeElapsedColumn(),
+                Left(),
                 TextColumn("{task.description}"),
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
@@ -49,6 +59,7 @@ class StudyProgress:
         """Show one event."""
         if self._file is not None:
             self._file.event(event, task)
+        self._time_left.event(event, task)
         if event != "started":
             self._done += 1
         if self._bar is not None:

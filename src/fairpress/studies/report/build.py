@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ def _files(
         charts=charts,
         tables=result.tables,
         source=result.source,
+        date=date.today().isoformat(),
     )
     files = {
         "report.html": page.encode(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fairpress.auditing.result import Audit
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting.html import RenderedChart, Section, overview_charts
+from fairpress.reporting.pareto_chart import pareto, points_of
 from fairpress.studies.config.network_facts import NetworkFacts
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def study_charts(
         Label of a part → facts of each network's file; (part, recipe) → size in bytes.
     """
     rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
+    drawn = charts.heatmap(leading)
+    if drawn is not None:
+        rendered.insert(0, RenderedChart("heatmap", drawn, "The grid of who pays, as a picture."))
     repaired = [
         (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
@@ -50,12 +54,12 @@ def study_charts(
     if drawn is not None:
         caption = "Effect on predictions of rounding one layer to the lowest bit width, by depth; mean over networks."
         rendered.append(RenderedChart("layers", drawn, caption))
-    drawn = charts.pareto(charts.points_of(leading, sizes))
+    drawn = pareto(points_of(leading, sizes))
     if drawn is not None:
         caption = (
-            "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named marks: no "
+            "Size and accuracy of every model, its verdict, and the loss of its worst group in points. Filled marks: no "
             "other model is at least as small, as accurate and as fair. The worst group is selected on the same rows that "
-            "measure its loss."
+            "measure its loss. Names for which there is no room are left out; the tables have all."
         )
-        rendered.append(RenderedChart("pareto", drawn, caption))
+        rendered.append(RenderedChart("pareto", drawn, caption, wide=False))
     return rendered

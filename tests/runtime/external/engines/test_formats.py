@@ -39,7 +39,7 @@ def test_a_runtime_that_does_not_load_the_format_is_refused_with_those_that_do()
         UserError, match=r"m\.xml is an OpenVINO file, which runs on @openvino, @openvino-bf16, not"
     ):
         check_runtime(Path("m.xml"), Backend("litert"))
-    with pytest.raises(UserError, match="is no model file that fairpress runs"):
+    with pytest.raises(UserError, match="is not a model file that fairpress runs"):
         runtimes_of(Path("m.doc"))
 
 

@@ -401,7 +401,7 @@ def test_predictions_of_a_folder_and_of_a_file_stand_in_one_table(tmp_path):
 
 def test_what_only_onnx_files_can_do_is_a_sentence(tmp_path, data):
     path = write(tmp_path / "m.tflite", linear(WEIGHTS, BIAS))
-    with pytest.raises(UserError, match=r"m\.tflite is no ONNX file, and only those are quantized here"):
+    with pytest.raises(UserError, match=r"m\.tflite is not an ONNX file, and only those are quantized here"):
         api.compress_file(path, "int8", data)
     with pytest.raises(UserError, match=r"m\.tflite is a model, not a table"):
         api.audit(str(path), baseline="a", compressed="b", by=["sex"])

@@ -31,7 +31,7 @@ def load_litert(path: Path, runtime: Backend) -> LiteRtEngine:
     Raises
     ------
     UserError
-        The path is no LiteRT file, or LiteRT cannot load it.
+        The path is not a LiteRT file, or LiteRT cannot load it.
     MissingExtra
         LiteRT is not installed.
     """
@@ -63,7 +63,7 @@ def open_litert(path: Path, runtime: Backend, *, as_stored: bool = False) -> Lit
     shapes = {d["index"]: d for kind in details for d in kind}
     if any(i not in shapes for m in (signature.inputs, signature.outputs) for i in m.values()):
         raise UserError(
-            f"{path}: its signature {signature.name!r} names tensors that are no inputs or outputs of its graph; convert "
+            f"{path}: its signature {signature.name!r} names tensors that are not inputs or outputs of its graph; convert "
             "it again."
         )
     tensors = tuple(

@@ -23,7 +23,7 @@ def runtimes_of(path: Path) -> tuple[str, ...]:
     _, runtimes = FORMATS.get(path.suffix.lower(), ("", ()))
     if not runtimes:
         raise UserError(
-            f"{path} is no model file that fairpress runs; give a file that ends in {listed(list(FORMATS))}."
+            f"{path} is not a model file that fairpress runs; give a file that ends in {listed(list(FORMATS))}."
         )
     return runtimes
 

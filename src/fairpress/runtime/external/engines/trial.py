@@ -45,7 +45,7 @@ def try_in_child(open_engine: Opener, path: Path, runtime: Backend, title: str) 
     ------
     UserError
         The process was ended by a signal, or did not end in time; or `open_engine` raised it there. That the file does not
-        run on zeros is no error: the run on the data will say why.
+        run on zeros is not an error: the run on the data will say why.
     """
     state = path.stat()
     key = (os.path.realpath(path), state.st_mtime_ns, state.st_size, runtime)

@@ -1,0 +1,32 @@
+"""Charts of altair as SVG, in one look: fonts that every machine has, legends in a column, room for wider letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairpress.reporting.palette import LIGHT
+from fairpress.reporting.svg_minify import minify
+
+
+def vega_svg(chart: Any, label: str) -> str:
+    """Return a chart as SVG with a label for screen readers."""
+    import vl_convert as vlc
+
+    spec = (
+        # The viewer's font may be wider than that in which the labels were measured.
+        chart.properties(padding={"left": 12, "right": 16, "top": 5, "bottom": 16})
+        .configure(font="Arial, Liberation Sans, sans-serif", background=LIGHT["paper"])
+        .configure_legend(
+            orient="top", direction="vertical", columns=1, labelLimit=300, symbolSize=60, labelFontSize=12
+        )
+        .configure_axis(labelFontSize=11, titleFontSize=12, gridColor=LIGHT["line"])
+        .configure_view(stroke=None)
+        .to_dict(validate=False)
+    )
+    return minify(vlc.vegalite_to_svg(spec), label)
+
+
+def shortened(text: str, max_length: int = 48) -> str:
+    """Return a name without control characters, cut to a length."""
+    text = "".join(c if c.isprintable() else "�" for c in text)
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
