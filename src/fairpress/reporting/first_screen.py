@@ -181,6 +181,10 @@ def definitions(audit: Audit) -> str:
         if any(c.disparate for c in audit.comparisons)
         else "",
         sentences.positive(audit),
+        # Gaps are named by the true positive rate, losses by the false negative rate.
+        f"True positive rate (TPR): the share of {audit.positive!r} that is predicted as {audit.positive!r}, 1 − FNR."
+        if audit.positive is not None and any("TPR" in line for line in beneath(audit))
+        else "",
     ]
     return " ".join(filter(None, texts))
 
