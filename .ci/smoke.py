@@ -1,4 +1,4 @@
-"""Run every command that needs no extra, as a user would: a list for the oldest, the newest and other Pythons' packages.
+"""Run every command that needs no more than the extra `onnx`: a list for the oldest, the newest and other Pythons' packages.
 
 ``VENV/bin/python .ci/smoke.py`` in any environment where fairpress is installed; it needs nothing else. Exits with 1 when a
 command ends with another code than it should, or does not say or write what it should.

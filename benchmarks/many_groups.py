@@ -2,9 +2,9 @@
 
 Every command is a process of its own, imports included, and is measured in processor seconds (user and system), which other
 work on the machine lengthens far less than the clock's. Commands take turns, and the median and the range of some rounds are
-printed, with the machine's load before and after. The peers do less: fairlearn's `MetricFrame` gives the same four rates of
-100 groups and 10 models with intervals from 100 bootstrap replicates of the rows; scipy bootstraps one mean of scores per
-group, in 100 groups with 1,000 replicates. There is none for seeds, nor for the HTML.
+printed, with the machine's load before and after. The peers do less: fairlearn's `MetricFrame` has the same four rates of
+100 groups of one model, with intervals from 10 bootstrap replicates of the rows; scipy bootstraps the change of one mean
+score in each of 100 groups, with 1,000 replicates. There is none for seeds, nor for the HTML.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 The study runs with two workers on an empty store. Printed are its seconds, and per recipe the processor seconds of its
 compress and predict tasks (mean over batches, and the longest: the first of a process, which exports). The parts are seconds
-of processor time for a batch of ten networks, in this process, of a second call: exports are done, as for all batches but
-a worker's first.
+of processor time for a batch of ten networks, in this process, of a second call: exports are done, as for all batches but a
+worker's first.
 """
 
 from __future__ import annotations

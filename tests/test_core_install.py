@@ -62,6 +62,7 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("core")
     done = run_command("demo", "--out", "demo", folder=folder)
     assert done.returncode == 0, done.stderr
+    (folder / "demo" / "again.csv").write_bytes((folder / "demo" / "predictions.csv").read_bytes())
     return folder
 
 
@@ -120,7 +121,7 @@ def test_the_page_of_the_core_has_its_pictures(demo):
                 "audit",
                 "--pair-files",
                 "a=demo/predictions.csv",
-                "b=demo/predictions.csv",
+                "b=demo/again.csv",
                 "--by",
                 "sex",
                 "--key",
@@ -128,7 +129,7 @@ def test_the_page_of_the_core_has_its_pictures(demo):
             ),
             "arrow",
         ),
-        (("predict", "a=model.onnx", "--data", "compas", "--out", "p.parquet"), "arrow"),
+        (("predict", "a=model.onnx", "--data", "compas", "--out", "p.parquet"), "onnx"),
         (("show", "model.onnx"), "onnx"),
         (("bench", "model.onnx"), "onnx"),
         (("compress", "model.onnx", "--recipe", "int8-dynamic", "--out", "out.onnx"), "onnx"),
@@ -152,7 +153,10 @@ def test_a_command_names_the_extra_that_is_absent(demo, command, extra):
             "fp.audit({'y': ['a', 'b'], 'g': ['m', 'f'], 'p': ['a', 'b']}, label='y', baseline='p', by='g')",
             "arrow",
         ),
-        ("fp.read_pair({'a': 'demo/predictions.csv', 'b': 'demo/predictions.csv'}, key='row_id')", "arrow"),
+        (
+            "fp.read_pair({'a': 'demo/predictions.csv', 'b': 'demo/again.csv'}, key='row_id', prediction='int8')",
+            "arrow",
+        ),
         ("fp.load_dataset('compas')", "arrow"),
         ("fp.predict({'a': 'model.onnx'}, 'compas')", "onnx"),
         ("fp.bench(['model.onnx'])", "onnx"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import re
 import shlex
 import subprocess
@@ -81,11 +83,65 @@ def test_every_command_of_the_program_is_in_the_reference():
     assert not [n for n in names if n not in reference]
 
 
+def test_every_part_of_a_studys_file_on_a_page_is_valid(tmp_path, monkeypatch):
+    from ruamel.yaml import YAML
+
+    from fairpress.studies.load import load
+
+    monkeypatch.chdir(tmp_path)
+    Path("my-table.yaml").write_text(
+        "path: t.csv\nlabel: y\nfeatures: [a]\nsensitive: [gender]\n", encoding="utf-8"
+    )
+    Path("t.csv").write_text("a,gender,y\n1,f,1\n2,m,0\n", encoding="utf-8")
+    parts = [*blocks("docs/study-file.md", "yaml"), *blocks("docs/fair-compression.md", "yaml")]
+    assert len(parts) == 8
+    for part in parts:
+        keys = YAML(typ="safe").load(part)
+        study = {"recipes": ["int8", "int4", "prune-80"], "seeds": 1, "audit": {"by": ["sex", "race"]}}
+        study |= {} if "datasets" in keys else {"dataset": "compas"}
+        study |= {} if "models" in keys else {"model": {"name": "mlp", "widths": [8]}}
+        with Path("study.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(study | keys, file)
+        _, config = load("study.yaml")
+        assert all(key in config.model_fields_set for key in keys)
+
+
 def test_every_bundled_study_is_in_the_table_of_studies():
     from fairpress.studies.load import bundled_studies
 
     reported = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     assert not [name for name in bundled_studies() if f"| `{name}` |" not in reported]
+
+
+def test_figures_of_research_notes_show_the_rows_of_their_tables():
+    spec = util.spec_from_file_location("make_figures", ROOT / "docs" / "make_figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = util.module_from_spec(spec)
+    sys.modules[spec.name] = maker
+    spec.loader.exec_module(maker)
+    pages = "".join(page.read_text(encoding="utf-8") for page in MARKDOWN)
+    for figure in maker.FIGURES:
+        assert f"images/{figure.name}.svg" in pages
+        picture = html.unescape((ROOT / "docs" / "images" / f"{figure.name}.svg").read_text(encoding="utf-8"))
+        points = maker.points(figure)
+        assert len(points) >= 6
+        for point in points:
+            assert str(point["label"]) in picture, f"{figure.name}: run `python docs/make_figures.py`"
+            assert point["low"] <= point["value"] <= point["high"]
+
+
+def test_tables_of_research_notes_are_whole_and_linked():
+    pages = "".join(page.read_text(encoding="utf-8") for page in MARKDOWN)
+    tables = sorted((ROOT / "docs" / "data").glob("*.csv"))
+    assert len(tables) >= 15
+    for table in tables:
+        assert f"data/{table.name})" in pages, table.name
+        with table.open(encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file)
+        assert rows
+        assert {len(row) for row in rows} == {len(head)}, table.name
+        assert len(set(head)) == len(head)
 
 
 def anchors(page: Path) -> set[str]:
@@ -153,6 +209,11 @@ def shown_commands() -> list[tuple[str, str]]:
                     if re.match(r"fairpress [a-z]", command) and "…" not in command:
                         found.append((page.name, command))
     return found
+
+
+def test_commands_are_quoted_as_every_shell_reads_them():
+    single = [(page, c) for page, c in shown_commands() if "'" in c and '"' not in c]
+    assert [c for page, c in single if page != "troubleshooting.md"] == []
 
 
 def test_every_command_on_a_page_has_only_options_that_exist():

@@ -101,7 +101,7 @@ def test_every_dataset_has_a_description_that_agrees_with_the_data_statements():
         cells = [cell.strip() for cell in row.split("|")]
         assert cells[0] == ("what you have" if described.rows is None else f"{described.rows:,}"), name
         if name != "compas-intervals":  # "as above"
-            assert cells[4].startswith(described.licence), name
+            assert cells[4].startswith(described.license), name
 
 
 def test_the_list_of_datasets_says_what_they_are_and_whether_they_are_here(fairpress, tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_the_list_of_datasets_says_what_they_are_and_whether_they_are_here(fairp
         "rows": 6172,
         "label": "re-arrest within two years",
         "groups": ["sex", "race", "age_group"],
-        "licence": "public court records",
+        "license": "public court records",
     }
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from fairpress import demo_data
+from fairpress import api, demo_data
 from fairpress.auditing.audit import audit
 from fairpress.reporting import terminal
 from fairpress.reporting.findings import findings
@@ -129,7 +129,17 @@ def test_tables_have_groups_with_a_loss_and_all_groups_on_request(demo):
     assert len(verdicts.findall(every)) == 12
     assert "✔ no harm\n" not in few
     assert len(verdicts.findall(few)) == 5
-    assert "… 7 groups: no harm. Table of all groups: --all, --html or --json" in few
+    assert "… 7 groups: no harm. Table of all groups: to_text(all_groups=True) or to_html()" in few
     assert "Table of all groups" not in every
     # A model without an open group needs no table.
     assert "of 1,000" not in terminal.plain(demo).split("int4 against fp32")[0]
+
+
+def test_a_report_in_python_shows_all_groups_on_request():
+    report = api.audit(demo_data.table(), by=["sex"], **MODELS)
+    assert "to_text(all_groups=True)" in str(report)
+    assert report.to_text() == str(report)
+    every = report.to_text(all_groups=True)
+    assert "Table of all groups" not in every
+    assert sum(line.startswith(("Male", "Female")) for line in every.splitlines()) == 4
+    assert max(map(len, report.to_text(width=80).splitlines())) <= 80

@@ -64,7 +64,7 @@ def predict(
     threads
         Threads within an operator (intra-op).
     batch_dependence
-        Whether to measure how many answers of models that read texts depend on batch size, order and padding; by default
+        Whether to measure how many predictions of models that read texts depend on batch size, order and padding; by default
         for files that compute ranges of activations in each call, as dynamic quantization by tensor does. Such files
         predict every text alone. The result is noted in the table.
     progress

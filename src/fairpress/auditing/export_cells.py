@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fairpress.core.extras import names_missing_extra
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from fairpress.auditing.options import AuditOptions
 
 
+@names_missing_extra
 def export_cells(
     table: Any,
     path: str | os.PathLike[str] | None = None,

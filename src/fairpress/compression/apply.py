@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fairpress.compression.recipes import Recipe
@@ -13,6 +12,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.core.progress import OnMessage
 from fairpress.core.time_left import listening
+from fairpress.core.version import installed_version
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
@@ -194,7 +194,9 @@ def artifact(
             },
             "threads": torch.get_num_threads(),
             **({"warnings": warnings} if warnings else {}),
-            "versions": {n: version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))},
+            "versions": {
+                n: installed_version(n) for n in (*PACKAGES, *getattr(network.architecture, "packages", ()))
+            },
         },
     )
     return Artifact(

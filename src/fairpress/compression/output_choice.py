@@ -214,8 +214,13 @@ def _check_labels(labels: np.ndarray, kind: OutputKind, width: int) -> None:
 
 def _refuse_probabilities(module: nn.Module, call: Any, rows: Tensor, kind: OutputKind, single: bool) -> None:
     even_rows = rows[: len(rows) - len(rows) % 2]
-    outputs = torch.cat([call(module, part) for part in even_rows.split(2)]).float()
-    if not bool((outputs >= 0).all() and (outputs <= 1).all()) or outputs.unique().numel() < 2:
+    parts = []
+    for part in even_rows.split(2):
+        parts.append(call(module, part).float())
+        if not bool((parts[-1] >= 0).all() and (parts[-1] <= 1).all()):
+            return
+    outputs = torch.cat(parts)
+    if outputs.unique().numel() < 2:
         return
     if (
         kind == "classes"

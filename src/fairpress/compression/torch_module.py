@@ -159,8 +159,10 @@ def compress_module(
         data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
         seed=seed,
     )
-    compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset, card))
     finished = artifact(card, None, recipe, compressed, dataset, seed)
+    if finished.card.provenance.get("warnings"):  # only then it matters whether the network was no better
+        compressed = replace(compressed, origin=_constant_baseline_facts(network, dataset, card))
+        finished = artifact(card, None, recipe, compressed, dataset, seed)
     changes = change_sentence(finished.card.provenance["details"]["validation"], task.outputs)
     if changes and on_message is not None:
         on_message(changes)

@@ -34,9 +34,9 @@ ROUNDING = 1e-9
 class Guard:
     """Guards every group in a loop that tunes, compresses or trains a model, and judges the result on other rows.
 
-    A loop that maximizes accuracy, or accepts a drop of 1 %, may let one group pay. `score` gives it another number: one
+    A loop that maximizes accuracy, or accepts a drop of 1 %, may let one group lose. `score` gives it another number: one
     minus the loss that is not ruled out for the worst assessed group. What the loop then chooses was chosen by these rows,
-    which flatter it; `verdict` judges it on rows that no call of `score` reads.
+    so it looks better than it is; `verdict` judges it on rows that no call of `score` reads.
 
     Parameters
     ----------

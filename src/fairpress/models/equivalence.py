@@ -20,12 +20,14 @@ from fairpress.models.random_operators import depends_on_batch, is_random
 from fairpress.models.tracing import has_token_ids
 from fairpress.runtime.backends.onnxruntime import session
 
-ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 16  # rows of a check; fewer for large inputs
+ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 8  # rows of a check; fewer for large inputs
 CHUNK = 2**20  # input values per call of a network
 SMALL_BATCHES = (1, 7)  # batch sizes, in addition to all rows at once
+FEW_ROWS = 2  # for another batch size of large rows, whose chunks are small batches already
 SHORTER_LENGTHS = (2, 17)  # lengths of token ids, in addition to the whole length
 SHORTER_ROWS = 16
 NUMBERS_PER_TOKEN = 256  # a small network computes as many values from a token
+FACTORS = 2**20 + 7  # random numbers of a perturbed run; no size of a tensor is a multiple
 EPSILON = float(np.finfo(np.float32).eps)
 DRAWS = 2
 # Another order of the same sums changes them by a few rounding errors, not by hundreds.
@@ -129,7 +131,7 @@ def _reference(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: 
 
 def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
     """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call."""
-    few_rows = rows[: max(SMALL_BATCHES)]
+    few_rows = rows[: min(max(FEW_ROWS, _batch_rows(rows) // 2), max(SMALL_BATCHES))]
     changed = _changed_tensors(network, values, few_rows)
     if not changed:
         return
@@ -158,13 +160,13 @@ def _check_deterministic(
     network: FastFunctionalCall, values: Mapping[str, Tensor], expected: Reference
 ) -> None:
     """Raise UserError if a module's outputs for the same rows differ in a second call, or in a batch of another size."""
-    rows = expected.rows[: 8 * max(SMALL_BATCHES)]
+    rows = expected.rows
     # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
     same = expected.rows[: _batch_rows(expected.rows)]
     if _exceeds(_outputs(network, values, same, seed=1), expected).any():
         raise UserError(is_random(network.module, same[:2]))
-    for size in SMALL_BATCHES:
-        if _exceeds(_outputs(network, values, rows[: 8 * size], size), expected).any():
+    for size, count in _small_batches(rows):
+        if _exceeds(_outputs(network, values, rows[:count], size), expected).any():
             raise UserError(depends_on_batch(network.module, size))
 
 
@@ -199,8 +201,9 @@ def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Referen
     """
     for part in expected.shorter:
         check_equivalence(compute, part, f"{name}, with token ids cut to {part.rows.shape[1]},")
-    for size in (_batch_rows(expected.rows), *SMALL_BATCHES):
-        rows = expected.rows[: 8 * size] if size in SMALL_BATCHES else expected.rows
+    whole = (_batch_rows(expected.rows), len(expected.rows))
+    for size, count in (whole, *_small_batches(expected.rows)):
+        rows = expected.rows[:count]
         try:
             computed = np.concatenate([compute(part) for part in rows.split(size)])
         except Exception as error:
@@ -230,6 +233,16 @@ def _batch_rows(rows: Tensor) -> int:
     return max(1, CHUNK // _values_per_row(rows))
 
 
+def _small_batches(rows: Tensor) -> list[tuple[int, int]]:
+    """Return the sizes of small batches, and the rows that are run in each: fewer where rows are large.
+
+    All rows run in chunks of `_batch_rows`. If that is no more than a small batch, such a batch shows nothing new.
+    """
+    if _batch_rows(rows) <= max(SMALL_BATCHES):
+        return [(1 if _batch_rows(rows) > 1 else FEW_ROWS, FEW_ROWS)]
+    return [(size, 8 * size) for size in SMALL_BATCHES]
+
+
 def _outputs(
     network: FastFunctionalCall,
     values: Mapping[str, Tensor],
@@ -240,7 +253,8 @@ def _outputs(
 ) -> np.ndarray:
     """Return the outputs of a module [rows, classes]; `seed` seeds torch's generator."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not `torch.manual_seed`, which seeds other devices too and takes as long as a small network.
+        torch.default_generator.manual_seed(seed)
         try:
             out = torch.cat([network.call(values, part) for part in rows.split(size or _batch_rows(rows))])
         except Exception as error:
@@ -259,6 +273,10 @@ class _Perturbation(TorchDispatchMode):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
+        # Factors from 1 - ε to 1 + ε in float32. A tensor takes a run of them at random: drawing more would take longer
+        # than the network.
+        noise = torch.rand(FACTORS, generator=self.generator)
+        self.factors = noise.mul_(2 * EPSILON).add_(1 - EPSILON)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -272,9 +290,12 @@ class _Perturbation(TorchDispatchMode):
     def perturb(self, value: Tensor) -> Tensor:
         if value.dtype != torch.float32:
             return value
-        # Factors from 1 - ε to 1 + ε in float32, twice as fast as in double, which matters for large networks.
-        factor = torch.rand(value.shape, generator=self.generator).mul_(2 * EPSILON).add_(1 - EPSILON)
-        return value * factor
+        start = int(torch.randint(FACTORS, (), generator=self.generator))
+        flat = value.reshape(-1)
+        count = (len(flat) + start - 1) // FACTORS + 1
+        parts = [self.factors[start:], *[self.factors] * (count - 1)]
+        factor = torch.cat(parts)[: len(flat)] if count > 1 else self.factors[start : start + len(flat)]
+        return (flat * factor).view(value.shape)
 
     def perturb_inputs(self, rows: Tensor) -> Tensor:
         """Return perturbed rows; integral values, which may be codes, stay unchanged."""

@@ -86,6 +86,12 @@ class AuditReport(Audit):
 
         return plain(self)
 
+    def to_text(self, *, width: int = 100, all_groups: bool = False) -> str:
+        """Return what ``print`` shows, in lines of `width` characters at most; `all_groups` adds all groups and scores."""
+        from fairpress.reporting.terminal import plain
+
+        return plain(self, width, all_groups=all_groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as audit.json holds it."""
         from fairpress.auditing.output.audit_json import to_dict

@@ -52,6 +52,8 @@ STYLE: dict[Verdict, str] = {
 }
 MAX_ROWS, MAX_CLASS_ROWS, MAX_WORD_WIDTH, MAX_LEVELS = 12, 8, 16, 3
 _RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
+ON_THE_COMMAND_LINE = "--all, --html or --json"
+IN_PYTHON = "to_text(all_groups=True) or to_html()"
 LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
     "one-sided {confidence:g} % bound, which decides"
@@ -75,15 +77,17 @@ def plain(audit: Audit, width: int = 100, *, all_groups: bool = False) -> str:
         width=width, highlight=False, color_system=None, force_terminal=False, force_jupyter=False
     )
     with console.capture() as captured:
-        for part in render(audit, all_groups=all_groups):
+        for part in render(audit, all_groups=all_groups, more=IN_PYTHON):
             console.print(part)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def render(audit: Audit, *, all_groups: bool = False) -> Iterator[RenderableType]:
+def render(
+    audit: Audit, *, all_groups: bool = False, more: str = ON_THE_COMMAND_LINE
+) -> Iterator[RenderableType]:
     """Yield the parts to print, verdict first.
 
-    Without `all_groups`, tables have the groups whose loss is shown or open, at most `MAX_ROWS`.
+    Without `all_groups`, tables have the groups whose loss is shown or open, at most `MAX_ROWS`; `more` says how to get all.
     """
     from rich.text import Text
 
@@ -99,7 +103,7 @@ def render(audit: Audit, *, all_groups: bool = False) -> Iterator[RenderableType
         yield _rates(audit)
     for comparison in audit.comparisons:
         yield Text("")
-        yield from _comparison(audit, comparison, _shown_rows(comparison, all_groups), all_groups)
+        yield from _comparison(audit, comparison, all_groups, more)
     notes = [_legend(audit)] if any(_shown_rows(c, all_groups) for c in audit.comparisons) else []
     flips = [c for c in audit.comparisons if matched_lines(c, audit, shown_only=not all_groups)]
     notes += [matched_legend(c, audit) for c in flips[:1]]
@@ -138,7 +142,7 @@ def _shown_rows(comparison: Comparison, all_groups: bool) -> list[GroupRow]:
 
 
 def _comparison(
-    audit: Audit, comparison: Comparison, rows: Sequence[GroupRow], all_groups: bool
+    audit: Audit, comparison: Comparison, all_groups: bool, more: str
 ) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
@@ -151,15 +155,16 @@ def _comparison(
     for label, text in findings(comparison, audit):
         facts.add_row(Text(f"  {label}", style="bold"), Text(clean(text)))
     yield facts
+    rows = _shown_rows(comparison, all_groups)
     if rows:
         yield _GroupTable((everybody(comparison), *rows))
     if not all_groups and (others := _others_text(comparison, rows)):
-        yield Text(others, style="dim")
+        yield Text(f"{others}. Table of all groups: {more}", style="dim")
     yield from _details(audit, comparison, all_groups)
 
 
 def _others_text(comparison: Comparison, shown: Sequence[GroupRow]) -> str:
-    """Return how many groups the table omits, by verdict, and where they are; empty if it has all."""
+    """Return how many groups the table omits, by verdict; empty if it has all."""
 
     def kind(row: GroupRow) -> str:
         return "judged only together" if row.pooled else WORD[row.verdict]
@@ -175,7 +180,7 @@ def _others_text(comparison: Comparison, shown: Sequence[GroupRow]) -> str:
     ]
     if not counts:
         return ""
-    return f"{'… ' if shown else ''}{'; '.join(counts)}. Table of all groups: --all, --html or --json"
+    return f"{'… ' if shown else ''}{'; '.join(counts)}"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def score_texts(
     encoded
         Token ids that other models with the same tokenizer need again; those of this model are added.
     batch_dependence
-        Whether to measure how many answers depend on the batch; None: if the file computes ranges in each call.
+        Whether to measure how many predictions depend on the batch; None: if the file computes ranges in each call.
 
     Raises
     ------

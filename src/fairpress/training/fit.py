@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from fairpress.core.card import ModelCard
 from fairpress.core.progress import OnMessage
+from fairpress.core.version import installed_version
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import dataset_facts
 from fairpress.runtime.artifact import Artifact
@@ -126,7 +126,7 @@ def fit(
                 ),
                 "parameters": int(sum(p.numel() for p in result.module.parameters())),
                 **({} if network.fairness is None else {"fairness": network.fairness}),
-                "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+                "versions": {name: installed_version(name) for name in ("torch", "onnx", "onnxscript")},
             },
         )
         out.append(Artifact(card, file, to_bytes(network.state)))

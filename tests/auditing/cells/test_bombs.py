@@ -71,7 +71,7 @@ def test_only_the_columns_that_are_needed_are_bound(tmp_path):
     # A text of the query that looks like a column is none.
     query = source._narrowed(f"SELECT c2, 'c77' AS t FROM {source.relation}")
     assert "(SELECT c2 FROM read_csv" in query
-    assert source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py() == 20
+    assert source.read(f"SELECT count(*) AS n FROM {source.relation}").value() == 20
 
 
 def test_what_takes_long_is_shown(capsys, monkeypatch):

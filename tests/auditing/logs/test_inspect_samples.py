@@ -157,7 +157,7 @@ def test_a_scorer_of_some_tasks_only_leaves_no_task_out_silently():
 
 def test_a_score_that_is_no_number_is_named():
     listed = [sample(i, [1, 2] if i == 1 else 1.0, target="text") for i in range(3)]
-    with pytest.raises(UserError, match=r"no number in 1 of 3 samples, first '\[1, 2\]' in toy/1"):
+    with pytest.raises(UserError, match=r"not a number in 1 of 3 samples, first '\[1, 2\]' in toy/1"):
         read(listed, listed, better="higher")
 
 

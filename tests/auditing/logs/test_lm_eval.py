@@ -288,9 +288,12 @@ def test_no_prompt_and_no_answer_is_in_the_table_or_the_report(tmp_path):
         (lambda i, x: x | {"prompt_hash": "0"}, r"40 have other prompts \(toy/0, toy/1, toy/2, …\).*`same="),
         (lambda i, x: x | {"target": "9"} if i == 3 else x, r"1 has other targets \(toy/3\)"),
         (lambda i, x: {k: v for k, v in x.items() if k != "doc_id"} if i == 3 else x, "1 of 40 lines have no doc_id"),
-        (lambda i, x: {k: v for k, v in x.items() if k != "acc"} if i == 3 else x, r"no number in 1 of 40 rows.* in toy/3"),
+        (
+            lambda i, x: {k: v for k, v in x.items() if k != "acc"} if i == 3 else x,
+            r"not a number in 1 of 40 rows.* in toy/3",
+        ),
         (lambda i, x: x | {"acc": 3} if i == 3 else x, "acc has other values than 0 and 1"),
-        (lambda i, x: x | {"acc": float("nan")} if i == 3 else x, r"no number in 1 of 40 rows, first 'NaN' in toy/3"),
+        (lambda i, x: x | {"acc": float("nan")} if i == 3 else x, r"not a number in 1 of 40 rows, first 'NaN' in toy/3"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_paired_is_refused_by_name(tmp_path, change, message):

@@ -18,6 +18,7 @@ from fairpress.auditing.statistics import range_change
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price
 from fairpress.auditing.statistics.range_bounds import range_quantile
 from fairpress.auditing.statistics.range_change import (
+    _smallest_maximum,
     maximum_change_bounds,
     pair_ratios,
     paired_errors,
@@ -238,3 +239,17 @@ def test_pairs_of_pairs_have_the_order_of_permutations():
     assert list(zip(pairs.top, pairs.bottom, strict=True)) == [
         (i, j) for i, j in product(range(3), repeat=2) if i != j
     ]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])
+def test_the_smallest_maximum_of_rows_is_found_from_few_of_the_values(noise):
+    rng, asked = np.random.default_rng(0), []
+    values = rng.normal(size=(900, 1)) + rng.normal(size=60) + noise * rng.normal(size=(900, 60))
+
+    def value(rows, columns):
+        asked.append(np.broadcast(rows, columns).size)
+        return values[rows, columns]
+
+    least = values[:, 0] - 0.5
+    assert _smallest_maximum(value, least, np.arange(60)) == np.maximum(least, values.max(axis=1)).min()
+    assert sum(asked) < values.size / 2

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from fairpress.compression.quantized_graph.range_estimators import Histogram, activation_scale, weight_scales
+from fairpress.compression.quantized_graph.range_estimators import (
+    BINS,
+    Histogram,
+    activation_scale,
+    weight_scales,
+)
 
 
 def error(weight: torch.Tensor, scale: torch.Tensor, top: int) -> torch.Tensor:
@@ -121,3 +126,18 @@ def test_a_channel_without_weights_has_a_scale_at_which_a_bias_can_be_stored(how
     stack = weight_scales(torch.stack([weight, torch.zeros_like(weight)]), 7, how)
     assert torch.equal(stack[0], scales)
     assert (stack[1] > 1e-4).all()
+
+
+def test_bins_are_counted_as_torch_counts_them():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.cat(
+        [torch.randn(200_000, generator=generator).relu(), torch.tensor([-4.0, 4.0, 0.0, -0.0, 1e-30])]
+    )
+    histogram = Histogram()
+    histogram.add(x[:1000] / 100)
+    histogram.add(x)
+    expected = Histogram()
+    expected.add(x)
+    both = torch.histc(torch.cat([x[:1000] / 100, x]), BINS, -histogram.limit, histogram.limit)
+    assert torch.equal(histogram.counts, both)
+    assert torch.equal(expected.counts, torch.histc(x, BINS, -expected.limit, expected.limit))

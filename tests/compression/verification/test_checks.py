@@ -18,7 +18,12 @@ from fairpress.compression.quantized_graph.onnx_template import make_template
 from fairpress.compression.quantized_graph.prepare import prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification import checks
-from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
+from fairpress.compression.verification.checks import (
+    assert_unmodified,
+    check_agreement,
+    check_file,
+    clear_agreement,
+)
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.tracing import trace
 from fairpress.runtime.onnx.weight_packing import finalize
@@ -157,6 +162,7 @@ def test_a_processor_that_saturates_is_told_from_a_wrong_file(monkeypatch):
     rows, q = parts(*easy())[1][0], created(8)
     outcome = {"default": (0.5, 0.9), "exact": (1.0, 0.01)}
     monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "sums_saturate", lambda: True)
     reported = check_agreement(q.onnx, rows, q.graph(rows))
     assert reported == {"agreement_with_graph": 0.5, "error_against_graph": 0.9, "saturates": True}
 
@@ -166,7 +172,42 @@ def test_saturation_that_moves_few_decisions_is_told_as_well(monkeypatch, exact,
     rows, q = parts(*easy())[1][0], created(8)
     outcome = {"default": (0.99, 0.04), "exact": exact}
     monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "sums_saturate", lambda: True)
     assert ("saturates" in check_agreement(q.onnx, rows, q.graph(rows))) is saturates
+
+
+def test_where_no_sum_saturates_nothing_is_compared_twice(monkeypatch):
+    rows, q = parts(*easy())[1][0], created(8)
+    monkeypatch.setattr(checks, "sums_saturate", lambda: False)
+    variants = []
+
+    def agreement(_data, _inputs, _expected, runtime, _outputs):
+        variants.append(runtime.variant)
+        return 0.97, 0.04
+
+    monkeypatch.setattr(checks, "_agreement", agreement)
+    assert check_agreement(q.onnx, rows, q.graph(rows)) == {
+        "agreement_with_graph": 0.97,
+        "error_against_graph": 0.04,
+    }
+    assert variants == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("result", "saturates", "settled"),
+    [
+        ((0.8, 0.01), True, True),  # a rounding error, whatever it decides
+        ((1.0, 0.3), False, True),
+        ((0.9, 0.1), False, True),
+        ((0.9, 0.2), False, False),  # more rows have to show it
+        ((1.0, 0.3), True, False),  # what saturates is reported, by all rows
+    ],
+)
+def test_few_rows_accept_a_file_and_never_refuse_one(monkeypatch, result, saturates, settled):
+    rows, q = parts(*easy())[1][0], created(8)
+    monkeypatch.setattr(checks, "_agreement", lambda *_: result)
+    monkeypatch.setattr(checks, "sums_saturate", lambda: saturates)
+    assert (clear_agreement(q.onnx, rows, q.graph(rows)) is not None) is settled
 
 
 def test_a_network_that_was_changed_meanwhile():
@@ -252,6 +293,7 @@ def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
     expected = q.graph(rows)
     outcome = {"default": default, "exact": ROUNDINGS}
     monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime, _o: outcome[runtime.variant])
+    monkeypatch.setattr(checks, "sums_saturate", lambda: True)
     centred = expected - expected.mean(1, keepdim=True)
     spread = float((centred - centred.mean(0)).square().mean().sqrt())
     other = expected + own * spread * torch.tensor([1.0, -1.0])

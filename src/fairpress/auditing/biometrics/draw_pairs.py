@@ -58,7 +58,7 @@ def draw_pairs(
     ------
     UserError
         Lengths differ, a person has two values of an attribute, an attribute is called like another column of the result, an
-        embedding is no vector, zero or not finite, or there are no pairs.
+        embedding is not a vector, zero or not finite, or there are no pairs.
     """
     if people_per_block < 2:
         raise UserError(

@@ -134,18 +134,21 @@ class Cells:
             return np.asarray(self.correct(model), dtype=float)
         if is_class_metric(rate):
             return np.where(self.rows_in(rate), self.correct(model), np.nan)
-        y, p = self.binary(self.label), self.binary(self.predicted[model])
+        if self.positive is None:
+            raise ValueError("there is no positive class")
+        positive = self.classes.index(self.positive)
+        y, p = self.label == positive, self.predicted[model] == positive
         match rate:
             case "selection_rate":
                 return np.asarray(p, dtype=float)
             case "tpr" | "fnr":
-                return np.where(y == 1, p if rate == "tpr" else 1 - p, np.nan)
+                return np.where(y, p if rate == "tpr" else ~p, np.nan)
             case "fpr" | "tnr":
-                return np.where(y == 0, p if rate == "fpr" else 1 - p, np.nan)
+                return np.where(y, np.nan, p if rate == "fpr" else ~p)
             case "ppv":
-                return np.where(p == 1, y, np.nan)
+                return np.where(p, y, np.nan)
             case "npv":
-                return np.where(p == 0, 1 - y, np.nan)
+                return np.where(p, np.nan, ~y)
         raise ValueError(f"there is no rate {rate!r}")
 
     def rows_in(self, metric: str) -> np.ndarray:

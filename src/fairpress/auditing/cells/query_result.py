@@ -15,7 +15,7 @@ _NUMPY = frozenset(
 """Types that DuckDB returns as NumPy arrays without loss; values of all others are made one by one."""
 _WITH_ZONE = "TIMESTAMP WITH TIME ZONE"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AS_TEXT = ("UUID", "INTERVAL", "TIMESTAMP_NS")
+_AS_TEXT = ("UUID", "INTERVAL")
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ def _selected(name: str, kind: str) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
     if kind == _WITH_ZONE:  # DuckDB returns such times only where pytz is installed
         return f"epoch_us({quoted}) AS {quoted}"
+    if kind == "TIMESTAMP_NS":  # as `values.spelling` does: a day without a time is written as one
+        return f"regexp_replace({quoted}::VARCHAR, ' 00:00:00(\\.0+)?$', '') AS {quoted}"
     return f"{quoted}::VARCHAR AS {quoted}" if kind in _AS_TEXT else quoted
 
 

@@ -180,7 +180,9 @@ class SeedGroupEstimator(GroupEstimator):
         groups = grouping.size
         d, group = self.by_seed(values), self.by_seed(grouping.index)[0]
         inside = ~np.isnan(d[0])
-        d, group, w = d[:, inside], group[inside], self._weight[inside]
+        w = self._weight
+        if not inside.all():
+            d, group, w = d[:, inside], group[inside], w[inside]
         n = per_group(w, group, groups)
         if self.plain:
             return crossed_sums(d, group, groups), n, n

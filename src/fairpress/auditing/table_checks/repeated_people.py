@@ -121,8 +121,7 @@ def _repeats_like_person_ids(
     column_sample = sample_column(column)
     if seed_column is not None and seed_column in sample:
         seeds = sample_column(sample[seed_column]).codes
-        pairs = np.unique(np.stack([column_sample.codes, seeds]), axis=1, return_counts=True)[1]
-        if (pairs == 1).all():
+        if (_pair_counts(column_sample.codes, seeds) == 1).all():
             return False
     present = column_sample.codes >= 0
     rows, distinct = int(present.sum()), int((column_sample.counts > 0).sum())
@@ -180,7 +179,13 @@ def _fixes_an_attribute(
         other = sample_column(sample[name])
         if (other.counts > 0).sum() < 2:
             continue
-        pairs = np.unique(np.stack([column_sample.codes, other.codes]), axis=1)
-        if pairs.shape[1] <= 1.01 * (column_sample.counts > 0).sum() + (column_sample.codes < 0).any():
+        pairs = len(_pair_counts(column_sample.codes, other.codes))
+        if pairs <= 1.01 * (column_sample.counts > 0).sum() + (column_sample.codes < 0).any():
             return True
     return not attributes
+
+
+def _pair_counts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return how often each pair of codes, which are −1 or larger, occurs."""
+    pairs = (a.astype(np.int64) + 1) * (int(b.max(initial=-1)) + 2) + b + 1
+    return np.asarray(np.unique(pairs, return_counts=True)[1])

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, CHECKED_ROWS, BatchQuantizer
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, rows_to_check
 from fairpress.compression.quantized_graph.pt2e_quantizer import layers, product_layers, stored_layers
 from fairpress.compression.verification.checks import check_agreement, check_no_randomness
 from fairpress.core.errors import UserError, did_you_mean
@@ -53,7 +53,7 @@ def agreement(
 ) -> dict[str, Any]:
     """Compare a file with the folded graph with this state, on at most as many rows as the engine checks."""
     check_no_randomness(onnx.load_from_string(data))
-    rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
+    rows = rows[: rows_to_check(rows)]
     with torch.no_grad():
         expected = FastFunctionalCall(engine.folded).call(state, rows)
     return check_agreement(data, rows, expected, outputs=engine.outputs)

@@ -24,6 +24,7 @@ from fairpress.compression.quantization.calibrate import (
     Choice,
     calibrate,
     logits_in_chunks,
+    scales_of_weights,
 )
 from fairpress.compression.quantization.float_layers import (
     check_quantizable,
@@ -41,6 +42,7 @@ from fairpress.compression.verification.checks import (
     check_agreement,
     check_file,
     check_zeros,
+    clear_agreement,
 )
 from fairpress.compression.verification.numbers import check_values
 from fairpress.core.output_kind import OutputKind
@@ -53,7 +55,8 @@ from fairpress.models.tracing import BatchNormFold, find_batch_norm_folds, fold_
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
-CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
+CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**19
+LEAST_ROWS, LEAST_ROWS_IN_DOUBT = 8, 64
 PERTURBATION = 1e-4  # relative change of step sizes; badly conditioned networks amplify it
 N_PERTURBATIONS = 3
 
@@ -140,24 +143,11 @@ class BatchQuantizer:
         VerificationError
             The file has other layers, bit widths or kernels than the scheme, or other predictions than its graph.
         """
-        data = self._template(prepared, calibrated).fill(prepared, calibrated.state)
+        data = self.template(prepared, calibrated.state).fill(prepared, calibrated.state)
         integer = bool(prepared.activations)
         kernels = check_file(data, prepared.layers, calibrated.state, integer=integer)
         check_values(data, prepared, calibrated.state)
-        count = min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // values_per_row(rows)))
-        rows = take(rows, slice(count))
-        agreement = check_agreement(
-            data,
-            rows[:],
-            logits_in_chunks(prepared, calibrated.state, rows, rounded=True),
-            lambda: [
-                logits_in_chunks(
-                    prepared, perturb_scales(prepared, calibrated.state, draw), rows, rounded=True
-                )
-                for draw in range(N_PERTURBATIONS)
-            ],
-            self.outputs,
-        )
+        agreement = self._agreement(data, prepared, calibrated.state, rows)
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.float_layers, 32)},
             "weight_ranges": calibrated.weights,
@@ -175,12 +165,30 @@ class BatchQuantizer:
         }
         return Quantized(data, prepared, calibrated.state, details)
 
+    def _agreement(
+        self, data: bytes, prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows
+    ) -> dict[str, Any]:
+        """Return the agreement of a file with its graph, on few rows where they are large and settle it."""
+        few, count = (rows_to_check(rows, least) for least in (LEAST_ROWS, LEAST_ROWS_IN_DOUBT))
+        for checked in (take(rows, slice(few)), take(rows, slice(count))):
+            expected = logits_in_chunks(prepared, state, checked, rounded=True)
+            if len(checked) == count:
+                break
+            if (clear := clear_agreement(data, checked[:], expected, self.outputs)) is not None:
+                return clear
+
+        def perturbed() -> list[Tensor]:
+            states = (perturb_scales(prepared, state, draw) for draw in range(N_PERTURBATIONS))
+            return [logits_in_chunks(prepared, other, checked, rounded=True) for other in states]
+
+        return check_agreement(data, checked[:], expected, perturbed, self.outputs)
+
     def _preserved(self, prepared: PreparedGraph, calibrated: Calibrated, data: bytes) -> dict[str, Any]:
         """Return the channels with 8 bits, and the bytes that they add to the file."""
         split_layers = [layer for layer in prepared.layers if layer.preserved]
         if not split_layers:
             return {}
-        without_preserved = self._template(prepared, calibrated).fill(prepared.even, calibrated.state)
+        without_preserved = self.template(prepared, calibrated.state).fill(prepared.even, calibrated.state)
         return {
             "preserved_bytes": len(data) - len(without_preserved),
             "preserved": {
@@ -195,15 +203,28 @@ class BatchQuantizer:
             self._floats = export_with_names(self.folded, state, self.example)
         return self._floats
 
-    def _template(self, prepared: PreparedGraph, calibrated: Calibrated) -> OnnxTemplate:
-        """Return the template of all files with these layers; bit widths change the numbers, not the graph."""
+    def template(self, prepared: PreparedGraph, state: Mapping[str, Tensor]) -> OnnxTemplate:
+        """Return the template of all files with these layers; bit widths change the numbers, not the graph.
+
+        `state` is any network's folded state, calibrated or not: all its numbers are replaced.
+        """
         kind = (prepared.float_layers, bool(prepared.activations))
-        if any(layer.preserved for layer in prepared.layers):
-            # PT2E supports one bit width per layer; the template does not depend on the integers.
-            prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.float_layers))
         if kind not in self._templates:
-            self._templates[kind] = make_template(prepared, calibrated.state, self.example)
+            if any(layer.preserved for layer in prepared.layers):
+                # PT2E supports one bit width per layer; the template does not depend on the integers.
+                prepared = self.prepare(Scheme(8, prepared.integer, keep=prepared.float_layers))
+            scales = scales_of_weights(prepared, state, "minmax")
+            steps = {f"{name}.scale": torch.tensor(1 + i / 64) for i, name in enumerate(prepared.activations)}
+            zeros = {f"{name}.zero_point": torch.zeros(()) for name in prepared.activations}
+            self._templates[kind] = make_template(
+                prepared, {**state, **scales, **steps, **zeros}, self.example
+            )
         return self._templates[kind]
+
+
+def rows_to_check(rows: Rows, least: int = LEAST_ROWS_IN_DOUBT) -> int:
+    """Return on how many rows a file is compared with its graph: fewer of large ones, but `least`, if there are so many."""
+    return min(len(rows), CHECKED_ROWS, max(least, CHECKED_NUMBERS // values_per_row(rows)))
 
 
 def perturb_scales(
@@ -293,6 +314,7 @@ def quantize_many(
         bias_correction=bias_correction,
         moments=moments,
         row_groups=row_groups,
+        writes_files=True,
     )
     return [
         engine.finish(prepared, calibrated, rows)
@@ -315,8 +337,12 @@ def calibrate_many(
     bias_correction: bool = False,
     moments: Moments = "pooled",
     row_groups: Sequence[Tensor] | None = None,
+    writes_files: bool = False,
 ) -> Iterator[Calibrated]:
-    """Yield the calibrated state of each network for a prepared graph; the parameters are those of `quantize_many`."""
+    """Yield the calibrated state of each network for a prepared graph; the parameters are those of `quantize_many`.
+
+    With `writes_files` the template of their files is made first, and activations are observed in it.
+    """
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
         folded = {**engine.fold(state), **({} if tops is None else tops[i])}
         calibrated = calibrate(
@@ -332,6 +358,7 @@ def calibrate_many(
             moments=moments,
             row_groups=None if row_groups is None else row_groups[i],
             outputs=engine.outputs,
+            template=engine.template(prepared, folded) if writes_files and prepared.activations else None,
         )
         for layer in prepared.layers:  # the file is compared with weights that the rounding has moved
             check_zeros(layer.name, calibrated.state[layer.weight].cpu().numpy(), folded[layer.weight])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from fairpress.compression.quantized_graph.fake_quantize import MAX_LEVEL, mode
+from fairpress.compression.quantized_graph.observed_graph import observe
+from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import (
     RANGES,
+    Histogram,
     Ranges,
     activation_scale,
     weight_scales,
@@ -52,6 +55,7 @@ def calibrate(
     moments: Moments = "pooled",
     row_groups: Tensor | None = None,
     outputs: OutputKind = "classes",
+    template: OnnxTemplate | None = None,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -78,6 +82,8 @@ def calibrate(
         What the network predicts, which determines the error by which ``"auto"`` chooses.
     moments, row_groups
         Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`rounding.compensate`).
+    template
+        The template of this graph's files, if activations may be observed on ONNX Runtime (`observed_graph.observe`).
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -102,7 +108,9 @@ def calibrate(
             groups=row_groups,
             bias_correction=bias_correction,
         )
-        for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
+        for a, activation_scales in scales_of_activations(
+            prepared, weight_state, rows, a_choices, template
+        ).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:
                 return calibrated
@@ -135,17 +143,24 @@ def scales_of_weights(
 
 @torch.no_grad()
 def scales_of_activations(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, methods: tuple[Ranges, ...]
+    prepared: PreparedGraph,
+    state: Mapping[str, Tensor],
+    rows: Rows,
+    methods: tuple[Ranges, ...],
+    template: OnnxTemplate | None = None,
 ) -> dict[Ranges, dict[str, Tensor]]:
-    """Return scale and zero point of every integer activation for each method; each row is run once."""
+    """Return scale and zero point of every integer activation for each method; each row is run once.
+
+    On a processor the rows run on ONNX Runtime if there is a template of the graph's files, else in PyTorch.
+    """
     if not prepared.activations:
         return {method: {} for method in methods}
     device = next(iter(state.values())).device
-    with mode(prepared.graph, weights="round", activations="watch") as observers:
-        positions = positions_of_chunks(rows)
-        for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):
-            prepared.slots.call(state, chunk.to(device))
-        histograms = [module.histogram for module in observers]
+    histograms: Sequence[Histogram | None] | None = None
+    if template is not None and device.type == "cpu":
+        histograms = observe(template, prepared, state, rows)
+    if histograms is None:
+        histograms = _observe_in_torch(prepared, state, rows, device)
     out: dict[Ranges, dict[str, Tensor]] = {}
     for method in methods:
         out[method] = {}
@@ -155,6 +170,16 @@ def scales_of_activations(
             out[method][f"{name}.scale"] = torch.tensor(scale)
             out[method][f"{name}.zero_point"] = torch.tensor(zero)
     return out
+
+
+def _observe_in_torch(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, device: torch.device
+) -> list[Histogram | None]:
+    with mode(prepared.graph, weights="round", activations="watch") as observers:
+        positions = positions_of_chunks(rows)
+        for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):
+            prepared.slots.call(state, chunk.to(device))
+        return [module.histogram for module in observers]
 
 
 def logits_in_chunks(

@@ -110,6 +110,12 @@ def numbers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, n
     for name in prepared.activations:
         out[f"{name}.scale"] = state[f"{name}.scale"].detach().cpu().numpy()
         out[f"{name}.zero_point"] = state[f"{name}.zero_point"].detach().cpu().numpy().astype(np.uint8)
+    return out | numbers_of_layers(prepared, state)
+
+
+def numbers_of_layers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return the integers and scales of layers among `numbers`."""
+    out: dict[str, np.ndarray] = {}
     for layer in prepared.layers:
         out[integers_of(layer.name)] = _integers(layer, state)
         out[scales_of(layer.name)] = state[f"{layer.module}.scale"].detach().cpu().numpy()

@@ -30,6 +30,11 @@ def values_per_row(rows: Rows) -> int:
     return max(1, rows[0].numel() * (1 if rows.is_floating_point() or rows.dim() > 2 else VALUES_PER_TOKEN))
 
 
+def rows_at_once(rows: Rows) -> int:
+    """Return the number of rows of a chunk."""
+    return max(1, CHUNK // values_per_row(rows))
+
+
 def positions_of_chunks(rows: Rows, size: int | None = None) -> list[Tensor]:
     """Return the positions [n] int64 of the rows of each chunk, at most `size` of them.
 
@@ -37,7 +42,7 @@ def positions_of_chunks(rows: Rows, size: int | None = None) -> list[Tensor]:
     computes anything from padding, which is not part of a text and would otherwise count in ranges and moments.
     """
     if size is None:
-        size = max(1, CHUNK // values_per_row(rows))
+        size = rows_at_once(rows)
     if not isinstance(rows, TokenRows):
         return list(torch.arange(len(rows)).split(size))
     lengths, order = torch.sort(rows.lengths, stable=True)

@@ -21,7 +21,7 @@ from fairpress.compression.quantized_graph.prepare import Layer
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import OutputKind
 from fairpress.models.equivalence import load_for_check
-from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.backends.base import Backend, sums_saturate
 from fairpress.runtime.backends.batching import outputs as run
 from fairpress.runtime.backends.batching import rows_at_once
 from fairpress.runtime.backends.registry import open_session
@@ -290,7 +290,7 @@ def check_agreement(
     result: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
     if error <= NOTICEABLE_ERROR:
         return result
-    without_saturation = _without_saturation(data, inputs, expected, outputs)
+    without_saturation = _without_saturation(data, inputs, expected, outputs) if sums_saturate() else None
     best = without_saturation or (agreement, error)
     if not _is_acceptable(agreement, error) and not _is_acceptable(*best):
         perturbed_logits = () if perturbed is None else perturbed()
@@ -317,6 +317,21 @@ def check_agreement(
     ):
         result["saturates"] = True
     return result
+
+
+def clear_agreement(
+    data: bytes, inputs: Tensor, expected: Tensor, outputs: OutputKind = "classes"
+) -> dict[str, Any] | None:
+    """Return the agreement of a file with its graph if a few rows settle that it is accepted; else None.
+
+    The parameters and the result are those of `check_agreement`, which refuses a file, or looks for what saturates, on more
+    rows.
+    """
+    agreement, error = _agreement(data, inputs, expected, Backend(), outputs)
+    settled = _is_acceptable(agreement, error) and not sums_saturate()
+    if error > NOTICEABLE_ERROR and not settled:
+        return None
+    return {"agreement_with_graph": agreement, "error_against_graph": error}
 
 
 def _is_acceptable(agreement: float, error: float) -> bool:

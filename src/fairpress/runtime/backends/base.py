@@ -102,6 +102,11 @@ def processor() -> str:
     return f"{name} ({fast or 'no VNNI'})" if platform.machine() in ("x86_64", "AMD64") else name
 
 
+def sums_saturate() -> bool:
+    """Return whether this processor adds products of 8-bit numbers in 16 bits, as x86 without VNNI does."""
+    return processor().endswith("(no VNNI)")
+
+
 def integer_instructions(flags: str) -> list[str]:
     """Return the fast 8-bit instructions of x86 in a line of CPU flags."""
     instruction_names = {
