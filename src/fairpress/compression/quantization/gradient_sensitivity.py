@@ -63,7 +63,7 @@ def channel_sensitivities(
     graph
         The folded graph.
     state
-        Its float state.
+        Its float state, on the device that computes.
     changes
         Layer → δ, in the shape of its weight.
     rows
@@ -107,15 +107,17 @@ def _output_responses(
     outputs: OutputKind,
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], dict[str, Tensor]]]:
     """Yield, chunk by chunk, the `_curvature` and layer → J·δ [rows, width, channels]."""
-    network = load_state(copy.deepcopy(graph), state)
+    device = next(iter(state.values())).device
+    network = load_state(copy.deepcopy(graph).to(device), state)
+    changes = {layer: change.to(device) for layer, change in changes.items()}
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     variance = torch.ones(())
     if outputs in ("number", "embedding"):
         with torch.no_grad():
-            variance = output_variance(by_chunk(network, rows))
+            variance = output_variance(by_chunk(lambda part: network(part.to(device)).cpu(), rows))
     for positions in counted(positions_of_chunks(rows), "estimating sensitivities, batches"):
-        chunk = rows[positions]
+        chunk = rows[positions].to(device)
         tape = _Tape(network, changes)
         with torch.enable_grad():
             logits = tape.run(chunk)
@@ -131,8 +133,8 @@ def _output_responses(
                 for layer, values in by_layer.items():
                     responses[layer].append(values)
         yield (
-            _curvature(logits.detach().double(), outputs, variance),
-            {layer: torch.stack(values, 1) for layer, values in responses.items()},
+            _curvature(logits.detach().double().cpu(), outputs, variance),
+            {layer: torch.stack(values, 1).cpu() for layer, values in responses.items()},
         )
 
 
