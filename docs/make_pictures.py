@@ -20,7 +20,7 @@ from PIL import Image
 from fairpress.reporting.pdf import find_browser
 
 IMAGES = Path(__file__).parent / "images"
-COLOURS = 64
+COLOURS = 128
 FIGURES = {
     "compas-prune-80.svg": "prune-80-against-placebo-tpr.svg",
     "compas-bias.svg": "sparsity-bias.svg",
@@ -45,7 +45,11 @@ def take(address: str, name: str, width: int, height: int, *, dark: bool = False
         ]
         subprocess.run(command, check=True, capture_output=True, timeout=180)
         with Image.open(taken) as picture:
-            small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            small = picture.convert("RGB").quantize(
+                COLOURS,
+                method=Image.Quantize.MAXCOVERAGE,
+                dither=Image.Dither.NONE,  # rare colors stay: harm is one
+            )
     data = io.BytesIO()
     small.save(data, "PNG", optimize=True)
     (IMAGES / name).write_bytes(data.getvalue())

@@ -41,6 +41,17 @@ def test_one_version_is_named_everywhere():
     assert read_yaml("CITATION.cff")["license"] == project["license"]
 
 
+def test_the_changelog_has_this_version_in_a_length_that_is_read():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(.*?)\](?: - (\S+))?$", text, re.MULTILINE)
+    assert versions[0] == ("Unreleased", "")
+    assert versions[1] == (__version__, read_yaml("CITATION.cff")["date-released"])
+    newest = re.split(r"^## ", text, flags=re.MULTILINE)[2]
+    assert len(newest.splitlines()) <= 120
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", newest):
+        assert (ROOT / target).exists(), target
+
+
 def test_the_wheel_is_small_typed_and_complete(wheel):
     assert wheel.stat().st_size <= LARGEST_WHEEL, f"{wheel.stat().st_size:,} bytes"
     names = set(zipfile.ZipFile(wheel).namelist())

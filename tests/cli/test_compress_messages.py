@@ -14,7 +14,7 @@ from fairpress.compression import apply
 from fairpress.compression.recipes import parse
 from small_model import write_table
 
-HINT = "rounding=gptq changed about half as many answers"
+HINT = "rounding=gptq changed about half as many predictions"
 
 
 @pytest.fixture

@@ -141,3 +141,17 @@ def test_the_list_of_studies_says_what_they_cost_and_ask(fairpress):
     assert "Next: fairpress study plan NAME" in words
     for name in entries:
         assert re.search(rf"^{name} ", shown, re.MULTILINE)
+
+
+def test_the_check_of_data_names_options_and_not_parameters(fairpress, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{i % 150},{rng.integers(20, 70)},{'FM'[i % 2]},{('no', 'yes')[i % 150 % 3 > 0]}" for i in range(600)
+    ]
+    (tmp_path / "t.csv").write_text("person,age,sex,repaid\n" + "\n".join(rows) + "\n")
+    (tmp_path / "t.yaml").write_text(
+        "path: t.csv\nlabel: repaid\npositive: yes\nsubject: person\nfeatures: [age]\nsensitive: [sex]\n"
+    )
+    shown = fairpress("data", "check", str(tmp_path / "t.yaml"))
+    assert "audit with `--subject subject`" in shown
+    assert "`subject=" not in shown

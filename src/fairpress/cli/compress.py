@@ -112,7 +112,7 @@ def compress(
     if not imported and base.is_file():
         raise UserError(
             f"{base} is a file of a model; name the folder that contains it."
-            if (base.parent / CARD_FILE).is_file()
+            if any((base.parent / name).is_file() for name in (CARD_FILE, "config.json"))
             else f"{base} is not a model; name a model folder or an ONNX file."
         )
     if model_config is not None or (data is not None and not imported):

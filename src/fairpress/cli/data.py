@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import CommandGroup, app, print_line, print_sentence, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.usage_errors import in_options
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import DESCRIPTIONS
 
@@ -143,7 +144,7 @@ def data_check(
         for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
             print_sentence(f"note: {note}")
         for f in findings:
-            print_sentence(f"warning: {f.sentence}")
+            print_sentence(in_options(f"warning: {f.sentence}", ("--subject",)))  # of `fairpress audit`
         if not findings:
             print_line("no warnings", markup=False)
     return GATE_FAILED if strict and findings else 0

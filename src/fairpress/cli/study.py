@@ -159,7 +159,7 @@ def study_export(
 
     done = export(folder, out, only=only or (), store=store, force=force)
     for path in done.folders:
-        print_line(str(path), markup=False, soft_wrap=True)
+        print_line(f"Written: {path}", markup=False, soft_wrap=True)
     for name in done.absent:
         sys.stderr.write(f"without: {name}, which has no result\n")
     return 0 if not done.absent else TRIALS_FAILED

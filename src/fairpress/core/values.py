@@ -32,6 +32,8 @@ def spelling(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value or None
+    if type(value) is int:  # the ids of a million rows, without the questions below
+        return str(value)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of numpy
         kind = type(value).__name__
         if kind in ("float16", "float32"):  # shortest in its own precision: 0.1, not 0.10000000149011612

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -267,16 +268,25 @@ def _outputs(
     return np.asarray(out.float().numpy(), np.float64)
 
 
+@lru_cache(maxsize=DRAWS)
+def _factors(seed: int) -> tuple[Tensor, Tensor]:
+    """Return factors from 1 − ε to 1 + ε in float32, and the state of the generator after them; drawn once in a process.
+
+    A tensor takes a run of them at random: drawing more would take longer than the network.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(FACTORS, generator=generator)
+    return noise.mul_(2 * EPSILON).add_(1 - EPSILON), generator.get_state()
+
+
 class _Perturbation(TorchDispatchMode):
     """Perturb the output of every operator by up to one unit in the last place, at random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-        # Factors from 1 - ε to 1 + ε in float32. A tensor takes a run of them at random: drawing more would take longer
-        # than the network.
-        noise = torch.rand(FACTORS, generator=self.generator)
-        self.factors = noise.mul_(2 * EPSILON).add_(1 - EPSILON)
+        self.factors, state = _factors(seed)
+        self.generator = torch.Generator()
+        self.generator.set_state(state)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

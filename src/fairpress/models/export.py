@@ -18,6 +18,7 @@ from torch.fx import GraphModule
 from fairpress.core.errors import UserError
 from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, reference
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.garbage import without_garbage_collection
 from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
     BatchNormFold,
@@ -143,7 +144,7 @@ def export_graph(
     UserError
         ONNX does not support an operator; the message names the layer.
     """
-    with suppress_exporter_warnings():
+    with suppress_exporter_warnings(), without_garbage_collection():
         try:
             program = torch.onnx.export(
                 module,

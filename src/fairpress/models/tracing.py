@@ -18,6 +18,7 @@ from torch.fx.node import map_arg
 
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.garbage import without_garbage_collection
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default, aten.conv2d.padding)
@@ -83,7 +84,7 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
         if type(child).__name__ in ("StochasticDepth", "DropPath"):
             child.p = child.drop_prob = 0.0
     # torch prints the graph it could not finish.
-    with suppress_exporter_warnings(), redirect_stderr(StringIO()):
+    with suppress_exporter_warnings(), redirect_stderr(StringIO()), without_garbage_collection():
         try:
             graph = torch.export.export(module, (example,), dynamic_shapes=(dynamic_shape(example),)).module(
                 check_guards=False

@@ -18,6 +18,7 @@ from fairpress.reporting.formatting import WORD, format_points, format_rate, siz
 from fairpress.reporting.group_rows import short_name, unassessed, worst_row
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
+from fairpress.reporting.palette import LIGHT, SERIES
 
 FORMS = (".svg", ".png", ".pdf", ".html")
 
@@ -152,6 +153,8 @@ class ComparisonTable:
     def plot(self, path: str | Path | None = None) -> Any:
         """Return an altair chart of every group's loss in the deciding metric with its interval.
 
+        Groups that were not assessed are faded; the dashed line is the margin.
+
         With a path, it is written as SVG, PNG, PDF or HTML.
 
         Raises
@@ -167,6 +170,7 @@ class ComparisonTable:
                 "group": ", ".join(g.values.values()),
                 "model": c.compressed,
                 "loss": 100 * estimate.value,
+                "assessed": g.losses[0].assessed,
                 "low": None if estimate.low is None else 100 * estimate.low,
                 "high": None if estimate.high is None else 100 * estimate.high,
             }
@@ -177,7 +181,9 @@ class ComparisonTable:
         ]
         models = [c.compressed for c in self.audit.comparisons]
         offset = alt.YOffset("model:N", sort=models)
-        colour = alt.Color("model:N", sort=models, title=None)
+        colour = alt.Color("model:N", sort=models, title=None, scale=alt.Scale(domain=models, range=SERIES))
+        shape = alt.Shape("model:N", sort=models, title=None, scale=alt.Scale(domain=models))
+        faded = alt.condition("datum.assessed", alt.value(1.0), alt.value(0.3))
         panels = []
         for attribute in self.audit.attributes:
             base = alt.Chart(alt.Data(values=[v for v in values if v["attribute"] == attribute]))
@@ -188,12 +194,15 @@ class ComparisonTable:
                 x=alt.X("low:Q", title=f"rise of the {metric_name(self.audit.metrics[0])}, points"),
                 x2="high:Q",
                 color=colour,
+                opacity=faded,
             )
-            dots = base.mark_point(filled=True, size=45, opacity=1).encode(
-                y=y, yOffset=offset, x="loss:Q", color=colour
+            dots = base.mark_point(filled=True, size=45).encode(
+                y=y, yOffset=offset, x="loss:Q", color=colour, shape=shape, opacity=faded
             )
-            none = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color="#98a2b3").encode(x="x:Q")
-            panels.append((none + lines + dots).properties(width=420))
+            none = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color=LIGHT["soft"]).encode(x="x:Q")
+            margin = alt.Chart(alt.Data(values=[{"x": 100 * self.audit.margin}]))
+            limit = margin.mark_rule(color=LIGHT["harm"], strokeDash=[4, 3]).encode(x="x:Q")
+            panels.append((none + limit + lines + dots).properties(width=420))
         chart = alt.vconcat(*panels)
         if path is not None:
             form = Path(path).suffix.lower()

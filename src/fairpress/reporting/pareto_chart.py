@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 from fairpress.auditing.result import Audit, Comparison, Verdict
 from fairpress.auditing.verdicts.wording import deciding_loss
 from fairpress.reporting.formatting import SYMBOL, WORD, format_signed, tone
+from fairpress.reporting.label_placement import place_labels
 from fairpress.reporting.palette import COLOUR, SERIES
 from fairpress.reporting.vega_svg import shortened, vega_svg
 
 WIDTH, HEIGHT = 340, 300
-LETTER, LINE = 5.4, 11  # width of a letter and height of a line of a name, in pixels
 BASELINE = "baseline"
 VEGA_SHAPE: Mapping[str, str] = {
     "harm": "cross",
@@ -41,15 +40,6 @@ class Point:
     worst: float
     front: bool = False
     verdict: Verdict | None = None
-
-
-@dataclass(frozen=True)
-class Label:
-    """Where a name stands: the shift of its anchor from its mark in pixels, and on which side of the anchor it is."""
-
-    dx: float
-    dy: float
-    align: str
 
 
 def worst_loss(c: Comparison) -> float:
@@ -115,7 +105,7 @@ def pareto(models: Sequence[Point]) -> str | None:
         for x, y in zip(kb, accuracy, strict=True)
     ]
     names = [shortened(p.name, 34) + _loss(p) for p in points]
-    labels = place_labels(at, [LETTER * len(name) for name in names], (WIDTH, HEIGHT))
+    labels = place_labels(at, names, (WIDTH, HEIGHT))
     rows = [
         {"name": name, "kb": x, "accuracy": y, "kind": _kind(p), "front": p.front}
         for p, name, x, y in zip(points, names, kb, accuracy, strict=True)
@@ -145,51 +135,6 @@ def pareto(models: Sequence[Point]) -> str | None:
         layers.append(text.encode(x=x, y=y, text="name:N"))
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     return vega_svg(chart, "Size, accuracy and verdict of every model; marks on the front are filled")
-
-
-def place_labels(
-    marks: Sequence[tuple[float, float]], widths: Sequence[float], size: tuple[float, float]
-) -> list[Label | None]:
-    """Place a name next to each mark, where it covers neither a mark nor another name; None where there is no room.
-
-    Parameters
-    ----------
-    marks
-        Centres of the marks in pixels; earlier ones are named first.
-    widths
-        Widths of the names in pixels.
-    size
-        Width and height of the plot, which names do not leave.
-    """
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
-    placed: list[Label | None] = []
-    for (x, y), width in zip(marks, widths, strict=True):
-        chosen = None
-        for label in _CANDIDATES:
-            left = x + label.dx - {"left": 0.0, "center": width / 2, "right": width}[label.align]
-            middle = y + label.dy
-            box = (left, middle - LINE / 2, left + width, middle + LINE / 2)
-            inside = box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] and box[3] <= size[1]
-            if inside and not any(_overlap(box, other) for other in taken):
-                chosen = label
-                taken.append(box)
-                break
-        placed.append(chosen)
-    return placed
-
-
-_CANDIDATES = [
-    Label(0, -13, "center"),
-    Label(0, 13, "center"),
-    *(
-        Label(sign * 9, dy, align)
-        for dy, (sign, align) in product((0, -9, 9, -18, 18), ((1, "left"), (-1, "right")))
-    ),
-]
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _loss(p: Point) -> str:

@@ -15,6 +15,7 @@ import pytest
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.html import render
+from fairpress.reporting.palette import themed
 from fairpress.reporting.tradeoff import Tradeoff, by_chance, control_words, draw, short, word
 from fairpress.reporting.tradeoff import render as lines
 from fairpress.reporting.tradeoff_result import DenseControl, TradeoffResult
@@ -217,7 +218,7 @@ def test_the_terminal_and_the_page_tell_the_same(result, drawn):
     assert "6 of 6" in page
     assert "Somebody &lt;b&gt;" in page
     assert set(drawn.figures) == {"size", "sparsity-size", "sparsity-bias"}
-    assert all(svg in page for svg in drawn.figures.values())
+    assert all(themed(svg) in page for svg in drawn.figures.values())
 
 
 def _page(drawn):

@@ -40,10 +40,11 @@ def placements(
         size.append(np.asarray(total, dtype=float))
         count.append(np.asarray(np.bincount(stratum, weights=rows * side, minlength=strata), dtype=float))
     placement = np.where(positive, below[1], 1 - below[0])
+    known = np.where(
+        np.isfinite(placement), placement, 0.0
+    )  # without the other class, a rounding error by zero
     with np.errstate(divide="ignore", invalid="ignore"):
-        area = (
-            np.bincount(stratum, weights=weight * yes * np.nan_to_num(placement), minlength=strata) / size[0]
-        )
+        area = np.bincount(stratum, weights=weight * yes * known, minlength=strata) / size[0]
         area = np.where((count[0] > 1) & (count[1] > 1), area, np.nan)
         n = size[0] + size[1]
         stretch = [n / s * np.sqrt(c / (c - 1)) for s, c in zip(size, count, strict=True)]
