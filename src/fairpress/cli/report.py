@@ -86,11 +86,7 @@ def report(
         )
     drawn = publish.figures(done, formats)
     show_study(done, verbose=verbose)
-<<<<<<< HEAD
-    print_files([path for path in (latex, csv, cards, pdf) if path is not None], False)
-=======
     print_files([path for path in (pdf, latex, csv, cards) if path is not None], False)
->>>>>>> w-pictures
     if drawn:
         print_line(
             f"Written: {len(drawn)} figures in {done.folder / 'figures'}", markup=False, soft_wrap=True
