@@ -124,7 +124,7 @@ def commands(name: str, path: Path) -> dict[str, list[str]]:
                 f"scores of 4 models, {GROUPS} groups, 100,000 rows": audit(
                     3, "--by", "group", "--positive", "1"
                 ),
-                "scipy, one change of a mean score per group": ["-c", SCIPY, str(path)],
+                "SciPy, one change of a mean score per group": ["-c", SCIPY, str(path)],
             }
         case "seeds":
             options = ("--by", "sex,race", "--seed-column", "seed")

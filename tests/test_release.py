@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from fairpress.core.version import __version__
 from pages import ROOT
 
-LARGEST_WHEEL = 2_000_000
+LARGEST_WHEEL = 1_700_000
 """Bytes: source text alone, compressed, and room to grow. A data file or a picture would not fit in."""
 
 

@@ -15,6 +15,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.ownership import is_fairpress_file, sealed_pdf
 from fairpress.reporting import pdf
 from fairpress.reporting.audit_report import AuditReport
+from made_study import made_study
 from visiting import BROWSER
 
 SMALL = b"%PDF-1.4\n%%EOF\n"
@@ -71,6 +72,16 @@ def test_without_a_browser_a_sentence_comes_before_any_work(no_browser, tmp_path
     assert "install one (on Debian and Ubuntu: apt install chromium)" in message
     assert "--html" in message
     assert not html.exists()
+
+
+def test_the_report_of_a_study_needs_a_browser_too(no_browser, tmp_path, capsys):
+    made_study(tmp_path / "s")
+    before = {p: p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file()}
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(tmp_path / "s"), "--pdf", str(tmp_path / "s.pdf")])
+    assert ended.value.code == 2
+    assert "a PDF is printed by Chromium, Chrome or Edge" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file()} == before
 
 
 def test_a_pdf_is_replaced_by_the_next_and_an_edited_one_is_not(report, path_of, tmp_path):

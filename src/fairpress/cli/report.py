@@ -86,7 +86,7 @@ def report(
         )
     drawn = publish.figures(done, formats)
     show_study(done, verbose=verbose)
-    print_files([path for path in (latex, csv, cards) if path is not None], False)
+    print_files([path for path in (pdf, latex, csv, cards) if path is not None], False)
     if drawn:
         print_line(
             f"Written: {len(drawn)} figures in {done.folder / 'figures'}", markup=False, soft_wrap=True

@@ -183,7 +183,7 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
         cli.main(["study", "export", "runs/compas", "--only", "recipe=int8", "--out", "models"])
     assert stop.value.code == 3
     reported = capsys.readouterr()
-    assert reported.out.split() == ["models/int8-seed-0"]
+    assert reported.out.split() == ["Written:", "models/int8-seed-0"]
     assert reported.err == "without: int8-seed-1, which has no result\n"
     # Its report can be written again, and still tells what is missing.
     with pytest.raises(SystemExit) as stop:

@@ -170,3 +170,11 @@ def test_the_time_is_said_and_verbose_is_not_offered_twice(demo):
     text = captured.get()
     assert "Open: runs/x/report.html  (finished in 103 s)" in text
     assert "--verbose" not in text
+
+
+def test_groups_that_were_not_assessed_are_named():
+    table = demo_data.table(rows=2000).to_pandas()
+    table["city"] = ["small" if i < 40 else "large" for i in table.index]
+    report = audit(table, by=["city"], baseline="fp32", compressed=["int8"])
+    text = " ".join(" ".join(printed(study([("compressed", report)]))).split())
+    assert "Not assessed, too few people: city = small (40)." in text

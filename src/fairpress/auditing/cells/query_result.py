@@ -145,14 +145,14 @@ def encode(column: ResultColumn) -> DictionaryColumn:
 
 def _encode_integers(values: np.ndarray, lowest: int, highest: int) -> DictionaryColumn:
     """Encode integers that lie close together by a table of their first lines, which takes no sorting."""
-    place = (values - values.dtype.type(lowest)).astype(f"u{values.dtype.itemsize}").astype(np.intp)
+    offset = (values - values.dtype.type(lowest)).astype(f"u{values.dtype.itemsize}").astype(np.intp)
     first = np.full(highest - lowest + 1, len(values))
-    first[place[::-1]] = np.arange(len(values))[::-1]  # of equal places the last assignment holds
+    first[offset[::-1]] = np.arange(len(values))[::-1]  # of equal offsets the last assignment holds
     present = np.flatnonzero(first < len(values))
     present = present[np.argsort(first[present])]
     rank = np.zeros(len(first), dtype=np.int64)
     rank[present] = np.arange(len(present))
-    return DictionaryColumn([lowest + p for p in present.tolist()], rank[place])
+    return DictionaryColumn([lowest + p for p in present.tolist()], rank[offset])
 
 
 _NAN = float("nan")

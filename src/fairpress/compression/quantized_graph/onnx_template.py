@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.embedding_tables import gather_integers
-from fairpress.compression.quantized_graph.max_pool import pass_grids_on
+from fairpress.compression.quantized_graph.max_pool import pass_grids_on, quantize_before_reshapes
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.weight_readers import (
     compute_constants_at_load,
@@ -158,6 +158,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     compute_constants_at_load(model)
     transpose_shared_weights(model)
     pass_grids_on(model)
+    quantize_before_reshapes(model)
     _shield_floats(model)
     return OnnxTemplate(model, _integer_biases(model))
 

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from fairpress.reporting import claims
-from fairpress.reporting.first_screen import not_alone
+from fairpress.reporting.first_screen import not_alone, unassessed_sentence
 from fairpress.reporting.formatting import break_recipe
 from fairpress.reporting.group_rows import SEVERITY
 from fairpress.reporting.html import Section
@@ -171,7 +171,8 @@ def _bottom(study: StudyResult) -> Iterator[RenderableType]:
         legend = LEGEND.format(unit=measure.long_unit or measure.unit or f"of the {measure.name}")
         yield Text(legend, style="dim")
     for s in leading[:1]:
-        yield from (Text(clean(line)) for line in _few(not_alone(s.audit), MAX_SENTENCES))
+        sentences = [unassessed_sentence(s.audit.comparisons), *not_alone(s.audit)]
+        yield from (Text(clean(line)) for line in _few(list(filter(None, sentences)), MAX_SENTENCES))
     if study.claims:
         yield Text(clean(claims.summary(study.claims)))
     latency = (study.tradeoff.latency if study.tradeoff is not None else None) or {}

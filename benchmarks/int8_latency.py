@@ -1,0 +1,93 @@
+"""INT8 files of three tools on two runtimes: ``python benchmarks/int8_latency.py [MODEL [SIZE [BATCH [THREADS [SECS]]]]]``.
+
+fairpress, ``quantize_static`` and ``nncf.quantize`` each write an ONNX file of the same network (those of `ptq_peers.py`),
+from the same 16 rows; all files run on ONNX Runtime and on OpenVINO in the same rounds. Ratios are medians of the rounds'
+ratios with their intervals; below 1, the file of fairpress is faster. What is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from ptq_peers import TOOLS, export, inputs, network, quantize_static
+
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
+from fairpress.runtime.backends.base import processor
+from fairpress.runtime.backends.registry import choose, kernels
+from fairpress.runtime.benchmark.measure import BenchmarkRun, measure
+from fairpress.runtime.benchmark.result import format_ratio
+from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
+
+ROWS = 16
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+def nncf_file(model: str, size: int, folder: Path) -> bytes:
+    """Return the ONNX file that NNCF makes of torch's export."""
+    import nncf
+    import onnx
+
+    rows = inputs(model, size, ROWS)
+    export(network(model, size, 0), rows[:2], folder / "float.onnx")
+    kind = nncf.ModelType.TRANSFORMER if model == "encoder" or model.startswith("vit") else None
+    data = nncf.Dataset([{"x": row.numpy()} for row in rows.split(1)])
+    quantized = nncf.quantize(onnx.load(folder / "float.onnx"), data, subset_size=ROWS, model_type=kind)
+    content: bytes = quantized.SerializeToString()
+    return content
+
+
+def files(model: str, size: int) -> dict[str, bytes]:
+    """Return the files by the name of the tool."""
+    rows, made = inputs(model, size, ROWS), network(model, size, 0)
+    engine = BatchQuantizer.from_module(made, rows)
+    (quantized,) = quantize_many(engine, [made.state_dict()], [rows])
+    out = {"fairpress": quantized.onnx}
+    with tempfile.TemporaryDirectory() as folder:
+        out["quantize_static"] = quantize_static(ROWS, model, size)(made, Path(folder))
+        if find_spec(TOOLS["NNCF"]):
+            out["NNCF"] = nncf_file(model, size, Path(folder))
+    return out
+
+
+def main(model: str, size: int, batch: int, threads: int, seconds: float) -> None:
+    """Print a table of milliseconds, and one of ratios."""
+    made, rows = files(model, size), inputs(model, size, batch).numpy()
+    runtimes = [name for name in RUNTIMES if name == "onnxruntime" or find_spec(name)]
+    found = measure(
+        [
+            BenchmarkRun(name, data, rows, choose(runtime, threads=threads))
+            for runtime in runtimes
+            for name, data in made.items()
+        ],
+        batch,
+        seconds=seconds,
+    )
+    by = {(m.model, m.runtime): m for m in found}
+    print(
+        f"{processor()}; {model}, size {size}, batch {batch}, {threads} thread(s); {len(found[0].seconds)} rounds\n"
+    )
+    print("| file | MB | runtime | ms a call | quartiles | integer, float layers, conversions |")
+    print("|---|---|---|---|---|---|")
+    for (name, runtime), m in by.items():
+        low, middle, high = (1e3 * s for s in quartiles(m.seconds))
+        k = kernels(made[name], choose(runtime))
+        print(
+            f"| {name} | {len(made[name]) / 1e6:.2f} | {runtime} | {middle:.2f} | {low:.2f} to {high:.2f} | "
+            f"{k.integer}, {k.floating}, {k.conversions} |"
+        )
+    print("\n| runtime | faster peer | fairpress, over it |\n|---|---|---|")
+    for runtime in runtimes:
+        peers = {name: by[name, runtime] for name in made if name != "fairpress"}
+        best = min(peers, key=lambda name: float(np.median(peers[name].seconds)))
+        ratio = median_ratio(by["fairpress", runtime].seconds, peers[best].seconds)
+        print(f"| {runtime} | {best} | {format_ratio(ratio)} |")
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    given += ["resnet18", "224", "1", "1", "60"][len(given) :]
+    main(given[0], int(given[1]), int(given[2]), int(given[3]), float(given[4]))
