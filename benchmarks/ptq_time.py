@@ -21,9 +21,9 @@ import torchvision
 
 from fairpress.compression.quantization import batch_quantizer, calibrate
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
-from fairpress.compression.quantization.calibrate import chunks
 from fairpress.compression.quantized_graph import onnx_template
 from fairpress.compression.quantized_graph.range_estimators import Histogram
+from fairpress.compression.quantized_graph.row_chunks import chunks
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification import checks
 
@@ -42,7 +42,10 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "check of what is in the file": [(batch_quantizer, "check_file")],
     "check of its kernels": [(checks, "optimised")],
     "check that it decides as its graph: the graph": [(batch_quantizer, "logits_in_chunks")],
-    "check that it decides as its graph: the file": [(batch_quantizer, "check_agreement")],
+    "check that it decides as its graph: the file": [
+        (batch_quantizer, "clear_agreement"),
+        (batch_quantizer, "check_agreement"),
+    ],
 }
 
 
