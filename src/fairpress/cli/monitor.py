@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fairpress.auditing.monitoring.evidence import MonitoredRelease
     from fairpress.auditing.monitoring.ledger import Ledger
     from fairpress.auditing.options import AuditOptions
-    from fairpress.reporting.audit_report import AuditReport
     from fairpress.auditing.result import Audit
+    from fairpress.reporting.audit_report import AuditReport
 
 _FAILS = {
     "harm": ("harm",),
