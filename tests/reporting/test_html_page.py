@@ -256,3 +256,10 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path, width):
     assert int(scroll) <= int(inner)
     assert int(wide) == 0
     assert head == ("absolute" if int(inner) <= 640 else "static")
+
+
+def test_paper_has_no_heading_whose_tables_are_left_out(page):
+    """Closed details of the class `more` are not printed; a heading right above them must not be printed either."""
+    bare = re.findall(r'<h\d(?![^>]*class="screen")[^>]*>([^<]*)</h\d>\s*<details class="more"', page)
+    assert bare == []
+    assert re.search(r'<h\d class="screen">Rates of every model', page)
