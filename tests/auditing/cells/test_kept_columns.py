@@ -146,3 +146,14 @@ def test_a_frame_beside_a_file_keeps_its_values(tmp_path, by):
     )
     assert both["models"] == expected["models"]
     assert both["comparisons"]["b"]["attributes"] == expected["comparisons"]["b"]["attributes"]
+
+
+@pytest.mark.parametrize("absent", [0, 50])
+def test_people_and_groups_without_a_value_are_counted_as_in_a_frame(tmp_path, absent):
+    table, csv = scored().assign(person=[f"p{i % 150}" for i in range(600)]), tmp_path / "table.csv"
+    table.loc[: absent - 1, "g"] = None
+    table.to_csv(csv, index=False)
+    options = {"baseline": "a", "compressed": ["b"], "by": "g", "subject": "person"}
+    expected, read = (to_dict(audit(t, **options)) for t in (table, str(csv)))
+    assert read["models"] == expected["models"]
+    assert read["comparisons"]["b"]["attributes"] == expected["comparisons"]["b"]["attributes"]
