@@ -64,7 +64,7 @@ def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_de
 
 
 def _between_words(cell: str) -> str:
-    """Break a cell so that the longest words of the catalogue stay whole in a table of 80 columns."""
+    """Break a cell so that the longest words of the catalog stay whole in a table of 80 columns."""
     return "\n".join(wrap(cell, 14, break_long_words=False, break_on_hyphens=False))
 
 
