@@ -132,3 +132,28 @@ def test_only_tables_in_csv_files_are_kept(path):
     source.keep(["label"], ["a.score"])
     assert "CAST" not in source.as_number("a.score")
     assert not source.as_number("a.score").startswith("number")
+
+
+@pytest.mark.parametrize("by", ["g", "sex*g"])
+def test_a_frame_beside_a_file_keeps_its_values(tmp_path, by):
+    table, csv = scored(), tmp_path / "half.csv"
+    table[:300].to_csv(csv, index=False)
+    whole = tmp_path / "whole.csv"
+    table.to_csv(whole, index=False)
+    options = {"baseline": "a", "compressed": ["b"], "by": by}
+    expected, both = (
+        to_dict(audit(t, **options)) for t in (str(whole), [str(csv), table[300:].astype({"g": "string"})])
+    )
+    assert both["models"] == expected["models"]
+    assert both["comparisons"]["b"]["attributes"] == expected["comparisons"]["b"]["attributes"]
+
+
+@pytest.mark.parametrize("absent", [0, 50])
+def test_people_and_groups_without_a_value_are_counted_as_in_a_frame(tmp_path, absent):
+    table, csv = scored().assign(person=[f"p{i % 150}" for i in range(600)]), tmp_path / "table.csv"
+    table.loc[: absent - 1, "g"] = None
+    table.to_csv(csv, index=False)
+    options = {"baseline": "a", "compressed": ["b"], "by": "g", "subject": "person"}
+    expected, read = (to_dict(audit(t, **options)) for t in (table, str(csv)))
+    assert read["models"] == expected["models"]
+    assert read["comparisons"]["b"]["attributes"] == expected["comparisons"]["b"]["attributes"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fairpress.auditing.inference import exemplars
 from fairpress.auditing.inference.exemplars import _excess, differing_rows, modal_class
 
 
@@ -33,3 +34,22 @@ def test_the_excess_without_a_seed_is_that_of_the_other_seeds(seeds, classes):
     for s in range(seeds):
         left = [(a[a != s], b[b != s]) for a, b in halves]
         np.testing.assert_array_equal(without[s], counted_again(base, small, classes, left)[1])
+
+
+def test_many_classes_are_counted_a_part_of_the_rows_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    base, small = rng.integers(0, 5, (2, 10, 333))
+    orders = [rng.permutation(10) for _ in range(3)]
+    halves = [(o[:5], o[5:]) for o in orders]
+    whole = exemplars._excess(base, small, 5, halves)
+    shapes = []
+    of_rows = exemplars._excess_of_rows
+    monkeypatch.setattr(exemplars, "VOTES", 10_000)
+    monkeypatch.setattr(
+        exemplars, "_excess_of_rows", lambda base, *rest: (shapes.append(base.shape), of_rows(base, *rest))[1]
+    )
+    parts = exemplars._excess(base, small, 5, halves)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(shapes) == 4
+    assert all(2 * seeds * rows * 5 <= 10_000 for seeds, rows in shapes)

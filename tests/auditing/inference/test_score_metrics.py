@@ -14,6 +14,7 @@ from fairpress.auditing.audit import audit
 from fairpress.auditing.inference import score_counts
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.metrics import calibration_error as calibration
+from fairpress.auditing.output.audit_json import to_dict
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
 
@@ -207,3 +208,16 @@ def test_the_error_of_a_calibrated_model_covers_zero_where_the_bootstrap_does_no
     assert np.mean(ours) >= 0.93
     assert np.mean(usual) < 0.05
     assert np.mean(widths) < 0.12
+
+
+def test_a_perfect_ranking_of_weighted_rows_is_uncertain():
+    y = np.tile([0, 1], 200)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"label": y, "g": np.repeat(["a", "b"], 200), "w": np.where(np.arange(400) % 3, 2, 1.5)}
+    )
+    for model in ("base", "m"):
+        table[f"{model}.score"] = np.round(0.5 * y + 0.5 * rng.random(400), 3)
+    result = audit(table, baseline="base", compressed="m", by="g", positive=1, weight="w")
+    low = to_dict(result)["models"]["base"]["overall"]["rates"]["auc"]["low"]
+    assert 0.9 < low < 0.995

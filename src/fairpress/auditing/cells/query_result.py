@@ -41,7 +41,8 @@ class ResultColumn:
         """Return a column of Python objects, of which None is missing."""
         array = np.empty(len(values), dtype=object)
         array[:] = values
-        return cls(kind, array, np.fromiter((v is None for v in values), bool, len(values)))
+        missing = np.fromiter((v is None for v in values), bool, len(values))
+        return cls(kind, array, missing if missing.any() else None)
 
     @property
     def is_time(self) -> bool:

@@ -226,9 +226,12 @@ class Relation:
 
         if not self.text_paths or self._kept is not NOTHING:
             return
+        texts, numbers = ([n for n in names if n in self.columns] for names in (texts, numbers))
+        for name in texts:
+            self.column(name)  # loads it from frames, which are beside the files
         kept = KeptColumns(
-            frozenset(self._positions[n][0] for n in texts if n in self.columns),
-            {self._positions[n][0]: self.as_number(n) for n in numbers if n in self.columns},
+            frozenset(self._positions[n][0] for n in texts),
+            {self._positions[n][0]: self.as_number(n) for n in numbers},
         )
         create = f"CREATE TEMP TABLE {KEPT} AS SELECT"
         few_values = self._few_values(kept.texts)

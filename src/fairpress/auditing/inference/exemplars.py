@@ -23,6 +23,8 @@ from fairpress.core.estimate import Estimate
 MIN_MODELS = 10
 SPLITS = 50
 TIE = -1
+VOTES = 2**23
+"""Votes that are in memory at once, of two bytes each: one for each class, seed and row of both models."""
 
 
 def modal_class(predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -91,10 +93,22 @@ def _excess(
     mixed = np.flatnonzero(
         (base != base[0]).any(axis=0) | (small != base[0]).any(axis=0)
     )  # others never differ
+    means = np.zeros((2 + seeds, rows))
+    at_once = max(1, VOTES // (2 * seeds * classes))
+    for part in (mixed[start : start + at_once] for start in range(0, mixed.size, at_once)):
+        means[:, part] = _excess_of_rows(base[:, part], small[:, part], classes, halves)
+    return means[0], means[1], means[2:]
+
+
+def _excess_of_rows(
+    base: np.ndarray, small: np.ndarray, classes: int, halves: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> Floats:
+    """Return what `_excess` does, one below the other [2 + seeds, rows], with every vote in memory."""
+    seeds, rows = base.shape
     codes = np.arange(classes)[:, None, None]
-    votes, small_votes = ((x[:, mixed] == codes).astype(np.int16) for x in (base, small))
-    expected, excess = np.zeros((2, mixed.size), dtype=np.int16)
-    without = np.zeros((seeds, mixed.size), dtype=np.int16)
+    votes, small_votes = ((x == codes).astype(np.int16) for x in (base, small))
+    expected, excess = np.zeros((2, rows), dtype=np.int16)
+    without = np.zeros((seeds, rows), dtype=np.int16)
     for a, b in halves:
         counts = votes[:, a].sum(axis=1, dtype=np.int16)
         other_counts, small_counts = (v[:, b].sum(axis=1, dtype=np.int16) for v in (votes, small_votes))
@@ -118,9 +132,7 @@ def _excess(
                 np.subtract(differing_rows(first, small_left), differing_rows(first, left), dtype=np.int16)
                 - whole
             )
-    means = np.zeros((2 + seeds, rows))
-    means[:, mixed] = np.vstack([expected, excess, without]) / len(halves)
-    return means[0], means[1], means[2:]
+    return np.vstack([expected, excess, without]) / len(halves)
 
 
 def _by_group(

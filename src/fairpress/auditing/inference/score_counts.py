@@ -195,10 +195,10 @@ def _code(sql: str, values: Sequence[str]) -> str:
 
 
 def _decoded(column: ResultColumn, values: Sequence[str]) -> DictionaryColumn:
-    codes = column.values.astype(np.int64)
     if column.missing is None:
-        return DictionaryColumn(list(values), codes)
-    return DictionaryColumn([*values, None], np.where(column.missing, len(values), codes))
+        return DictionaryColumn(list(values), column.values.astype(np.int64))
+    codes = np.where(column.missing, len(values), column.values)  # a missing one may be None
+    return DictionaryColumn([*values, None], codes.astype(np.int64))
 
 
 def _exact(rows: _Rows) -> ScoreCounts:

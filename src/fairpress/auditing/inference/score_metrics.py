@@ -22,6 +22,8 @@ from fairpress.core.estimate import Estimate
 SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
 MEANS = ("log_loss", "generalized_fpr", "generalized_fnr")
 MAX_TIED_SHARE = 0.005
+ROUNDING = 1e-9
+"""A smaller standard error of an AUC is that of a perfect ranking, whose weights are summed with rounding errors."""
 LIMITS = {"log_loss": (0.0, np.inf), "generalized_fpr": (0.0, 1.0), "generalized_fnr": (0.0, 1.0)}
 UNDEFINED_BECAUSE = {
     "auc": "fewer than two positives or two negatives in this group",
@@ -130,14 +132,15 @@ class ScorePair:
             return self._without_tied_ranks(estimates, (side,), attribute)
         # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
         yes = self._positive_of(cells)
+        area = np.where(x.se > ROUNDING, x.value, np.round(x.value, 9))
         smaller_class = np.minimum(
             *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             effective_rows = np.where(
-                x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
+                x.se > ROUNDING, area * (1 - area) / x.se**2, smaller_class * x.effective_n / x.n
             )
-            low, high = wilson(x.value * effective_rows, effective_rows, confidence)
+            low, high = wilson(area * effective_rows, effective_rows, confidence)
         return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
 
     def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
