@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import numpy as np
 import onnx
@@ -127,6 +128,19 @@ def test_the_list_of_datasets_says_what_they_are_and_whether_they_are_here(fairp
         "groups": ["sex", "race", "age_group"],
         "license": "public court records",
     }
+
+
+def test_words_of_the_list_of_datasets_stay_whole_in_80_columns(fairpress, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = fairpress("data", "list")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    words = {word.rstrip(",") for word in shown.split()}
+    for described in DESCRIPTIONS.values():
+        for cell in (described.title, described.license, *described.groups):
+            assert {word.rstrip(",") for word in cell.split()} <= words
 
 
 def test_the_list_of_studies_says_what_they_cost_and_ask(fairpress):

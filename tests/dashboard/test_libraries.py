@@ -17,7 +17,6 @@ CODE = """
 import importlib.abc, sys, threading
 from pathlib import Path
 from starlette.testclient import TestClient
-import altair, vl_convert
 from fairpress.dashboard.app import create_app
 
 within, drawn = threading.Event(), threading.Event()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 MODELS = ("onnx", "onnx_ir", "onnxruntime", "PIL")
-EXTRAS = (*MODELS, "pyarrow", "torch", "pandas", "polars", "openvino")
+EXTRAS = (*MODELS, "altair", "vl_convert", "pyarrow", "torch", "pandas", "polars", "openvino")
 
 _HIDE = """
 import importlib.util, sys
@@ -18,7 +18,8 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 find_spec = importlib.util.find_spec
 from importlib import metadata
-version, names = metadata.version, [n.replace("PIL", "pillow").replace("_", "-") for n in {hidden!r}]
+version, renamed = metadata.version, {{"PIL": "pillow", "vl_convert": "vl-convert-python"}}
+names = [renamed.get(n, n).replace("_", "-") for n in {hidden!r}]
 def absent(name):
     if name in names:
         raise metadata.PackageNotFoundError(name)

@@ -11,7 +11,7 @@ import pytest
 from fairpress import demo_data
 from fairpress.auditing.audit import audit
 from fairpress.core.estimate import Estimate
-from fairpress.reporting import forest_plot
+from fairpress.reporting import forest_plot, plot_text
 from fairpress.reporting.forest_plot import ForestRow, forest, forest_of
 from fairpress.reporting.palette import COLOUR
 
@@ -102,7 +102,7 @@ def test_a_long_name_takes_two_lines_and_never_runs_into_its_note():
     assert seen[first + 1] == "Islander and age_group = 40-64 and sex ="[: len(seen[first + 1])] or seen[
         first + 1
     ].endswith("…")
-    assert all(forest_plot._width(text) <= forest_plot.NAME_LENGTH + 1 for text in seen)
+    assert all(plot_text.text_width(text) <= plot_text.NAME_LENGTH + 1 for text in seen)
     assert any(text.endswith("…") for text in seen)
 
 
@@ -132,7 +132,7 @@ def test_an_interval_beyond_the_axis_has_an_arrow_and_no_mark_outside():
 
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 11.0), (-0.04, 0.05), (-1200, 5000.0), (0.0, 1.0)])
 def test_ticks_are_round_and_neither_few_nor_many(low, high):
-    ticks = forest_plot._ticks(low, high)
+    ticks = plot_text.round_ticks(low, high)
     assert 4 <= len(ticks) <= 9
     assert low <= ticks[0] <= ticks[-1] <= high
     steps = {round((b - a) / (ticks[1] - ticks[0]), 9) for a, b in pairwise(ticks)}

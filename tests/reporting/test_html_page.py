@@ -166,8 +166,8 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         return versions["after"]
 
     monkeypatch.setattr(vega_svg, "minify", both)
-    for draw in (lambda: charts.heatmap([("", demo)]), lambda: charts.bars(demo)):
-        draw()
+    for audits in ([("", demo)], [("a", demo), ("b", demo)]):
+        charts.heatmap(audits)
         before, after = (np.array(Image.open(io.BytesIO(vlc.svg_to_png(v)))) for v in versions.values())
         np.testing.assert_array_equal(before, after)
         assert len(versions["after"]) < 0.75 * len(versions["before"])
@@ -256,3 +256,10 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path, width):
     assert int(scroll) <= int(inner)
     assert int(wide) == 0
     assert head == ("absolute" if int(inner) <= 640 else "static")
+
+
+def test_paper_has_no_heading_whose_tables_are_left_out(page):
+    """Closed details of the class `more` are not printed; a heading right above them must not be printed either."""
+    bare = re.findall(r'<h\d(?![^>]*class="screen")[^>]*>([^<]*)</h\d>\s*<details class="more"', page)
+    assert bare == []
+    assert re.search(r'<h\d class="screen">Rates of every model', page)

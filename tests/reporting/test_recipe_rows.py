@@ -125,7 +125,11 @@ def test_the_headline_counts_verdicts_against_the_baseline_and_the_placebo(demo,
     )
     assert not any("placebo" in h.text for h in headlines([demo], []))
     many = [replace(c, compressed=f"r{i}") for i, c in enumerate([demo.comparisons[0]] * 7)]
-    assert "no harm: 7 models" in headlines([replace(demo, comparisons=tuple(many))], [])[0].text
+    assert headlines([replace(demo, comparisons=tuple(many))], [])[0].text == (
+        "7 compressed models compared with fp32: no harm for all 7."
+    )
+    mixed = (*many, demo.comparisons[1])
+    assert "harm: int4; no harm: 7 models" in headlines([replace(demo, comparisons=mixed)], [])[0].text
 
 
 def test_the_page_has_one_row_per_recipe_with_both_results(page, demo, placebos):

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.flip_strata import loss_lower_bounds
+from fairpress.auditing.inference.flip_strata import Key, loss_lower_bounds
 from fairpress.auditing.judging import JudgedFamily, JudgingRules, cleared_share, simultaneous_lower_bounds
 from fairpress.auditing.result import AttributeComparison, GroupComparison, Loss, LossBounds, Pool, Values
+from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.attribute import OVERALL, Attribute
 
 
@@ -83,9 +84,9 @@ def _largest_lower(
 ) -> tuple[float | None, Values | None]:
     """Return the largest simultaneous lower bound of a loss that is shown, and whose it is; None where it is not above 0.
 
-    Only losses whose adjusted p-value shows them count, so that the bound never says more than the verdicts, which are
-    corrected over all metrics. Where losses are tested exactly, bounds are also those of `flip_strata.loss_lower_bounds`,
-    which know how groups overlap.
+    Only losses whose adjusted p-value shows them count, and a bound is above the margin only where harm is shown, so that it
+    never says more than the verdicts, which are corrected over all metrics. Where losses are tested exactly, bounds are also
+    those of `flip_strata.loss_lower_bounds`, which know how groups overlap.
     """
     judged = {a: v for (n, a, m), v in family.judged.items() if (n, m) == (name, metric)}
     with np.errstate(invalid="ignore"):
@@ -98,9 +99,23 @@ def _largest_lower(
         lower = {a: np.fmax(bound, dealt[name, a, metric]) for a, bound in lower.items()}
     groups = {OVERALL: (overall,)} | {Attribute.from_text(a.attribute): a.groups for a in attributes}
     bounds = [
-        (float(bound), group.values)
+        (float(stated), float(bound), group.values)
         for attribute, values in groups.items()
-        for group, bound, is_shown in zip(values, lower[attribute], shown[attribute], strict=True)
-        if is_shown and bound > 0
+        for group, stated, bound, is_shown in zip(
+            values,
+            _within_verdict(lower[attribute], family, (name, attribute, metric), rules),
+            lower[attribute],
+            shown[attribute],
+            strict=True,
+        )
+        if is_shown and stated > 0
     ]
-    return max(bounds, key=lambda b: b[0], default=(None, None))
+    stated, _, whose = max(bounds, key=lambda b: b[:2], default=(None, None, None))
+    return stated, whose
+
+
+def _within_verdict(lower: Floats, family: JudgedFamily, key: Key, rules: JudgingRules) -> Floats:
+    """Return lower bounds [groups] that stop at the margin where no loss above it is shown."""
+    with np.errstate(invalid="ignore"):
+        harm = family.judged[key].p_harm_adjusted < 1 - rules.confidence
+    return np.where(harm, lower, np.fmin(lower, family.tested[key].margin))

@@ -15,7 +15,7 @@ from fairpress.cli.audit_arguments import assigned, columns_of, models, numbers,
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.gate import gate_line, show_gate
 from fairpress.cli.logs import LogOptions, read_logs
-from fairpress.cli.monitor import record_use, show_monitored
+from fairpress.cli.monitor import record_use, say_where_looks_count, show_monitored
 from fairpress.cli.outcome import refuse_with_outcome
 from fairpress.cli.usage_errors import EXAMPLES, in_options
 from fairpress.cli.written import print_files, print_written, written_files
@@ -333,6 +333,7 @@ def audit(
         model_outputs.require_same(folder, Artifact.load(folder), report, name, force=force)
     ratios = _ratios(report, source, options) if four_fifths else []
     recorded = record_use(report, source, monitor, options)
+    report = say_where_looks_count(report, monitor)
     if html is not None:
         report.to_html(html, title=f"Audit of {title}", force=force)
     if pdf is not None:

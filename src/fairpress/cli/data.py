@@ -43,16 +43,17 @@ def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_de
         content = [{"name": e.name, "state": e.state, **asdict(e.description)} for e in entries]
         write_output(json.dumps(content, indent=1))
         return 0
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("what")
     table.add_column("rows", justify="right", no_wrap=True)
     for column in ("groups", "license named by the source", "files"):
-        table.add_column("\n".join(wrap(column, 15)))
+        table.add_column(_between_words(column), no_wrap=True)
     for e in entries:
         d = e.description
         rows = "" if d.rows is None else f"{d.rows:,}"
-        table.add_row(e.name, d.title, rows, ", ".join(d.groups), d.license, e.state)
+        cells = map(_between_words, (", ".join(d.groups), d.license, e.state))
+        table.add_row(e.name, d.title, rows, *cells)
     print_line(table)
     print_line(
         "\nNext: fairpress data check NAME. Files by hand: fairpress data fetch NAME prints where to get them. "
@@ -60,6 +61,11 @@ def data_list(*, json_: Annotated[bool, Parameter("--json", negative="", show_de
         markup=False,
     )
     return 0
+
+
+def _between_words(cell: str) -> str:
+    """Break a cell so that the longest words of the catalog stay whole in a table of 80 columns."""
+    return "\n".join(wrap(cell, 14, break_long_words=False, break_on_hyphens=False))
 
 
 @data.command(name="fetch")

@@ -38,7 +38,8 @@ def diagnose() -> list[CheckResult]:
         _openvino(),
         _litert(),
         _packages("audit", ("duckdb", "numpy", "scipy"), None),
-        _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
+        _packages("report", ("jinja2",), None),
+        _packages("charts of studies and searches", ("altair", "vl-convert-python"), "charts"),
         _packages("frames, logs, datasets", ("pyarrow",), "arrow"),
         _packages("images", ("pillow",), "onnx"),
         _packages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fairpress.auditing.monitoring.ledger import Ledger
     from fairpress.auditing.options import AuditOptions
     from fairpress.auditing.result import Audit
+    from fairpress.reporting.audit_report import AuditReport
 
 _FAILS = {
     "harm": ("harm",),
@@ -22,6 +24,16 @@ _FAILS = {
     "inconclusive": ("inconclusive",),
     "not-assessed": ("not_estimable",),
 }
+
+
+def say_where_looks_count(report: AuditReport, ledger: Path | None) -> AuditReport:
+    """With a ledger, replace the advice to keep one by a note on which verdicts hold at every look."""
+    from fairpress.auditing.notes import ONE_LOOK
+
+    if ledger is None:
+        return report
+    note = f"The verdicts of this audit are for one look; those of the ledger {ledger.name} hold at any number of looks."
+    return replace(report, notes=(*(n for n in report.notes if n != ONE_LOOK), note))
 
 
 def record_use(
@@ -59,7 +71,8 @@ def show_monitored(
             others.insert(
                 0,
                 "e-value: the largest so far against a loss of the margin; "
-                f"{math.exp(release.groups[0].needed):,.0f} clears. At most: points of loss that are not ruled out.",
+                f"{math.exp(release.groups[0].needed):,.0f} clears. Lost, gained: right answers. "
+                "At most: points of loss that are not ruled out.",
             )
         for line in others:
             print_written(line, aside)

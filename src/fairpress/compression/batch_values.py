@@ -23,13 +23,45 @@ def kind_of_numbers(value: Any) -> Numbers:
     return "boolean" if kind == "bool" else "integer" if kind != "uint8" and "int" in kind else "other"
 
 
+class RowBuffer:
+    """Rows [rows, …] of batches in one array that grows: each is copied once, and a loader may refill its batch."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0)
+        self._rows = 0
+
+    def add(self, batch: np.ndarray) -> None:
+        """Copy the rows of a batch [rows, …], which has the shape and type of the batches before it."""
+        if not self._rows:
+            self._buffer = np.array(batch, order="C")
+        elif len(batch):
+            needed = self._rows + len(batch)
+            if needed > len(self._buffer):
+                capacity = max(needed, len(self._buffer) * 9 // 8)
+                # Large arrays grow in place: memory is mapped anew, and not copied.
+                self._buffer.resize((capacity, *batch.shape[1:]), refcheck=False)
+            self._buffer[self._rows : needed] = batch
+        self._rows += len(batch)
+
+    def take(self) -> np.ndarray:
+        """Return all rows; the buffer is empty then."""
+        rows, self._buffer = self._buffer, np.empty(0)
+        rows.resize((self._rows, *rows.shape[1:]), refcheck=False)
+        self._rows = 0
+        return rows
+
+
 def inputs_of_batch(value: Any, batch_name: str) -> np.ndarray:
+    """Return the inputs of a batch as uint8 or float32, which may share the memory of the batch.
+
+    Raises UserError for inputs that are no numbers, not finite, or not exact in float32.
+    """
     x = array_of(value, f"the inputs of {batch_name}")
     if x.dtype == np.uint8:
         return x
     if x.dtype.kind not in "fiub":
         raise UserError(f"the inputs of {batch_name} have type {x.dtype}; convert them to numbers.")
-    values = x.astype(np.float32)
+    values = x.astype(np.float32, copy=False)
     if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > MAX_EXACT_INTEGER:
         raise UserError(
             f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent "

@@ -27,6 +27,7 @@ from fairpress.compression.batch_inputs import (
 )
 from fairpress.compression.batch_values import (
     Numbers,
+    RowBuffer,
     array_of,
     format_shape,
     groups_of_batch,
@@ -94,7 +95,8 @@ def collect(
     UserError
         A batch is something else, or there are too few rows.
     """
-    inputs: list[np.ndarray] = []
+    inputs, like = RowBuffer(), np.empty(0)
+    token_batches: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     groups: list[np.ndarray] = []
     form: InputForm = None
@@ -118,7 +120,7 @@ def collect(
             raise UserError(
                 f"{batch_name} has inputs {x.shape} and labels {y.shape}; give one label for each row."
             )
-        if not inputs:
+        if not labels:
             form = read
             if isinstance(form, PackedInputs) and not order:
                 order = [part.name for part in form.parts if part.name is not None]
@@ -132,18 +134,23 @@ def collect(
         pad_id = read.pad_id if isinstance(read, TokenInputs) else pad_id
         tokens = isinstance(read, TokenInputs)
         kinds.add(kind)
-        if inputs and not tokens and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
+        if not labels:
+            like = np.empty((0, *x.shape[1:]), x.dtype)
+        if not tokens and (x.shape[1:], x.dtype) != (like.shape[1:], like.dtype):
             raise UserError(
                 f"{batch_name} has rows of {format_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
-                f"{format_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); a file reads rows of one shape and type"
-                f"{': pad the sequences to one length.' if x.ndim > 1 and x.dtype == inputs[0].dtype else '.'}"
+                f"{format_shape(like.shape[1:])} ({like.dtype}); a file reads rows of one shape and type"
+                f"{': pad the sequences to one length.' if x.ndim > 1 and x.dtype == like.dtype else '.'}"
             )
         if (groups_given is not None) != (len(groups) == len(labels)) and labels:
             having = "has" if groups_given is not None else "lacks"
             raise UserError(
                 f"{batch_name} {having} groups, unlike earlier batches; give groups in all batches or in none."
             )
-        inputs.append(x)
+        if tokens:
+            token_batches.append(x)
+        else:
+            inputs.add(x)
         labels.append(y)
         if groups_given is not None:
             groups.append(groups_of_batch(groups_given, len(y), batch_name))
@@ -156,9 +163,8 @@ def collect(
         )
     if rows < min_rows:
         raise UserError(f"the loader has {rows} rows; give at least {min_rows}, preferably several hundred.")
-    if isinstance(form, TokenInputs):
-        inputs = _same_length(inputs, form.pad_id)
-    dataset = _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
+    rows_read = _same_length(token_batches, form.pad_id) if isinstance(form, TokenInputs) else inputs.take()
+    dataset = _dataset(rows_read, np.concatenate(labels), groups, trains)
     if isinstance(form, TokenInputs):
         dataset = replace(dataset, pad_id=form.pad_id)
     return Collected(
@@ -218,15 +224,16 @@ def _read(value: Any, batch_name: str, pad_id: int | None) -> tuple[np.ndarray, 
     return x, form, kind_of_numbers(value)
 
 
-def _same_length(rows: list[np.ndarray], pad_id: int | None) -> list[np.ndarray]:
-    """Return batches of token ids filled up on the right to one length."""
+def _same_length(rows: list[np.ndarray], pad_id: int | None) -> np.ndarray:
+    """Return the rows of batches of token ids, filled up on the right to one length."""
     length = max(ids.shape[1] for ids in rows)
     if pad_id is None and any(ids.shape[1] < length for ids in rows):
         raise UserError(
             "the batches have token ids of different lengths and no padding id; give an attention_mask, or set "
             "config.pad_token_id of the network."
         )
-    return [np.pad(ids, ((0, 0), (0, length - ids.shape[1])), constant_values=pad_id or 0) for ids in rows]
+    padded = [np.pad(ids, ((0, 0), (0, length - ids.shape[1])), constant_values=pad_id or 0) for ids in rows]
+    return np.concatenate(padded)
 
 
 def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], trains: bool) -> Dataset:

@@ -19,6 +19,7 @@ from fairpress.reporting.group_rows import short_name, unassessed, worst_row
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
 from fairpress.reporting.palette import LIGHT, SERIES
+from fairpress.reporting.vega_svg import load_altair
 
 FORMS = (".svg", ".png", ".pdf", ".html")
 
@@ -161,8 +162,10 @@ class ComparisonTable:
         ------
         UserError
             The path has another suffix, or cannot be written.
+        MissingExtra
+            The extra `charts` is not installed.
         """
-        import altair as alt
+        alt = load_altair()
 
         values = [
             {

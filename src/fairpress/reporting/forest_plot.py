@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +13,7 @@ from fairpress.auditing.verdicts.wording import group_name, loss_in
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import WORD
 from fairpress.reporting.palette import COLOUR, LIGHT
+from fairpress.reporting.plot_text import printable, round_ticks, tick_number, wrapped_names
 from fairpress.reporting.templating import environment
 
 if TYPE_CHECKING:
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 MAX_GROUPS = 60
 WIDTH, TOP, LEFT, RIGHT = 360, 46, 10, 350  # width of the picture; upper end, left and right of the axis
 LINE, PITCH = 15, 26  # heights of a line of a name, and of an interval with the space around it
-NAME_LENGTH, MAX_LINES = 44, 2  # of a name, in letters and lines
 SHAPE: Mapping[Verdict, str] = {
     "harm": "M-5,-5L5,5M-5,5L5,-5",
     "void": "M-4.5,-4.5H4.5V4.5H-4.5Z",
@@ -125,15 +121,15 @@ def forest_of(
         return round(LEFT + (RIGHT - LEFT) * (value - frame[0]) / (frame[1] - frame[0]), 1)
 
     marks = _marks(rows, x, frame)
-    ticks = _ticks(measure.scale * frame[0], measure.scale * frame[1])
+    ticks = round_ticks(measure.scale * frame[0], measure.scale * frame[1])
     return _template().render(
-        about=_printable(about),
-        title=_printable(
+        about=printable(about),
+        title=printable(
             f"{measure.rise.capitalize()} of the {error}{f', {measure.unit}' if measure.unit else ''}"
         ),
         marks=marks,
         end=marks[-1].y + 11 if marks else TOP + PITCH,
-        ticks=[(x(t / measure.scale), _number(t)) for t in ticks],
+        ticks=[(x(t / measure.scale), tick_number(t)) for t in ticks],
         zero=x(0.0),
         margin=x(margin),
         margin_text=f"margin {measure.exact(margin)}",
@@ -153,12 +149,8 @@ def _marks(rows: Sequence[ForestRow], x: Callable[[float], float], frame: tuple[
     def inside(value: float | None) -> float | None:
         return x(value) if value is not None and frame[0] <= value <= frame[1] else None
 
-    marks, y, counts = [], TOP, Counter[tuple[str, ...]]()
-    for row in rows:
-        lines = _wrapped(row.name)
-        counts[lines] += 1
-        if counts[lines] > 1:  # rows with the same name are told apart
-            lines = (*lines[:-1], f"{lines[-1]} ({counts[lines]})")
+    marks, y = [], TOP
+    for row, lines in zip(rows, wrapped_names([r.name for r in rows]), strict=True):
         text_y = y + LINE * len(lines)
         y = text_y + PITCH
         low, high = row.loss.low or 0.0, row.loss.high or 0.0
@@ -192,51 +184,6 @@ def _frame(rows: Sequence[ForestRow], margin: float) -> tuple[float, float]:
     high = max((max(r.loss.high or 0.0, r.upper or 0.0) for r in assessed), default=0.0)
     pad = 0.05 * max(high - low, margin)
     return min(low, -margin) - pad, max(high, 1.5 * margin) + pad
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return four to nine round numbers between two ends: steps of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / 8
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-    return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _number(value: float) -> str:
-    return f"{value + 0.0:,.6g}".replace("-", "−")
-
-
-def _wrapped(name: str) -> tuple[str, ...]:
-    """Return a name in lines that fit, wide letters counting twice; a rest that does not fit ends in an ellipsis."""
-    text = "".join(c if c.isprintable() else "�" for c in name)
-    lines = [""]
-    for word in re.findall(r"\S+\s*|\s+", text):
-        for part in _pieces(word):
-            if lines[-1] and _width(lines[-1] + part.rstrip()) > NAME_LENGTH:
-                lines.append("")
-            lines[-1] += part
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], lines[MAX_LINES - 1].rstrip() + "…"]
-    return tuple(line.rstrip() for line in lines)
-
-
-def _printable(text: str) -> str:
-    """Return a text without control characters, which XML has no way to write."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _pieces(word: str) -> list[str]:
-    """Return a word in pieces that fit in a line."""
-    pieces = [""]
-    for letter in word:
-        if _width(pieces[-1] + letter) > NAME_LENGTH:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ from fairpress.reporting import (
     sentences,
 )
 from fairpress.reporting import tradeoff as tradeoff_text
+from fairpress.reporting.accuracy_plot import accuracy_plot
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.heat_grid import heat_grid
 from fairpress.reporting.paper_tables import RatesTable
@@ -201,13 +202,11 @@ def render(
 
 def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     """Return the charts that need only audits: the accuracy of every assessed group."""
-    from fairpress.reporting import overview_charts as charts
-
     if any(s.audit.outcome is not None for s in sections):
         return []  # it is of error rates; the forest plots have every loss in its unit
     rendered = []
     for i, section in enumerate(sections):
-        svg = charts.bars(section.audit)
+        svg = accuracy_plot(section.audit)
         if svg is not None:
             name = "groups" if i == 0 else f"groups-{i}"
             text = (

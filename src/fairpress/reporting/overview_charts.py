@@ -1,4 +1,4 @@
-"""Charts over several models of a study or an audit: heatmap, per-group bars, mitigations, layers.
+"""Charts over several models of a study: heatmap, mitigations, layers.
 
 Each returns SVG whose numbers are also in a table of the report. Colour is never the only signal: cells contain their
 number and the sign of the verdict, and points have shapes.
@@ -11,18 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.result import Audit, Values
-from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.result import Audit
 from fairpress.reporting.formatting import METRIC
-from fairpress.reporting.group_rows import pools_of, unassessed
 from fairpress.reporting.heat_grid import heat_grid
-from fairpress.reporting.palette import LIGHT, SERIES
-from fairpress.reporting.pareto_chart import worst_loss
-from fairpress.reporting.vega_svg import shortened, vega_svg
+from fairpress.reporting.palette import LIGHT
+from fairpress.reporting.vega_svg import load_altair, shortened, vega_svg
 
-MAX_ROWS, MAX_BARS = 30, 5
-NARROW = 340  # width of a chart that fits a phone
 CELLS = {
     "harm": LIGHT["harm"],
     "void": LIGHT["harm"],
@@ -38,7 +32,7 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
 
     None for one audit of one recipe, whose forest plot shows the same numbers with their intervals.
     """
-    import altair as alt
+    alt = load_altair()
 
     grid = heat_grid(audits)
     if grid is None:
@@ -81,73 +75,9 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
     return vega_svg(chart, f"Who pays: {quantity} by model; the tables have the same numbers.")
 
 
-def bars(audit: Audit) -> str | None:
-    """Draw the accuracy of every assessed group under the baseline and the models with the most severe verdicts.
-
-    Names stand above the intervals, so that the chart is narrow enough for a phone.
-    """
-    import altair as alt
-
-    ranked = sorted(audit.comparisons, key=lambda c: (WORST_FIRST.index(c.verdict), -worst_loss(c)))
-    names = [audit.baseline, *(c.compressed for c in ranked[: MAX_BARS - 1])]
-    by_name = {m.name: m for m in audit.models}
-    small = {_key(g.values) for c in audit.comparisons for g in unassessed(c)}
-    small |= {_key(m) for c in audit.comparisons for p in pools_of(c) for m in p.members}
-    rows: list[dict[str, Any]] = [
-        {
-            "group": shortened(f"{group_name(g.values)} (n = {g.n:,.0f})", 60),
-            "model": shortened(name, 40),
-            "value": 100 * e.value,
-            "low": 100 * (e.low if e.low is not None else e.value),
-            "high": 100 * (e.high if e.high is not None else e.value),
-        }
-        for name in names
-        if name in by_name
-        for g in [g for g in by_name[name].groups if _key(g.values) not in small][:MAX_ROWS]
-        if (e := g.rates["accuracy"]).value is not None
-    ]
-    if not rows or len(names) < 2:
-        return None
-    models = [shortened(n, 40) for n in names]
-    order = list(dict.fromkeys(r["group"] for r in rows))
-    step = 26 + 10 * len(models)
-    inner = 22 / step  # the share of a row above its intervals, where its name stands
-    axis = alt.Axis(
-        labelAlign="left",
-        labelBaseline="bottom",
-        labelOffset=-(step - 22) / 2 - 2,
-        labelPadding=-2,
-        labelLimit=NARROW,
-        labelFontSize=12,
-        ticks=False,
-        domain=False,
-    )
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y(
-            "group:N",
-            sort=order,
-            title=None,
-            axis=axis,
-            scale=alt.Scale(paddingInner=inner, paddingOuter=inner),
-        ),
-        yOffset=alt.YOffset("model:N", sort=models),
-    )
-    colour = alt.Color(
-        "model:N", sort=models, scale=alt.Scale(domain=models, range=SERIES[: len(models)]), title=None
-    )
-    shape = alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models), title=None)
-    low = max(0.0, min(r["low"] for r in rows) - 3)
-    scale = alt.Scale(domain=[low, min(100.0, max(r["high"] for r in rows) + 2)], nice=False)
-    x = alt.X("low:Q", title="accuracy, %", scale=scale, axis=alt.Axis(grid=False))
-    rules = base.mark_rule(size=2).encode(x=x, x2="high:Q", color=colour)
-    dots = base.mark_point(filled=True, size=40, opacity=1).encode(x="value:Q", color=colour, shape=shape)
-    chart = (rules + dots).properties(width=NARROW, height={"step": step, "for": "position"})
-    return vega_svg(chart, "Accuracy of every group under the baseline and compressed models, with intervals")
-
-
 def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_parity_difference") -> str | None:
     """Draw how each fairness method changed a gap and the accuracy, compared with its plain counterpart."""
-    import altair as alt
+    alt = load_altair()
 
     rows = []
     for label, audit in audits:
@@ -195,7 +125,7 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
 
 def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
     """Draw how much quantizing one layer alone changes predictions, by depth: model → layer → divergence, in layer order."""
-    import altair as alt
+    alt = load_altair()
 
     rows = [
         {"model": shortened(model, 40), "depth": i + 1, "layer": shortened(layer), "harm": max(value, 1e-9)}
@@ -227,7 +157,3 @@ def mean_sensitivity(tables: Sequence[Mapping[str, Mapping[str, float]]]) -> dic
             if width is not None:
                 divergences.setdefault(layer, []).append(float(row[width]))
     return {layer: float(np.mean(v)) for layer, v in divergences.items()}
-
-
-def _key(values: Values) -> tuple[tuple[str, str], ...]:
-    return tuple(values.items())

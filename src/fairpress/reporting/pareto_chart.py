@@ -12,7 +12,7 @@ from fairpress.auditing.verdicts.wording import deciding_loss
 from fairpress.reporting.formatting import SYMBOL, WORD, format_signed, tone
 from fairpress.reporting.label_placement import place_labels
 from fairpress.reporting.palette import COLOUR, SERIES
-from fairpress.reporting.vega_svg import shortened, vega_svg
+from fairpress.reporting.vega_svg import load_altair, shortened, vega_svg
 
 WIDTH, HEIGHT = 340, 300
 BASELINE = "baseline"
@@ -88,7 +88,7 @@ def pareto(models: Sequence[Point]) -> str | None:
 
     None for fewer than three models.
     """
-    import altair as alt
+    alt = load_altair()
 
     if len(models) < 3:
         return None

@@ -201,6 +201,8 @@ def _by_verdict(comparisons: Sequence[Comparison]) -> str:
     texts = []
     for verdict in WORST_FIRST:
         names = [c.compressed for c in comparisons if c.verdict == verdict]
+        if len(names) == len(comparisons) > MAX_NAMES:
+            return f"{WORD[verdict]} for all {len(names)}"
         if names:
             texts.append(
                 f"{WORD[verdict]}: {name_groups(names) if len(names) <= MAX_NAMES else f'{len(names)} models'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.palette import SERIES
 from fairpress.reporting.tradeoff_result import BASELINE, ModelTradeoff, TradeoffResult, is_control
-from fairpress.reporting.vega_svg import vega_svg
+from fairpress.reporting.vega_svg import load_altair, vega_svg
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -117,7 +117,7 @@ def control_words(model: ModelTradeoff) -> str:
 
 def draw(t: Tradeoff) -> dict[str, str]:
     """Return name of the chart → SVG: ``size`` (figure 1), ``sparsity-size`` (2), ``sparsity-bias`` (3)."""
-    import altair as alt
+    alt = load_altair()
 
     sizes = []
     for m in t.models:
@@ -176,7 +176,7 @@ def _pruned(model: ModelTradeoff) -> bool:
 
 
 def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[ModelTradeoff]) -> Any:
-    import altair as alt
+    alt = load_altair()
 
     by_name = {m.model: m for m in t.models}
     rows = []

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
+from fairpress.core.errors import MissingExtra
 from fairpress.reporting.palette import LIGHT
 from fairpress.reporting.svg_minify import minify
+
+
+def load_altair() -> Any:
+    """Return the package altair.
+
+    Raises MissingExtra unless it and the package that turns its charts into SVG are installed.
+    """
+    if any(find_spec(package) is None for package in ("altair", "vl_convert")):
+        raise MissingExtra("A chart of several models", "charts")
+    import altair
+
+    return altair
 
 
 def vega_svg(chart: Any, label: str) -> str:

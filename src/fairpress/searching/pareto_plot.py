@@ -6,7 +6,7 @@ from typing import Any
 
 from fairpress.reporting.label_placement import Label, place_labels
 from fairpress.reporting.palette import LIGHT, SERIES
-from fairpress.reporting.vega_svg import shortened, vega_svg
+from fairpress.reporting.vega_svg import load_altair, shortened, vega_svg
 from fairpress.searching.candidate_table import candidate_state
 from fairpress.searching.result import SearchTrace
 
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 520, 320
 
 def draw(searched: SearchTrace) -> str:
     """Return the chart as SVG; a name for which there is no room is left out, that of the winner never."""
-    import altair as alt
+    alt = load_altair()
 
     values = [v for t in searched.trials if (v := _point(searched, t)) is not None]
     values.sort(key=lambda v: STATES.index(v["state"]))  # the winner is named first

@@ -160,7 +160,11 @@ def test_the_command_monitors_an_audit(tmp_path, capsys, monkeypatch):
         run("audit", "t.csv", *columns, "--positive", "1", "--monitor", "ledger.json", *options, code=code)
         return " ".join(capsys.readouterr().out.split())
 
-    assert "release 1 of this ledger, look 1" in look(300)
+    shown = look(300)
+    assert "release 1 of this ledger, look 1" in shown
+    # The one who keeps a ledger is not advised to keep one, and learns which verdicts hold at every look.
+    assert "accounts for every look" not in shown
+    assert "those of the ledger ledger.json hold at any number of looks" in shown
     look(400, "--fail-on", "not-assessed", code=1)
     shown = look(4000, "--fail-on", "inconclusive")
     assert "Verified: the 400 rows of the previous look are the first rows of this table, unchanged." in shown

@@ -77,3 +77,22 @@ def test_a_gate_fails_on_a_pool_that_no_member_fails():
 def test_a_gate_fails_on_harm_of_a_pool():
     report = audited(table({"large": (4000, 10, 10), **{f"g{i}": (25, 2, 0) for i in range(20)}}))
     assert "the 20 small groups of g together" in report.failures("harm")[0]
+
+
+@pytest.mark.parametrize("lost", [32, 60])
+def test_no_loss_above_the_margin_is_stated_where_the_verdict_leaves_it_open(lost):
+    """32 of 1,000: the bound of one error alone is 2.2 points, but corrected for three errors no harm is shown."""
+    label = np.tile(np.repeat([0, 1], 500), 2)
+    compressed = label.copy()
+    flipped = [*range(lost // 2), *range(500, 500 + lost // 2)]
+    compressed[flipped] = 1 - compressed[flipped]
+    frame = {"g": np.repeat(["a", "b"], 1000), "label": label, "fp32": label, "int8": compressed}
+    comparison = fp.audit(frame, baseline="fp32", compressed=["int8"], by="g", positive=1).comparisons[0]
+    bound = comparison.bounds[0]
+    assert dict(bound.lower_group) == {"g": "a"}
+    if lost == 32:
+        assert comparison.verdict == "loss"
+        assert bound.lower == 0.02
+    else:
+        assert comparison.verdict == "harm"
+        assert bound.lower > 0.04

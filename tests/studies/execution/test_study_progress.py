@@ -55,6 +55,26 @@ def test_a_terminal_has_one_bar_with_the_time_left(monkeypatch):
     assert "finished train network 1" in shown[0]
 
 
+def test_a_terminal_says_what_follows_the_last_task(monkeypatch):
+    stream, clock = Terminal(), Clock()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress = StudyProgress(time_left=TimeLeft(clock=clock))
+    with progress:
+        progress.plan(TASKS)
+        for task in TASKS:
+            progress.event("started", task)
+            clock.now += 60
+            progress.event("finished", task)
+        stream.seek(0)
+        stream.truncate()
+        progress._bar.refresh()
+        shown = stream.getvalue()
+    assert "writing the report" in shown
+    assert "left" not in shown
+
+
 def test_elsewhere_each_task_that_ran_is_a_line(monkeypatch):
     stream, clock = io.StringIO(), Clock()
     monkeypatch.setattr(sys, "stderr", stream)

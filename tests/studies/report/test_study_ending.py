@@ -103,6 +103,13 @@ def test_each_recipe_has_one_row_with_its_results_against_baseline_and_placebo(d
     assert "Who?" in lines
 
 
+def test_a_group_that_begins_with_a_number_stands_apart_from_its_bound(demo):
+    bound = replace(demo.comparisons[1].bounds[0], upper_group={"age_group": "65+"})
+    older = replace(demo, comparisons=(replace(demo.comparisons[1], bounds=(bound,)),))
+    text = "\n".join(printed(study([("compressed", older)])))
+    assert "11.0 (65+)" in text
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_a_large_study_ends_on_one_screen_with_its_most_severe_recipes(demo, control, width):
     lines = printed(study([("compressed", renamed(demo, 60))]), width)

@@ -41,7 +41,7 @@ class StudyProgress:
 
             class Left(ProgressColumn):
                 def render(self, task: Task) -> Text:
-                    return Text(duration_text(time_left.seconds()))
+                    return Text("" if task.finished else duration_text(time_left.seconds()))
 
             columns = (
                 BarColumn(bar_width=24),
@@ -63,7 +63,8 @@ class StudyProgress:
         if event != "started":
             self._done += 1
         if self._bar is not None:
-            self._bar.update(self._line, completed=self._done, description=f"{event} {task.title}")
+            now = "writing the report" if self._done >= self._total else f"{event} {task.title}"
+            self._bar.update(self._line, completed=self._done, description=now)
         elif event not in ("started", "reused"):
             sys.stderr.write(f"[{self._done}/{self._total}] {event} {task.title}\n")
 

@@ -12,7 +12,7 @@ from fairpress.reporting.first_screen import not_alone, unassessed_sentence
 from fairpress.reporting.formatting import break_recipe
 from fairpress.reporting.group_rows import SEVERITY
 from fairpress.reporting.html import Section
-from fairpress.reporting.recipe_rows import NONE, PLACEBO, RecipeRow, ShortResult, recipe_rows
+from fairpress.reporting.recipe_rows import NONE, PLACEBO, BoundText, RecipeRow, ShortResult, recipe_rows
 from fairpress.reporting.sentences import margins, warnings
 from fairpress.reporting.terminal import STYLE, clean
 from fairpress.studies.report.result import StudyResult
@@ -118,11 +118,17 @@ class RecipeTable:
             line.recipe,
             *([NONE if line.bytes is None else f"{line.bytes / 1e3:,.1f}"] if self.with_size else []),
             f"{result.word} in {result.error}" if result.error else result.word,
-            "; ".join(f"{x.points} {x.group}".strip() for x in result.upper),
-            NONE if lower is None else f"{lower.points} {lower.group}".strip(),
+            "; ".join(map(_bound, result.upper)),
+            NONE if lower is None else _bound(lower),
             result.cleared,
         ]
         return [clean(text) for text in texts]
+
+
+def _bound(bound: BoundText) -> str:
+    """Return a bound and whose it is; 13.4 of the group ">45" must not read as a comparison."""
+    group = bound.group if not bound.group or bound.group[0].isalpha() else f"({bound.group})"
+    return f"{bound.points} {group}".strip()
 
 
 def lines_of(sections: Sequence[Section]) -> list[RecipeRow]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.errors import MissingExtra, UserError, did_you_mean
 from fairpress.reporting import csv_export, latex, model_card
 from fairpress.reporting.formatting import size
 from fairpress.studies.report.manifest import read_study
@@ -16,7 +17,10 @@ FIGURE_FORMATS = ("svg", "pdf", "png")
 
 
 def figure_formats(text: str) -> list[str]:
-    """Return the figure formats in a comma-separated text; raise UserError for an unknown format."""
+    """Return the figure formats in a comma-separated text.
+
+    Raises UserError for an unknown format, and MissingExtra for one that an absent package writes.
+    """
     formats = [f.strip().lower() for f in text.split(",") if f.strip()]
     for form in formats:
         if form not in FIGURE_FORMATS:
@@ -24,6 +28,8 @@ def figure_formats(text: str) -> list[str]:
                 f"`figures=` takes {', '.join(FIGURE_FORMATS)}, not {form!r}."
                 + did_you_mean(form, FIGURE_FORMATS)
             )
+        if form != "svg" and find_spec("vl_convert") is None:
+            raise MissingExtra("A figure as PDF or PNG", "charts")
     return formats
 
 
