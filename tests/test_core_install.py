@@ -153,10 +153,6 @@ def test_a_command_names_the_extra_that_is_absent(demo, command, extra):
     ("call", "extra"),
     [
         (
-            "fp.audit({'y': ['a', 'b'], 'g': ['m', 'f'], 'p': ['a', 'b']}, label='y', baseline='p', by='g')",
-            "arrow",
-        ),
-        (
             "fp.read_pair({'a': 'demo/predictions.csv', 'b': 'demo/again.csv'}, key='row_id', prediction='int8')",
             "arrow",
         ),
@@ -184,10 +180,25 @@ def test_doctor_lists_absent_extras_and_is_content(demo):
     assert "BROKEN" not in done.stdout
 
 
-def test_a_frame_is_audited_without_what_models_need(demo):
+@pytest.mark.parametrize("also_hidden", [(), ("pyarrow",)], ids=["with pyarrow", "without pyarrow"])
+def test_a_frame_is_audited_without_what_models_need(demo, also_hidden):
     program = (
         "import fairpress as fp, pandas as pd\n"
         "table = pd.read_csv('demo/predictions.csv')\n"
         "print(fp.audit(table, baseline='fp32', compressed='int8', by='sex').verdict)\n"
     )
-    assert run_without(program, (*MODELS, "torch"), demo).stdout.strip() == "no_harm"
+    done = run_without(program, (*MODELS, "torch", *also_hidden), demo)
+    assert done.stdout.strip() == "no_harm", done.stderr
+
+
+@pytest.mark.parametrize("table", ["pl.DataFrame(values)", "{'g': values['g'], 'y': pl.Series(values['y'])}"])
+def test_a_frame_of_polars_names_the_extra_that_is_absent(demo, table):
+    program = (
+        "import fairpress as fp, polars as pl\n"
+        "values = {'y': ['a', 'b'], 'g': ['m', 'f'], 'p': ['a', 'b']}\n"
+        f"try:\n    fp.audit({table}, label='y', baseline='y', by='g')\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = run_without(program, ("pyarrow",), demo)
+    assert done.stdout.startswith("MissingExtra "), done.stdout + done.stderr
+    assert "'fairpress[arrow]'" in done.stdout

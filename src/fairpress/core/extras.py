@@ -13,7 +13,10 @@ _Result = TypeVar("_Result")
 
 _MODELS = ("Running, describing or compressing a model", "onnx")
 OPTIONAL = {
-    "pyarrow": ("Reading a frame in memory, logs of evaluations or a dataset, or writing Parquet,", "arrow"),
+    "pyarrow": (
+        "Reading a frame of polars or Arrow, logs of evaluations or a dataset, or writing Parquet,",
+        "arrow",
+    ),
     "onnx": _MODELS,
     "onnx_ir": _MODELS,
     "onnxruntime": _MODELS,

@@ -1,12 +1,23 @@
-"""Tables in memory (pandas, polars, pyarrow, dicts) as Arrow columns that preserve the spelling of values."""
+"""Tables in memory (pandas, polars, pyarrow, dicts) as columns that DuckDB reads and that preserve the spelling of values.
+
+The columns are Arrow's where pyarrow is installed, and NumPy's where it is not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.frame_arrays import (
+    array_column,
+    as_series,
+    spelled_values,
+    supported_precision,
+    unreadable,
+)
 from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 
@@ -15,7 +26,7 @@ _SAMPLED_ROWS = 1000
 
 
 class Frame:
-    """A table in memory whose columns are converted to Arrow on demand.
+    """A table in memory whose columns are converted on demand.
 
     Attributes
     ----------
@@ -28,9 +39,16 @@ class Frame:
     def __init__(self, table: Any) -> None:
         self.names, self.rows, self._column = _open_frame(table)
         self._loaded: dict[int, Any] = {}
+        library = type(table).__module__.partition(".")[0]
+        self._by_arrow = library in ("polars", "pyarrow") or importlib.util.find_spec("pyarrow") is not None
 
     def kind(self, position: int) -> str:
         """Return the DuckDB type of a column by its first values; `NESTED` for lists and other non-scalar values."""
+        if not self._by_arrow:
+            try:
+                return array_column(self._column(position, _SAMPLED_ROWS), self.names[position]).kind
+            except UserError:
+                return NESTED
         import pyarrow as pa
 
         try:
@@ -50,17 +68,40 @@ class Frame:
         return "VARCHAR"
 
     def load(self, position: int) -> bool:
-        """Convert a column to Arrow; return False if it was converted before."""
+        """Convert a column; return False if it was converted before."""
         if position in self._loaded:
             return False
-        self._loaded[position] = without_extension_types(self._column(position, None), self.names[position])
+        convert = without_extension_types if self._by_arrow else array_column
+        self._loaded[position] = convert(self._column(position, None), self.names[position])
         return True
 
-    def arrow(self, complete: bool = False) -> Any:
-        """Return the loaded columns as a table with names ``c0``, ``c1`` …, or only its rows if none is loaded.
+    def register(self, connection: Any, name: str, complete: bool = False) -> None:
+        """Show the loaded columns to DuckDB as a table with columns ``c0``, ``c1`` …, or only its rows if none is loaded.
 
         With `complete`, all other columns are there, too, without values.
         """
+        if self._by_arrow:
+            connection.register(name, self._arrow(complete))
+            return
+        arrays: dict[str, np.ndarray] = {}
+        selected = []
+        for i, column in self._loaded.items():
+            arrays[f"c{i}"] = column.values
+            value = f"c{i}"
+            if column.missing is not None:  # a masked array would not do: DuckDB 1 ignores masks
+                arrays[f"m{i}"] = column.missing
+                value = f"CASE WHEN NOT m{i} THEN c{i} END AS c{i}"
+            selected.append(value)
+        if complete:
+            selected += [f"NULL AS c{i}" for i in range(len(self.names)) if i not in self._loaded]
+        if not arrays:
+            arrays["rows"] = np.zeros(self.rows, np.int8)
+        connection.register(f"{name}_arrays", arrays)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {', '.join(selected) or 'rows'} FROM {name}_arrays"
+        )
+
+    def _arrow(self, complete: bool) -> Any:
         import pyarrow as pa
 
         columns = {f"c{i}": column for i, column in self._loaded.items()}
@@ -127,9 +168,7 @@ def without_extension_types(column: Any, name: str) -> Any:
     except (pa.ArrowException, ValueError, TypeError, OverflowError, NotImplementedError, AttributeError):
         return _spelled(column, name)
     except Exception as error:  # raised by the frame's library: polars panics on some types
-        raise UserError(
-            f"the column {name!r} cannot be read ({type(error).__name__}); write it as plain text or numbers."
-        ) from None
+        raise unreadable(name, error) from None
 
 
 def _to_arrow(column: Any) -> Any:
@@ -143,11 +182,11 @@ def _to_arrow(column: Any) -> Any:
             raise TypeError
         return column.to_arrow()
     if kind.startswith("pandas."):
-        return _from_pandas(column)
+        return _from_pandas(as_series(column))
     if isinstance(column, np.ndarray):
         if column.dtype.kind in "Omc":
             return _from_objects(column.tolist() if column.dtype.kind == "O" else column)
-        return pa.array(_supported_precision(column), from_pandas=True)
+        return pa.array(supported_precision(column), from_pandas=True)
     return _from_objects(column)
 
 
@@ -170,15 +209,8 @@ def _from_pandas(column: Any) -> Any:
         return _from_objects(column)
     if dtype.startswith(("period", "interval", "timedelta", "datetime", "complex")):
         raise TypeError  # converted value by value
-    values = _supported_precision(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
+    values = supported_precision(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
     return pa.array(values, from_pandas=True)
-
-
-def _supported_precision(values: np.ndarray) -> np.ndarray:
-    """Return floats in a precision that DuckDB supports."""
-    if values.dtype == np.float16:
-        return values.astype(np.float32)
-    return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def _from_objects(values: Any) -> Any:
@@ -226,47 +258,16 @@ def _to_supported_type(array: Any, name: str) -> Any:
     return array
 
 
-def _has_default_text(value: Any) -> bool:
-    """Return whether a value has no text form but its memory address."""
-    kind: Any = type(value)
-    return bool(kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
-
-
 def _spelled(column: Any, name: str) -> Any:
     """Convert a column to text, value by value."""
     import pyarrow as pa
 
-    values: Sequence[Any]
     try:
-        if type(column).__module__.startswith("pyarrow"):
-            values = column.to_pylist()
-        elif hasattr(column, "to_list"):
-            values = column.to_list()
-        else:
-            values = list(column)
-        spellings: dict[Any, str | None] = {}
-        out = []
-        for value in values:
-            key = (type(value), value)
-            if isinstance(value, (list, tuple, dict, set, np.ndarray)):
-                raise UserError(
-                    f"the column {name!r} holds a {type(value).__name__}, not plain values; write it as text or numbers."
-                )
-            if _has_default_text(value):
-                raise UserError(
-                    f"the column {name!r} holds objects ({type(value).__name__}), not plain values; write it as text or "
-                    "numbers."
-                )
-            if key not in spellings:
-                spellings[key] = spelling(value)
-            out.append(spellings[key])
-        return pa.array(out, pa.string())
+        return pa.array(spelled_values(column, name), pa.string())
     except UserError:
         raise
     except Exception as error:  # unhashable values, dates outside Python's range, …
         try:
             return column.cast(pa.string())
         except Exception:
-            raise UserError(
-                f"the column {name!r} cannot be read ({type(error).__name__}); write it as plain text or numbers."
-            ) from None
+            raise unreadable(name, error) from None

@@ -74,6 +74,8 @@ class Relation:
         # Progress is measured and not printed: DuckDB prints on standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = true")
         self._connection.execute("SET enable_progress_bar_print = false")
+        # Columns of objects are text, whatever DuckDB would guess of their first values.
+        self._connection.execute("SET pandas_analyze_sample = 0")
         tables = list(table) if isinstance(table, (list, tuple)) else [table]
         if not tables:
             raise UserError("the list of tables is empty; name at least one.")
@@ -297,9 +299,7 @@ class Relation:
         if self._stale:
             for i, frame in enumerate(self._frames):
                 # The concatenation of several tables selects every column.
-                self._connection.register(
-                    f"f{i}", frame.arrow(complete=len(self._frames) + self._files_read > 1)
-                )
+                frame.register(self._connection, f"f{i}", complete=len(self._frames) + self._files_read > 1)
             self._stale = False
         # Progress is known since DuckDB 1.3.
         with show_progress(f"reading {self.name}", getattr(self._connection, "query_progress", None)):
