@@ -40,7 +40,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "names in the exported file": [(batch_quantizer, "make_template")],
     "filling and packing the file": [(onnx_template.OnnxTemplate, "fill")],
     "check of what is in the file": [(batch_quantizer, "check_file")],
-    "check of its kernels": [(checks, "optimised")],
+    "check of its kernels": [(checks, "optimized_graph")],
     "check that it decides as its graph: the graph": [(batch_quantizer, "logits_in_chunks")],
     "check that it decides as its graph: the file": [
         (batch_quantizer, "clear_agreement"),
