@@ -21,6 +21,7 @@ from fairpress.models.equivalence import (
     check_equivalence,
     check_file_equivalence,
     reference,
+    references,
 )
 from fairpress.models.export import export_many
 from fairpress.models.mlp import Mlp
@@ -53,6 +54,18 @@ def file_of_network() -> bytes:
 
 def network_reference() -> Reference:
     return reference(network(), network().state_dict(), rows())
+
+
+def test_the_references_of_many_states_are_those_of_each_alone():
+    """The module is copied once: no state may leave a trace for the next."""
+    states = [{k: v * factor for k, v in network().state_dict().items()} for factor in (1.0, 0.5, 1.0)]
+    inputs = [rows(40), rows(30), rows(20)]
+    together = list(references(network(), states, inputs))
+    for found, state, own in zip(together, states, inputs, strict=True):
+        alone = reference(network(), state, own)
+        assert np.array_equal(found.outputs, alone.outputs)
+        assert np.array_equal(found.tolerance, alone.tolerance)
+    assert not np.array_equal(together[0].outputs[:30], together[1].outputs)
 
 
 def with_constant(

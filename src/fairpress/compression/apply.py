@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fairpress.compression.recipes import Recipe
@@ -26,6 +27,7 @@ from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
@@ -292,14 +294,22 @@ def _validation_of_values(
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:
     """Raise UserError unless the weights match the network that the card describes."""
-    from fairpress.models.initialize import initialize
+    from fairpress.models.initialize import row_shape
 
-    for name, expected in initialize(architecture, dataset).state_dict().items():
-        if name not in state or state[name].shape != expected.shape:
+    for name, expected in _shapes(architecture, row_shape(dataset), dataset.task.width).items():
+        if name not in state or state[name].shape != expected:
             raise UserError(
                 f"the weights of this model do not match the network on its card ({architecture.name}): {name!r} "
                 f"{'is missing' if name not in state else 'has another shape'}; create the model again."
             )
+
+
+@lru_cache(maxsize=16)
+def _shapes(architecture: Architecture, row_shape: tuple[int, ...], width: int) -> dict[str, torch.Size]:
+    """Return the shapes of a network's tensors: a batch has many networks of one architecture."""
+    from fairpress.models.registry import build
+
+    return {name: value.shape for name, value in build(architecture, row_shape, width).state_dict().items()}
 
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:

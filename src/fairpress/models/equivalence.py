@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -76,17 +76,36 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     UserError
         The module is not deterministic, changes its own state, or returns NaN.
     """
+    return next(references(module, [state], [rows]))
+
+
+def references(
+    module: nn.Module, states: Sequence[Mapping[str, Tensor]], inputs: Sequence[Tensor]
+) -> Iterator[Reference]:
+    """Yield the `reference` of each state of a module for its inputs [rows, …]; the module is copied once.
+
+    Whether a module changes tensors of its own does not depend on the state: it is checked with the first.
+    """
     copied = copy.deepcopy(module).cpu().eval()
-    network, rows = FastFunctionalCall(copied), check_rows(rows)
-    values = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
-    values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
-    whole = _reference(network, values, rows)
+    network = FastFunctionalCall(copied)
+    defaults = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
+    for i, (state, every_row) in enumerate(zip(states, inputs, strict=True)):
+        rows = check_rows(every_row)
+        values = defaults | {k: v.detach().cpu().clone() for k, v in state.items() if k in defaults}
+        yield _with_shorter(network, values, rows, first=i == 0)
+
+
+def _with_shorter(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
+) -> Reference:
+    """Return the reference for rows, and of token ids those for shorter rows."""
+    whole = _reference(network, values, rows, first)
     if not has_token_ids(rows):
         return whole
     lengths = [n for n in SHORTER_LENGTHS if n < rows.shape[1]]
     shorter = [rows[:SHORTER_ROWS, :n] for n in lengths]
     readable = [part for part in shorter if _reads(network, values, part)]
-    return replace(whole, shorter=tuple(_reference(network, values, part) for part in readable))
+    return replace(whole, shorter=tuple(_reference(network, values, part, first) for part in readable))
 
 
 def _reads(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> bool:
@@ -98,7 +117,9 @@ def _reads(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tens
     return True
 
 
-def _reference(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> Reference:
+def _reference(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
+) -> Reference:
     expected = _outputs(network, values, rows)
     if np.isnan(expected).any():
         count = int(np.isnan(expected).any(1).sum())
@@ -106,7 +127,7 @@ def _reference(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: 
             f"the network returns NaN for {count} of {len(expected)} rows; find the layer that overflows, or remove the "
             "rows that it cannot read."
         )
-    _check_stateless(network, values, rows)
+    _check_stateless(network, values, rows, first)
     spread = np.zeros(len(rows))
     for draw in range(DRAWS):
         perturbation = _Perturbation(draw)
@@ -130,14 +151,19 @@ def _reference(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: 
     return result
 
 
-def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
-    """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call."""
+def _check_stateless(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
+) -> None:
+    """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call.
+
+    With the `first` state, tensors of the module itself are looked at too.
+    """
     few_rows = rows[: min(max(FEW_ROWS, _batch_rows(rows) // 2), max(SMALL_BATCHES))]
-    changed = _changed_tensors(network, values, few_rows)
+    changed = _changed_tensors(network, values, few_rows, first)
     if not changed:
         return
     # Once, a convolution's weights differed after a call that cannot write to them: a second call has to confirm it.
-    again = _changed_tensors(network, values, few_rows)
+    again = _changed_tensors(network, values, few_rows, first)
     if confirmed := [name for name in changed if name in again]:
         raise UserError(
             f"the network changes its tensor {confirmed[0]!r} in every call, even in evaluation mode, which no file can "
@@ -145,11 +171,15 @@ def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], 
         )
 
 
-def _changed_tensors(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> list[str]:
+def _changed_tensors(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
+) -> list[str]:
     """Return the names of the tensors that a call changes."""
     copies = {k: v.clone() for k, v in values.items()}
     _outputs(network, copies, rows)
     changed = [k for k, v in values.items() if not torch.equal(v, copies[k])]
+    if not first:
+        return changed
     module = copy.deepcopy(network.module)  # as it stands, for tensors that it replaces
     before = {k: v.clone() for k, v in module.named_buffers()}
     _outputs(FastFunctionalCall(module), {}, rows)

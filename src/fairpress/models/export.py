@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
-from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, reference
+from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, references
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
 from fairpress.models.stable_operators import replace_unstable_operators
@@ -93,8 +93,7 @@ def export_many(
     if rows is None:
         return files
     unsimplified: ExportTemplate | None = None
-    for i, (state, check_inputs) in enumerate(zip(states, rows, strict=True)):
-        expected = reference(module, state, check_inputs)
+    for i, (state, expected) in enumerate(zip(states, references(module, states, rows), strict=True)):
         try:
             check_file_equivalence(files[i], expected)
         except EquivalenceError:

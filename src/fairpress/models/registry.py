@@ -64,7 +64,8 @@ def build(architecture: Architecture, shape: int | Sequence[int], n_classes: int
 
     row = (shape,) if isinstance(shape, int) else tuple(shape)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not `torch.manual_seed`, which seeds other devices too and takes as long as a small network.
+        torch.default_generator.manual_seed(seed)
         return architecture.build(row, n_classes)
 
 

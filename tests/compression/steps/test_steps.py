@@ -124,6 +124,18 @@ def test_the_weights_that_go_are_the_smallest():
     assert keep_largest([weight], 0.0)[0].all()
 
 
+def test_weights_up_to_the_threshold_are_dropped_with_its_ties():
+    """The threshold is torch's k-th value, of each network by itself, zeros of an earlier mask included."""
+    weight = torch.randn(3, 20, 11, generator=torch.Generator().manual_seed(0))
+    weight[1, :10] = 0
+    weight[2] = weight[2].round(decimals=1)
+    for sparsity in (0.01, 0.3, 0.5, 0.97):
+        (mask,) = keep_largest([weight], sparsity)
+        flat = weight.abs().flatten(1)
+        threshold = flat.kthvalue(round(sparsity * 220), dim=1).values[:, None]
+        assert torch.equal(mask.flatten(1), (flat > threshold).float())
+
+
 @pytest.mark.parametrize(
     "recipe", ["prune-80(epochs=2)+int8", "prune-80(epochs=2)+qat-int4(epochs=2)", "prune-80(epochs=2)+w4"]
 )

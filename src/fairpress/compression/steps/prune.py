@@ -44,8 +44,18 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
     dropped = round(sparsity * flat.shape[1])
     if not dropped:
         return [torch.ones_like(w) for w in weights]
-    threshold = flat.kthvalue(dropped, dim=1).values
+    threshold = _kth_smallest(flat, dropped)
     return [(w.abs() > threshold.view(-1, *[1] * (w.dim() - 1))).to(w) for w in weights]
+
+
+def _kth_smallest(values: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest value of each row [rows]: `Tensor.kthvalue`, by NumPy's faster selection on a processor."""
+    import numpy as np
+    import torch
+
+    if values.device.type != "cpu":
+        return values.kthvalue(k, dim=1).values
+    return torch.from_numpy(np.partition(values.detach().numpy(), k - 1, axis=1)[:, k - 1].copy())
 
 
 @dataclass
