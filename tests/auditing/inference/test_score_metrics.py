@@ -210,14 +210,12 @@ def test_the_error_of_a_calibrated_model_covers_zero_where_the_bootstrap_does_no
     assert np.mean(widths) < 0.12
 
 
-def test_a_perfect_ranking_of_weighted_rows_is_uncertain():
-    y = np.tile([0, 1], 200)
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {"label": y, "g": np.repeat(["a", "b"], 200), "w": np.where(np.arange(400) % 3, 2, 1.5)}
-    )
+@pytest.mark.parametrize("seed", [1, 3, 6])  # weights are summed with rounding errors in all but one
+def test_a_perfect_ranking_of_weighted_rows_is_uncertain(seed):
+    rng = np.random.default_rng(seed)
+    y, weight = rng.integers(0, 2, 400), np.where(np.arange(400) % 2, 2, 1.5)
+    table = pd.DataFrame({"label": y, "g": np.repeat(["a", "b"], 200), "w": weight})
     for model in ("base", "m"):
         table[f"{model}.score"] = np.round(0.5 * y + 0.5 * rng.random(400), 3)
     result = audit(table, baseline="base", compressed="m", by="g", positive=1, weight="w")
-    low = to_dict(result)["models"]["base"]["overall"]["rates"]["auc"]["low"]
-    assert 0.9 < low < 0.995
+    assert 0.9 < to_dict(result)["models"]["base"]["overall"]["rates"]["auc"]["low"] < 0.995

@@ -22,7 +22,7 @@ from fairpress.core.estimate import Estimate
 SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
 MEANS = ("log_loss", "generalized_fpr", "generalized_fnr")
 MAX_TIED_SHARE = 0.005
-ROUNDING = 1e-9
+ROUNDING = 1e-7
 """A smaller standard error of an AUC is that of a perfect ranking, whose weights are summed with rounding errors."""
 LIMITS = {"log_loss": (0.0, np.inf), "generalized_fpr": (0.0, 1.0), "generalized_fnr": (0.0, 1.0)}
 UNDEFINED_BECAUSE = {
@@ -132,7 +132,7 @@ class ScorePair:
             return self._without_tied_ranks(estimates, (side,), attribute)
         # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
         yes = self._positive_of(cells)
-        area = np.where(x.se > ROUNDING, x.value, np.round(x.value, 9))
+        area = np.where(x.se > ROUNDING, x.value, np.round(x.value, 7))
         smaller_class = np.minimum(
             *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
         )
