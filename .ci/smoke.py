@@ -231,7 +231,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
         Check(("audit", "c.parquet", "--baseline", "fp32", "--compressed", "int4", "--by", "sex"), ("int4",)),
         Check(("audit", "p.parquet", "--baseline", "base", "--compressed", "q,w", "--by", "sex"), ("q",)),
         Check(("compare-audits", "v1.json", "v2.json"), ("int4",)),
-        Check(("show", "q.onnx"), ("no audit is embedded",)),
+        Check(("show", "q.onnx"), ("none is embedded",)),
     ),
 )  # fmt: skip
 
