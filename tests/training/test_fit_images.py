@@ -207,7 +207,7 @@ def test_what_a_user_types(places, tmp_path, capsys):
     assert stop.value.code == 0
     shown = capsys.readouterr()
     assert "in fp32-channels-last\n" in shown.err
-    assert "1 epoch, accuracy on validation rows" in shown.out
+    assert "1 epoch, accuracy on validation rows" in " ".join(shown.out.split())
     for group in ("everybody", "race = White", "age_group = 0-17"):
         assert group in shown.out
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
