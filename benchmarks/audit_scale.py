@@ -50,7 +50,9 @@ OPTIONS = ["--baseline", "fp32", "--compressed", "int8", "--by", "sex,race,sex*r
 def run(command: list[str]) -> tuple[float, float, float]:
     """Return seconds, processor seconds of all threads, and peak MiB of a process."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # An installed package has its byte code, whatever this machine has set.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command[:3]} failed.")

@@ -142,8 +142,10 @@ def commands(name: str, path: Path) -> dict[str, list[str]]:
 def processor_seconds(arguments: list[str]) -> tuple[float, float]:
     """Return the processor seconds of a process and its peak MiB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=one_thread)
+    # An installed package has its byte code, whatever this machine has set.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode not in (0, 1):  # 1: harm
         sys.exit(done.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
