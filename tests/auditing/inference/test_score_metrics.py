@@ -210,7 +210,8 @@ def test_the_error_of_a_calibrated_model_covers_zero_where_the_bootstrap_does_no
     assert np.mean(widths) < 0.12
 
 
-@pytest.mark.parametrize("seed", [1, 3, 6])  # weights are summed with rounding errors in all but one
+# Weights are summed with rounding errors for seeds 3 and 6. Seed 0 is left out: rounded, its classes share a score.
+@pytest.mark.parametrize("seed", [1, 3, 6])
 def test_a_perfect_ranking_of_weighted_rows_is_uncertain(seed):
     rng = np.random.default_rng(seed)
     y, weight = rng.integers(0, 2, 400), np.where(np.arange(400) % 2, 2, 1.5)
