@@ -6,6 +6,7 @@ import datetime
 import decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairpress.core.values import class_key, named_positive, near_equal, resolve, spelling
@@ -82,3 +83,18 @@ def test_near_equal_names_are_found():
         ("Female", "female "),
     ]
     assert near_equal(["a", "b"]) == []
+
+
+@pytest.mark.parametrize(
+    "moment", ["2024-05-01", "2024-05-01 10:30:00", "2024-05-01 00:00:00.123456789", "NaT"]
+)
+def test_moments_of_numpy_and_pandas_have_one_spelling(moment):
+    expected = None if moment == "NaT" else moment
+    assert spelling(pd.Timestamp(moment)) == expected
+    for unit in ("ns",) if "." in moment else ("s", "us", "ns"):
+        assert spelling(np.datetime64(moment, unit)) == expected
+
+
+def test_durations_of_numpy_are_no_counts_of_nanoseconds():
+    assert spelling(np.timedelta64(5, "h").astype("m8[ns]")) == "5:00:00"
+    assert spelling(np.timedelta64("NaT", "ns")) is None

@@ -38,6 +38,10 @@ def spelling(value: Any) -> str | None:
         kind = type(value).__name__
         if kind in ("float16", "float32"):  # shortest in its own precision: 0.1, not 0.10000000149011612
             return None if math.isnan(value) else str(float(str(value)))
+        if kind in ("datetime64", "timedelta64"):  # `item` would return a count of nanoseconds
+            microseconds = value.astype(f"{value.dtype.kind}8[us]")
+            exact = microseconds == value or str(value) == "NaT"
+            return spelling(microseconds.item()) if exact else str(value).replace("T", " ")
         return spelling(value.item())
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace") or None
