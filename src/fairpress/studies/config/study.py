@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -22,6 +21,7 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import UserError
 from fairpress.core.seeds import MAX_SEED
 from fairpress.studies.config.claims import Claim
+from fairpress.studies.config.published import Published, PublishedRates
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?")
@@ -192,58 +192,6 @@ class Contrast(_Strict):
 
     of: str
     against: str
-
-
-class Published(_Strict):
-    """Numbers of a paper, shown next to those of the study in "Size, accuracy, bias".
-
-    Attributes
-    ----------
-    source
-        Author, year, title.
-    note
-        Data and method of the measurement, where they differ from this study.
-    group_sizes
-        Attribute → group → rows.
-    kilobytes
-        Recipe → size of the file.
-    bias
-        Attribute → recipe → pairwise bias.
-    accuracy
-        Attribute → recipe → accuracy between 0 and 1 (of the networks trained for that attribute).
-    """
-
-    source: str
-    note: str = ""
-    group_sizes: dict[str, dict[str, int]] = Field(default_factory=dict)
-    kilobytes: dict[str, float] = Field(default_factory=dict)
-    bias: dict[str, dict[str, float]] = Field(default_factory=dict)
-    accuracy: dict[str, dict[str, float]] = Field(default_factory=dict)
-
-
-class PublishedRates(_Strict):
-    """Rates from a paper's tables, shown below those of the study.
-
-    Attributes
-    ----------
-    source, note
-        Author, year, title; data and method of the measurement, where they differ.
-    rates
-        Recipe → ``accuracy``, ``demographic_parity_difference``, ``equal_opportunity_difference``,
-        ``predictive_equality_difference`` (between 0 and 1), ``kilobytes``, and below ``groups`` a group's name →
-        ``accuracy``, ``tpr``, ``fpr``. In a study of several models: label of the model → these rates.
-    """
-
-    source: str
-    note: str = ""
-    rates: dict[str, dict[str, Any]]
-
-    def for_part(self, labels: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Return recipe → rates for the part with any of these labels, or for the only part if there are none."""
-        from fairpress.studies.config.recipe_names import recipe_name
-
-        rates = next((v for k, v in self.rates.items() if k in labels), {}) if labels else self.rates
-        return {recipe_name(k): v for k, v in rates.items()}
 
 
 class SizeAccuracyBias(_Strict):
