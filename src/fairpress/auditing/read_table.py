@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from os import PathLike, fspath
 from typing import Any
 
 from fairpress.auditing.cells.cells import Cells
@@ -193,12 +192,12 @@ def _validation_table(
     other = options.pairs_from
     if other is None:
         return None
-    if other is table or (isinstance(other, (str, PathLike)) and fspath(other) in source.locations):
+    validation = open_source(other)
+    if other is table or set(validation.locations) & set(source.locations) or source.shares_file(validation):
         raise UserError(
             "a pair chosen on the audited rows regresses to the mean and makes compression look better than it is; "
             "choose it on validation rows with `pairs_from=`, or fix it with `pairs=`."
         )
-    validation = open_source(other)
     counted = count(
         validation,
         label=options.label,

@@ -5,7 +5,7 @@ Each is a sentence to show above all results. All checks are cheap: the first ro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def row_warnings(
     """Yield warnings about the groups and rows of a table; `columns` hold what models predict, or how they are judged."""
     subject, seed_column, row_id = options.subject, options.seed_column, options.row_id
     yield from _equal_groups(cells)
+    copied = yield from _copied_files(source)
     if source.holds_cells or not source.counts_scores:
         return
     attributes = set(names_of(by))
@@ -61,7 +62,7 @@ def row_warnings(
         sorted(attributes & sample.keys()),
         seed_column,
     )
-    if not repeated and seed_column is None and sample.rows:
+    if not repeated and not copied and seed_column is None and sample.rows:
         yield from copied_rows(source, round(float(cells.rows.sum())), sample, label, set(columns))
 
 
@@ -99,6 +100,17 @@ def _equal_groups(cells: Cells) -> Iterator[str]:
                 f"Groups of {name!r} differ only in capitalization, blanks or a dot: {' and '.join(rows)}. They are "
                 "audited as separate groups; spell them the same way if they are one group."
             )
+
+
+def _copied_files(source: TableSource) -> Generator[str, None, bool]:
+    """Warn about files that have the same content; return whether there are any."""
+    copied = source.copied_files()
+    for paths in copied:
+        yield (
+            f"{', '.join(paths[:-1])} and {paths[-1]} have the same content, and their rows count as different people: "
+            "if they are copies, intervals are too narrow. Name only one of them."
+        )
+    return bool(copied)
 
 
 def _unnamed_columns(source: TableSource, subject: str | None, seed_column: str | None, row_id: str) -> Any:

@@ -17,6 +17,7 @@ from fairpress.auditing.cells.kept_columns import (
     positions,
 )
 from fairpress.auditing.cells.query_result import QueryResult
+from fairpress.auditing.cells.repeated_files import equal_files
 from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
@@ -79,13 +80,18 @@ class Relation:
         tables = list(table) if isinstance(table, (list, tuple)) else [table]
         if not tables:
             raise UserError("the list of tables is empty; name at least one.")
-        given = [os.fspath(t) for t in tables if isinstance(t, (str, os.PathLike))]
+        frames = [t for t in tables if not _is_path(t)]
+        if len({id(frame) for frame in frames}) < len(frames):
+            raise UserError(
+                "a table is in the list twice, and its rows would count twice; name each table once."
+            )
+        given = [os.fspath(t) for t in tables if _is_path(t)]
         self.name = " + ".join(given) if len(given) == len(tables) else "the table"
         self.single = not isinstance(table, (list, tuple))
         self.locations = tuple(given)
         file_groups = files(given, self._connection)
         self.paths = [p for part in file_groups for p in part.paths]
-        self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
+        self._frames = [Frame(t) for t in frames]
         self._metadata = [("the table", _arrow_metadata(t)) for t in tables]
         for part in file_groups:
             self._metadata += zip(part.paths, part.metadata, strict=False)
@@ -243,6 +249,19 @@ class Relation:
             self._run(f"{create} {kept.selected({})} FROM {self.relation}", _nothing)
         self._kept = kept
 
+    def copied_files(self) -> list[list[str]]:
+        """Return the sets of files with rows that have the same content."""
+
+        def has_rows(path: str) -> bool:  # the parts that a cluster writes may all be empty
+            query = files([path], self._connection)[0].query
+            return self.read(f"SELECT 1 FROM ({query}) LIMIT 1").num_rows > 0
+
+        return [paths for paths in equal_files(self.paths) if has_rows(paths[0])]
+
+    def shares_file(self, other: Relation) -> bool:
+        """Return whether a file of another relation is one of these, under whatever name."""
+        return any(os.path.samefile(a, b) for a in self.paths for b in other.paths)
+
     def _few_values(self, texts: Iterable[int]) -> dict[int, list[str]]:
         """Return the sorted values of the text columns that have few of them in the first rows."""
         columns = [c for c in sorted(texts) if self._kinds[c] == "VARCHAR"]
@@ -304,6 +323,10 @@ class Relation:
         # Progress is known since DuckDB 1.3.
         with show_progress(f"reading {self.name}", getattr(self._connection, "query_progress", None)):
             return fetch(self._connection.sql(self._narrowed(query)))
+
+
+def _is_path(table: Any) -> bool:
+    return isinstance(table, (str, os.PathLike))
 
 
 def _nothing(_: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fairpress.auditing.cells.parquet_file import WILDCARDS, escape_wildcards, parquet_schema
+from fairpress.auditing.cells.repeated_files import refuse_repeated
 from fairpress.core.errors import UserError
 from fairpress.core.slow import show_progress
 
@@ -87,11 +88,13 @@ def text_literal(value: str) -> str:
 def files(paths: Sequence[str], connection: Any) -> list[Files]:
     """Return the queries that read files or globs with a connection of DuckDB; files with the same columns share a query.
 
-    Raises UserError for a file that is not a table.
+    Raises UserError for a file that is not a table, or is named twice.
     """
     paths_by_format: dict[tuple[Any, ...], list[str]] = {}
     metadata: dict[str, Mapping[bytes, bytes]] = {}
-    for path in (p for given in paths for p in _expand(given)):
+    expanded = [p for given in paths for p in _expand(given)]
+    refuse_repeated(expanded)
+    for path in expanded:
         start = _first_bytes(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
             schema = parquet_schema(path, connection)
