@@ -14,7 +14,7 @@ from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
-from fairpress.auditing.statistics.proportion_intervals import wilson
+from fairpress.auditing.statistics.auc_interval import auc_interval
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
@@ -130,17 +130,18 @@ class ScorePair:
         if self.evidence.dependent:
             estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
             return self._without_tied_ranks(estimates, (side,), attribute)
-        # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
         yes = self._positive_of(cells)
-        area = np.where(x.se > ROUNDING, x.value, np.round(x.value, 7))
-        smaller_class = np.minimum(
-            *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
-        )
+        sizes = [per_group(cells.weight * v, grouping.index, grouping.size) for v in (yes, ~yes)]
+        ranked = x.se > ROUNDING
         with np.errstate(divide="ignore", invalid="ignore"):
-            effective_rows = np.where(
-                x.se > ROUNDING, area * (1 - area) / x.se**2, smaller_class * x.effective_n / x.n
-            )
-            low, high = wilson(area * effective_rows, effective_rows, confidence)
+            design = x.effective_n / x.n
+        low, high = auc_interval(
+            np.where(ranked, x.value, np.round(x.value, 7)),
+            np.where(ranked, x.se, 0.0),
+            np.minimum(*sizes) * design,
+            np.maximum(*sizes) * design,
+            confidence,
+        )
         return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
 
     def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
