@@ -84,7 +84,7 @@ def references(
 ) -> Iterator[Reference]:
     """Yield the `reference` of each state of a module for its inputs [rows, …]; the module is copied once.
 
-    Whether a module changes tensors of its own does not depend on the state: it is checked with the first.
+    Whether a module is deterministic and changes tensors does not depend on the state: that is checked with the first.
     """
     copied = copy.deepcopy(module).cpu().eval()
     network = FastFunctionalCall(copied)
@@ -127,7 +127,8 @@ def _reference(
             f"the network returns NaN for {count} of {len(expected)} rows; find the layer that overflows, or remove the "
             "rows that it cannot read."
         )
-    _check_stateless(network, values, rows, first)
+    if first:
+        _check_stateless(network, values, rows)
     spread = np.zeros(len(rows))
     for draw in range(DRAWS):
         perturbation = _Perturbation(draw)
@@ -147,23 +148,19 @@ def _reference(
         ROUNDINGS * np.maximum(spread, np.median(spread)), min_tolerance, max(min_tolerance, max_tolerance)
     )
     result = Reference(rows, expected, np.maximum(tolerance, np.finfo(np.float32).tiny))
-    _check_deterministic(network, values, result)
+    if first:
+        _check_deterministic(network, values, result)
     return result
 
 
-def _check_stateless(
-    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
-) -> None:
-    """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call.
-
-    With the `first` state, tensors of the module itself are looked at too.
-    """
+def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
+    """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call."""
     few_rows = rows[: min(max(FEW_ROWS, _batch_rows(rows) // 2), max(SMALL_BATCHES))]
-    changed = _changed_tensors(network, values, few_rows, first)
+    changed = _changed_tensors(network, values, few_rows)
     if not changed:
         return
     # Once, a convolution's weights differed after a call that cannot write to them: a second call has to confirm it.
-    again = _changed_tensors(network, values, few_rows, first)
+    again = _changed_tensors(network, values, few_rows)
     if confirmed := [name for name in changed if name in again]:
         raise UserError(
             f"the network changes its tensor {confirmed[0]!r} in every call, even in evaluation mode, which no file can "
@@ -171,15 +168,11 @@ def _check_stateless(
         )
 
 
-def _changed_tensors(
-    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
-) -> list[str]:
+def _changed_tensors(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> list[str]:
     """Return the names of the tensors that a call changes."""
     copies = {k: v.clone() for k, v in values.items()}
     _outputs(network, copies, rows)
     changed = [k for k, v in values.items() if not torch.equal(v, copies[k])]
-    if not first:
-        return changed
     module = copy.deepcopy(network.module)  # as it stands, for tensors that it replaces
     before = {k: v.clone() for k, v in module.named_buffers()}
     _outputs(FastFunctionalCall(module), {}, rows)
