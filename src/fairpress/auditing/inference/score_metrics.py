@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
-from fairpress.auditing.statistics.auc_interval import auc_interval
+from fairpress.auditing.statistics.auc_interval import auc_change_interval, auc_interval
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
@@ -121,28 +121,36 @@ class ScorePair:
             grouping.size * seeds,
         )
 
-    def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
-        evidence, cells = self.ranked[side], self.lines.ranks[side].cells
-        grouping = self._grouping(cells, attribute)
-        x = evidence.mean(
-            evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
-        )
-        if self.evidence.dependent:
-            estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
-            return self._without_tied_ranks(estimates, (side,), attribute)
-        yes = self._positive_of(cells)
+    def _area(self, side: int, attribute: Attribute) -> TEstimate:
+        grouping = self._grouping(self.lines.ranks[side].cells, attribute)
+        moments = self.ranked[side].moments(self._placements(side, grouping))
+        return self.ranked[side].mean(moments, grouping, 0.0, (0.0, 1.0), "delong")
+
+    def _area_limits(
+        self, x: TEstimate, side: int, attribute: Attribute, confidence: float
+    ) -> tuple[Floats, Floats]:
+        cells = self.lines.ranks[side].cells
+        grouping, yes = self._grouping(cells, attribute), self._positive_of(cells)
         sizes = [per_group(cells.weight * v, grouping.index, grouping.size) for v in (yes, ~yes)]
         ranked = x.se > ROUNDING
         with np.errstate(divide="ignore", invalid="ignore"):
             design = x.effective_n / x.n
-        low, high = auc_interval(
+        return auc_interval(
             np.where(ranked, x.value, np.round(x.value, 7)),
             np.where(ranked, x.se, 0.0),
             np.minimum(*sizes) * design,
             np.maximum(*sizes) * design,
             confidence,
         )
-        return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
+
+    def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
+        x = self._area(side, attribute)
+        if self.evidence.dependent:
+            estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
+        else:
+            limits = self._area_limits(x, side, attribute, confidence)
+            estimates = _estimates_within(x, *limits, "delong-wilson")
+        return self._without_tied_ranks(estimates, (side,), attribute)
 
     def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
         before, after = (
@@ -153,9 +161,19 @@ class ScorePair:
         change = self.evidence.mean(
             x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
         )
-        return self._without_tied_ranks(
-            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), attribute
-        )
+        low, high = change.interval(confidence)
+        if (
+            not self.evidence.dependent
+        ):  # few misranked rows say little of the variance, and limits of both say more
+            noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
+            areas = [self._area(side, attribute) for side in (0, 1)]
+            limits = [self._area_limits(a, side, attribute, confidence) for side, a in enumerate(areas)]
+            mover = auc_change_interval(
+                (areas[0].value, areas[1].value), (limits[0], limits[1]), _correlation(areas, noise)
+            )
+            low, high = np.fmin(low, mover[0]), np.fmax(high, mover[1])
+        estimates = _estimates_within(change, low, high, change.method)
+        return self._without_tied_ranks(estimates, (0, 1), attribute)
 
     def _without_tied_ranks(
         self, estimates: list[Estimate], sides: tuple[int, ...], attribute: Attribute
@@ -217,6 +235,14 @@ class ScorePair:
                 Estimate(*x, n, "least-favourable")
                 for x in calibration_error.calibration(d, drawn, 1 - confidence)
             )
+
+
+def _correlation(areas: Sequence[TEstimate], change_se: Floats) -> Floats:
+    """Return DeLong's correlation of two AUCs, from 0 to 1; 0 where one of them has no variance."""
+    first, second = (np.where(a.se > ROUNDING, a.se, np.nan) for a in areas)
+    with np.errstate(invalid="ignore"):
+        r = (first**2 + second**2 - change_se**2) / (2 * first * second)
+    return np.asarray(np.clip(np.nan_to_num(r), 0.0, 1.0))
 
 
 def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:

@@ -1,4 +1,4 @@
-"""Interval of an AUC that keeps its level where few rows are misranked."""
+"""Intervals of an AUC and of its paired change that keep their level where few rows are misranked."""
 
 from __future__ import annotations
 
@@ -33,6 +33,33 @@ def auc_interval(
     good = area >= 0.5
     limit = _clopper_pearson_limit(np.where(good, area, 1 - area), n, (1 + confidence) / 2)
     return np.where(good, low, np.fmin(low, 1 - limit)), np.where(good, np.fmax(high, limit), high)
+
+
+def auc_change_interval(
+    areas: tuple[Floats, Floats],
+    limits: tuple[tuple[Floats, Floats], tuple[Floats, Floats]],
+    correlation: Floats,
+) -> tuple[Floats, Floats]:
+    """Return the interval (low, high) of second − first AUC from the limits of both.
+
+    Combined by MOVER with DeLong's correlation (Zou and Donner, Statistics in Medicine 27, 2008): low = d −
+    √((A₂−l₂)² + (u₁−A₁)² − 2·r·(A₂−l₂)·(u₁−A₁)), and high alike.
+
+    Parameters
+    ----------
+    areas, limits
+        The AUCs [groups] of both models on the same rows, and the (low, high) of each.
+    correlation
+        Between the two, from 0 to 1 [groups].
+    """
+    (first, second), ((first_low, first_high), (second_low, second_high)) = areas, limits
+
+    def distance(a: Floats, b: Floats) -> Floats:
+        return np.asarray(np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0.0)))
+
+    change = second - first
+    low = change - distance(second - second_low, first_high - first)
+    return low, change + distance(second_high - second, first - first_low)
 
 
 def _rows_of(area: Floats, variance: Floats, smaller: Floats) -> Floats:
