@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ AfterStep = Callable[[float, State], None]
 class StackedNetworks:
     """Networks side by side: every parameter and buffer has a leading axis over networks.
 
-    `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes]. What `chain` computes is
-    what `vmap` over the networks computes, digit for digit, without its cost: a sixth of a training step.
+    `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes].
+    What `chain` computes is what `vmap` over the networks computes, digit for digit, without its cost: a sixth of a training step.
     """
 
     slots: FastFunctionalCall

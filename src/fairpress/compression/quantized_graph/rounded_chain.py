@@ -1,4 +1,4 @@
-"""A fake-quantized graph of scaled columns, linear layers and ReLUs as a `LinearChain`, for training many networks at once."""
+"""A fake-quantized graph of scaled columns, linear layers and ReLUs as a `LinearChain`, to train many networks at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class RoundedLinear:
-    """`Linear` with weights rounded as `FakeQuantizeWeight` does, to integers low … high; their gradient passes unchanged."""
+    """`Linear` with weights rounded as by `FakeQuantizeWeight`, to integers low … high; their gradient passes unchanged."""
 
     linear: Linear
     module: str
