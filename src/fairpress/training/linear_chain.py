@@ -126,7 +126,7 @@ class LinearChain:
                 x = operator.forward(x, tensors)[0]
             return x
         names = [name for operator in self.operators for name in operator.parameters]
-        out: Tensor = _Chain.apply(self.operators, tensors, x, *(tensors[name] for name in names))  # type: ignore[no-untyped-call]
+        out: Tensor = _Chain.apply(self.operators, tensors, x, *(tensors[name] for name in names))
         return out
 
 

@@ -28,7 +28,8 @@ class StackedNetworks:
     """Networks side by side: every parameter and buffer has a leading axis over networks.
 
     `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes].
-    What `chain` computes is what `vmap` over the networks computes, digit for digit, without its cost: a sixth of a training step.
+    What `chain` computes is what `vmap` over the networks computes, digit for digit, without its cost:
+    a sixth of a training step.
     """
 
     slots: FastFunctionalCall
