@@ -167,9 +167,12 @@ def export(made: Any, example: Any, path: Path) -> None:
 def nncf_quantize(rows: int, model: str, size: int) -> Callable[[Any, Path], bytes]:
     import nncf
     import openvino
+    import torch
 
     x = inputs(model, size, rows)
     kind = None if x.is_floating_point() and not model.startswith("vit") else nncf.ModelType.TRANSFORMER
+
+    torch.backends.mha.set_fastpath_enabled(False)  # OpenVINO's conversion does not know its operator
 
     def run(made: Any, folder: Path) -> bytes:
         converted = openvino.convert_model(made, example_input=x[:2])

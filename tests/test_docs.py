@@ -76,6 +76,9 @@ def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path, monkeypat
 
 def test_every_command_of_the_program_is_in_the_reference():
     from fairpress.cli.app import app
+    from fairpress.cli.commands import register
+
+    register()
 
     reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     names = [n for n in app if not n.startswith("-")]
@@ -218,6 +221,9 @@ def test_commands_are_quoted_as_every_shell_reads_them():
 
 def test_every_command_on_a_page_has_only_options_that_exist():
     from fairpress.cli.app import app
+    from fairpress.cli.commands import register
+
+    register()
 
     commands = [
         c for c in shown_commands() if c != ("troubleshooting.md", "fairpress audit p.csv fp32 int8 --by sex")

@@ -41,7 +41,7 @@ def test_typed_values_are_spelled_as_a_csv_file_has_them(value, text):
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), np.float64("nan"), "", decimal.Decimal("nan"), np.datetime64("NaT")]
+    "value", [None, float("nan"), np.float64("nan"), "", decimal.Decimal("nan"), np.datetime64("NaT", "ns")]
 )
 def test_what_is_missing_has_no_spelling(value):
     assert spelling(value) is None

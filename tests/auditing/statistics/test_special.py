@@ -35,9 +35,10 @@ def test_the_rest_of_scipy_special_is_not_loaded_and_can_be_loaded_afterwards():
         "import sys\n"
         "from fairpress.auditing.statistics import special\n"
         "print([m for m in ('scipy.special', 'scipy._lib._array_api', 'numpy.f2py') if m in sys.modules])\n"
-        "import scipy.special, scipy.stats, scipy.optimize\n"
+        "import scipy.special, scipy.stats, scipy.optimize, scipy.linalg.cython_lapack\n"
         "print(scipy.special.logsumexp([0.0]), scipy.special.ndtr is not None, scipy.stats.norm.cdf(0))\n"
-    ).split("\n")[:2] == ["[]", "0.0 True 0.5"]
+        "print(scipy.linalg.inv([[2.0]]), 'dgesv' in scipy.linalg.cython_lapack.__pyx_capi__)\n"
+    ).split("\n")[:3] == ["[]", "0.0 True 0.5", "[[0.5]] True"]
 
 
 def test_a_scipy_without_that_extension_serves_as_well():

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
 from fairpress.cli.app import app
+from fairpress.cli.commands import register
 from pages import ROOT
 
 MANIFESTS = ROOT / "docs" / "manifests"
@@ -133,4 +134,5 @@ def _parses(command):
     """Let the program read its arguments, without running anything."""
     program, *arguments = shlex.split(command)
     assert program == "fairpress"
+    register(arguments)
     app.parse_args(arguments, exit_on_error=False, print_error=False)

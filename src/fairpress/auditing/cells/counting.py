@@ -30,11 +30,13 @@ def count(
     missing: str = "group",
     keys: Mapping[str, str] | None = None,
     require_explicit_positive: bool = True,
+    warned: bool = False,
 ) -> Cells:
     """Return the cells of a table; see `audit.audit` for the arguments.
 
     `keys` maps the roles ``"subject"``, ``"seed"`` and ``"row"`` to columns. With `require_explicit_positive`, thresholded
-    scores are refused when only a convention determines the class they belong to.
+    scores are refused when only a convention determines the class they belong to. With `warned`, `table_warnings` follow,
+    which look at all columns: a small CSV file is read once for both.
     """
     keys = keys or {}
     if len(set(models)) < len(models):
@@ -66,6 +68,9 @@ def count(
         )
     bin_edges = {name: bin_edges_of(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
+    if warned and "subject" not in keys and source.counts_scores and not source.holds_cells:
+        scores = [c for m in models for c in score_columns(source, m)]
+        source.hold([label, *attributes, *keys.values(), *scores, *(d.column for d in decided_by.values())])
     _keep_scores(source, [label, *attributes, *models, *keys.values()], decided_by, weight, bin_edges)
     check_scores(source, models, decide or {})
     cell_counts = source.count(

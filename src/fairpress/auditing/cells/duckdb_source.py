@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from fairpress.datasets.binning import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
 """Columns of a table of cells: the number of rows of each line, the sum of their weights and of squared weights."""
+_FUZZY = ("FLOAT", "DOUBLE", "INTERVAL")
+"""Types of which different values may be equal: 0 and −0, 30 days and a month."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class CellCounts:
 
 class TableSource(InspectedRelation):
     """A table that can be counted: one or several tables as `relation.Relation` reads them."""
+
+    _counted: tuple[frozenset[str], np.ndarray] = (frozenset(), np.zeros(0))
 
     @property
     def counts_scores(self) -> bool:
@@ -64,8 +68,17 @@ class TableSource(InspectedRelation):
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
         measures = self._measures(weight)
         # Sorted, so that the order of summation, and every digit of the audit, is independent of the number of threads.
-        query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
-        return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
+        result = self.read(f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL")
+        if not bins and all(not d.sign and not d.among for d in decisions.values()):
+            names = frozenset((*columns, *(d.column for d in decisions.values())))
+            self._counted = (names, result["n"].values)
+        return to_cell_counts(result, self.name, columns, decisions, weight)
+
+    def counted_rows(self, names: Collection[str]) -> np.ndarray | None:
+        """Return how often each different row occurs, of these columns, if `count` has counted just them; else None."""
+        counted, rows = self._counted
+        known = counted == frozenset(names) and not any(self.columns[n] in _FUZZY for n in names)
+        return rows.astype(np.int64) if known else None
 
     def _measures(self, weight: str | None) -> str:
         if self.holds_cells:

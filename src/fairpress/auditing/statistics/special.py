@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "scipy.special"
+REQUIRED = "scipy.linalg"
+"""From scipy 1.18 on, the extension imports another one in this package."""
 
 
 def _functions() -> Any:
@@ -19,9 +21,11 @@ def _functions() -> Any:
     if PACKAGE not in sys.modules:
         import scipy
 
-        package = ModuleType(PACKAGE)
-        package.__path__ = [str(Path(scipy.__file__).parent / "special")]
-        sys.modules[PACKAGE] = package
+        bare = [name for name in (PACKAGE, REQUIRED) if name not in sys.modules]
+        for name in bare:
+            package = ModuleType(name)
+            package.__path__ = [str(Path(scipy.__file__).parent / name.rpartition(".")[2])]
+            sys.modules[name] = package
         try:
             from scipy.special import _ufuncs
 
@@ -29,7 +33,11 @@ def _functions() -> Any:
         except ImportError:  # a release of scipy that is built otherwise
             pass
         finally:
-            del sys.modules[PACKAGE]  # whoever imports the package gets it whole
+            for name in bare:
+                del sys.modules[name]  # whoever imports a package gets it whole
+            if REQUIRED in bare:
+                for name in [name for name in sys.modules if name.startswith(f"{REQUIRED}.")]:
+                    del sys.modules[name]  # imported again, it is an attribute of the whole package
     from scipy import special
 
     return special
