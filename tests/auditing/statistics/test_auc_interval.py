@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from fairpress.auditing.statistics.auc_interval import auc_change_interval, auc_interval
+from fairpress.auditing.statistics.auc_interval import auc_change_interval, auc_interval, effective_rows
 
 
 def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
@@ -19,7 +19,8 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 def interval(positives: np.ndarray, negatives: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     area, se = (np.array([v]) for v in delong(positives, negatives))
     sizes = sorted((len(positives), len(negatives)))
-    low, high = auc_interval(area, se, *(np.array([float(n)]) for n in sizes), confidence)
+    rows = effective_rows(area, se, *(np.array([float(n)]) for n in sizes))
+    low, high = auc_interval(area, rows, confidence)
     return float(low[0]), float(high[0])
 
 

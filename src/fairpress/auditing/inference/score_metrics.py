@@ -14,7 +14,12 @@ from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
-from fairpress.auditing.statistics.auc_interval import auc_change_interval, auc_interval
+from fairpress.auditing.statistics.auc_interval import (
+    FEW_MISRANKED,
+    auc_change_interval,
+    auc_interval,
+    effective_rows,
+)
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
@@ -126,29 +131,23 @@ class ScorePair:
         moments = self.ranked[side].moments(self._placements(side, grouping))
         return self.ranked[side].mean(moments, grouping, 0.0, (0.0, 1.0), "delong")
 
-    def _area_limits(
-        self, x: TEstimate, side: int, attribute: Attribute, confidence: float
-    ) -> tuple[Floats, Floats]:
+    def _area_rows(self, x: TEstimate, side: int, attribute: Attribute) -> tuple[Floats, Floats]:
+        """Return the AUCs without rounding errors, and the effective number of rows of each."""
         cells = self.lines.ranks[side].cells
         grouping, yes = self._grouping(cells, attribute), self._positive_of(cells)
         sizes = [per_group(cells.weight * v, grouping.index, grouping.size) for v in (yes, ~yes)]
         ranked = x.se > ROUNDING
+        area = np.where(ranked, x.value, np.round(x.value, 7))
         with np.errstate(divide="ignore", invalid="ignore"):
-            design = x.effective_n / x.n
-        return auc_interval(
-            np.where(ranked, x.value, np.round(x.value, 7)),
-            np.where(ranked, x.se, 0.0),
-            np.minimum(*sizes) * design,
-            np.maximum(*sizes) * design,
-            confidence,
-        )
+            smaller, larger = (f(*sizes) * x.effective_n / x.n for f in (np.minimum, np.maximum))
+        return area, effective_rows(area, np.where(ranked, x.se, 0.0), smaller, larger)
 
     def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
         x = self._area(side, attribute)
         if self.evidence.dependent:
             estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
         else:
-            limits = self._area_limits(x, side, attribute, confidence)
+            limits = auc_interval(*self._area_rows(x, side, attribute), confidence)
             estimates = _estimates_within(x, *limits, "delong-wilson")
         return self._without_tied_ranks(estimates, (side,), attribute)
 
@@ -162,18 +161,23 @@ class ScorePair:
             x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
         )
         low, high = change.interval(confidence)
-        if (
-            not self.evidence.dependent
-        ):  # few misranked rows say little of the variance, and limits of both say more
+        if not self.evidence.dependent:
             noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
-            areas = [self._area(side, attribute) for side in (0, 1)]
-            limits = [self._area_limits(a, side, attribute, confidence) for side, a in enumerate(areas)]
-            mover = auc_change_interval(
-                (areas[0].value, areas[1].value), (limits[0], limits[1]), _correlation(areas, noise)
-            )
-            low, high = np.fmin(low, mover[0]), np.fmax(high, mover[1])
+            few, (least, most) = self._limits_of_both(noise, attribute, confidence)
+            low, high = np.where(few, np.fmin(low, least), low), np.where(few, np.fmax(high, most), high)
         estimates = _estimates_within(change, low, high, change.method)
         return self._without_tied_ranks(estimates, (0, 1), attribute)
+
+    def _limits_of_both(
+        self, change_se: Floats, attribute: Attribute, confidence: float
+    ) -> tuple[np.ndarray, tuple[Floats, Floats]]:
+        """Return where few rows are misranked, and the interval of the change of AUC by the limits of both models."""
+        areas = [self._area(side, attribute) for side in (0, 1)]
+        first, second = (self._area_rows(x, side, attribute) for side, x in enumerate(areas))
+        limits = auc_interval(*first, confidence), auc_interval(*second, confidence)
+        misranked = np.minimum(*(np.minimum(a, 1 - a) * n for a, n in (first, second)))
+        combined = auc_change_interval((first[0], second[0]), limits, _correlation(areas, change_se))
+        return misranked < FEW_MISRANKED, combined
 
     def _without_tied_ranks(
         self, estimates: list[Estimate], sides: tuple[int, ...], attribute: Attribute

@@ -8,16 +8,16 @@ from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.auditing.statistics.t_estimate import Floats
 
+FEW_MISRANKED = 3.0
+"""With fewer effective misranked rows, the variance of a change of AUC is estimated too badly for DeLong's interval."""
 
-def auc_interval(
-    area: Floats, se: Floats, smaller: Floats, larger: Floats, confidence: float
-) -> tuple[Floats, Floats]:
-    """Return the interval (low, high) of AUCs, as of a proportion of an effective number of rows.
 
-    That number is A(1−A)/se², and at most what Hanley and McNeil's variance gives (Radiology 143, 1982): DeLong's is
-    estimated from the rows that are misranked, and of a single tie it takes each of the n₁·n₀ pairs for a row of its own.
-    Without misranked rows (se = 0) it is the size of the smaller class. The limit next to 0 or 1 is the wider one of
-    Wilson's and of Clopper and Pearson's interval, because Wilson's does not cover a rare outlier there.
+def effective_rows(area: Floats, se: Floats, smaller: Floats, larger: Floats) -> Floats:
+    """Return the number of rows of which AUCs are as uncertain as a proportion.
+
+    It is A(1−A)/se², and at most what Hanley and McNeil's variance gives (Radiology 143, 1982): DeLong's is estimated from
+    the rows that are misranked, and of a single tie it takes each of the n₁·n₀ pairs for a row of its own. Without
+    misranked rows (se = 0) it is the size of the smaller class.
 
     Parameters
     ----------
@@ -26,9 +26,16 @@ def auc_interval(
     smaller, larger
         Effective rows of the smaller and the larger class [groups].
     """
-    n = np.minimum(
-        _rows_of(area, se**2, smaller), _rows_of(area, _hanley_mcneil(area, smaller, larger), smaller)
-    )
+    by_exponentials = _rows_of(area, _hanley_mcneil(area, smaller, larger), smaller)
+    return np.minimum(_rows_of(area, se**2, smaller), by_exponentials)
+
+
+def auc_interval(area: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return the interval (low, high) of AUCs, as of a proportion of `n` rows (`effective_rows`).
+
+    The limit next to 0 or 1 is the wider one of Wilson's and of Clopper and Pearson's interval, because Wilson's does not
+    cover a rare outlier there.
+    """
     low, high = wilson(area * n, n, confidence)
     good = area >= 0.5
     limit = _clopper_pearson_limit(np.where(good, area, 1 - area), n, (1 + confidence) / 2)
