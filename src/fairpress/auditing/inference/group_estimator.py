@@ -192,6 +192,11 @@ class GroupEstimator:
         return 1.0
 
     @property
+    def one_run(self) -> slice | np.ndarray:
+        """The combinations that count each row once: those of one seed."""
+        return slice(None)
+
+    @property
     def table_rows(self) -> int:
         return round(float(self.cells.rows.sum()))
 

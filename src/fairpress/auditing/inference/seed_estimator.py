@@ -78,6 +78,10 @@ class SeedGroupEstimator(GroupEstimator):
         return float(self.seeds)
 
     @property
+    def one_run(self) -> slice | np.ndarray:
+        return slice(self._rows) if isinstance(self._order, slice) else self._order[: self._rows]
+
+    @property
     def table_rows(self) -> int:
         return self._rows
 
@@ -231,7 +235,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def one_seed(self) -> GroupEstimator:
         """Return the estimator of a single run, for values that are functions of all seeds."""
-        return GroupEstimator(self.cells.select(self.by_seed(np.arange(len(self.cells.label)))[0]))
+        return GroupEstimator(self.cells.select(self.one_run))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
