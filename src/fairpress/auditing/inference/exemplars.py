@@ -166,7 +166,9 @@ def _by_group(
         return per_group(w * x, grouping.index, grouping.size) / n
 
     means = single_run.mean(single_run.moments(excess), grouping, reach=1.0)
-    jackknife = np.stack([share(x) for x in without])
+    mixed = np.flatnonzero(without.any(axis=0))
+    weights, index = w[mixed], grouping.index[mixed]
+    jackknife = np.stack([per_group(weights * x, index, grouping.size) for x in without[:, mixed]]) / n
     s = len(without)
     seeds = (s - 1) / s * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0)
     se, df = np.sqrt(means.se**2 + seeds), np.minimum(means.df, s - 1.0)

@@ -10,7 +10,14 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.affine_rates import affine, affine_ratio, is_affine
-from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
+from fairpress.auditing.inference.group_estimator import (
+    GroupEstimator,
+    Moments,
+    Rate,
+    per_group,
+    two_groups,
+    without_gaps,
+)
 from fairpress.auditing.inference.seed_counts import MOST_COUNTS, Affine, SeedCounts
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
 from fairpress.auditing.metrics.rates import loss_sign
@@ -161,10 +168,12 @@ class SeedGroupEstimator(GroupEstimator):
         """
         index, groups = grouping.index, grouping.size
         values = x.first / self.cells.weight
-        has_value = self.by_seed(~np.isnan(values))
-        partly = has_value.any(axis=0) & ~has_value.all(axis=0)
-        incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
-        inside = ~np.isnan(values)
+        inside = without_gaps(values)
+        incomplete = np.zeros(groups, dtype=bool)
+        if not isinstance(inside, slice):
+            has_value = self.by_seed(inside)
+            partly = has_value.any(axis=0) & ~has_value.all(axis=0)
+            incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
         n = per_group(self.cells.weight[inside], index[inside], groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
         has_reach = reach_by_group > 0
