@@ -93,7 +93,7 @@ class Cells:
         index = np.searchsorted(np.unique(other._flat(attribute)[1]), self._flat(attribute)[1])
         return Grouping(attribute, other.grouping(attribute).values, index)
 
-    def select(self, lines: np.ndarray) -> Cells:
+    def select(self, lines: np.ndarray | slice) -> Cells:
         """Return the cells of the given combinations only."""
         return replace(
             self,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.affine_rates import affine, affine_ratio, is_affine
-from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
-from fairpress.auditing.inference.seed_counts import Affine, SeedCounts
+from fairpress.auditing.inference.group_estimator import (
+    GroupEstimator,
+    Moments,
+    Rate,
+    per_group,
+    two_groups,
+    without_gaps,
+)
+from fairpress.auditing.inference.seed_counts import MOST_COUNTS, Affine, SeedCounts
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
 from fairpress.auditing.metrics.rates import loss_sign
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
@@ -69,6 +77,7 @@ class SeedGroupEstimator(GroupEstimator):
         countable = self.plain and cells.positive is not None and len(cells.classes) == 2
         in_order = isinstance(self._order, slice)
         self._counts = SeedCounts(cells, self.seeds) if countable and in_order else None
+        self._sums_known: dict[tuple[Any, ...], CrossedSums] = {}
 
     def like(self, cells: Cells) -> GroupEstimator:
         return type(self)(cells, "")
@@ -76,6 +85,10 @@ class SeedGroupEstimator(GroupEstimator):
     @property
     def repeats(self) -> float:
         return float(self.seeds)
+
+    @property
+    def one_run(self) -> slice | np.ndarray:
+        return slice(self._rows) if isinstance(self._order, slice) else self._order[: self._rows]
 
     @property
     def table_rows(self) -> int:
@@ -91,7 +104,7 @@ class SeedGroupEstimator(GroupEstimator):
     def smoothed(self, model: str, name: str, grouping: Grouping) -> TEstimate:
         counts = self._counts_of(name, grouping)
         if counts is not None:
-            return crossed_rate(counts.sums(affine(name, model), grouping))
+            return crossed_rate(self._counted(counts, grouping, name, model))
         sums, n, effective = self._crossed(self.cells.indicator(model, name), grouping)
         return replace(crossed_rate(sums), n=n, effective_n=effective)
 
@@ -155,10 +168,12 @@ class SeedGroupEstimator(GroupEstimator):
         """
         index, groups = grouping.index, grouping.size
         values = x.first / self.cells.weight
-        has_value = self.by_seed(~np.isnan(values))
-        partly = has_value.any(axis=0) & ~has_value.all(axis=0)
-        incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
-        inside = ~np.isnan(values)
+        inside = without_gaps(values)
+        incomplete = np.zeros(groups, dtype=bool)
+        if not isinstance(inside, slice):
+            has_value = self.by_seed(inside)
+            partly = has_value.any(axis=0) & ~has_value.all(axis=0)
+            incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
         n = per_group(self.cells.weight[inside], index[inside], groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
         has_reach = reach_by_group > 0
@@ -214,13 +229,30 @@ class SeedGroupEstimator(GroupEstimator):
         known = is_affine(name) or name in LINEARIZED
         return self._counts if self._counts is not None and known and self._counts.suits(grouping) else None
 
+    def _counted(
+        self,
+        counts: SeedCounts,
+        grouping: Grouping,
+        name: str,
+        model: str,
+        baseline: str | None = None,
+        sign: float = 1.0,
+    ) -> CrossedSums:
+        """Return the crossed sums of a rate, or of its change times a sign; they are asked for again and again."""
+        key = (grouping, name, model, baseline, sign)
+        if key not in self._sums_known:
+            if len(self._sums_known) * grouping.size * self.seeds > MOST_COUNTS:
+                self._sums_known.clear()
+            self._sums_known[key] = counts.sums(affine(name, model, baseline, sign), grouping)
+        return self._sums_known[key]
+
     def _change_sums(
         self, model: str, baseline: str, name: str, grouping: Grouping, sign: float = 1.0
     ) -> CrossedSums:
         """Return the crossed sums of the change of a rate, times a sign."""
         counts = self._counts_of(name, grouping)
         if counts is not None:
-            return counts.sums(affine(name, model, baseline, sign), grouping)
+            return self._counted(counts, grouping, name, model, baseline, sign)
         return self._crossed(sign * self._difference(model, baseline, name), grouping)[0]
 
     def _linearised(self, model: str, name: str, grouping: Grouping) -> tuple[Floats, Floats]:
@@ -231,7 +263,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def one_seed(self) -> GroupEstimator:
         """Return the estimator of a single run, for values that are functions of all seeds."""
-        return GroupEstimator(self.cells.select(self.by_seed(np.arange(len(self.cells.label)))[0]))
+        return GroupEstimator(self.cells.select(self.one_run))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
