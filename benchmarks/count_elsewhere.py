@@ -2,7 +2,8 @@
 
 Each is a process of its own on this machine, from its start to its end, which writes the cells that `fairpress audit` reads;
 they take turns, and their cells are compared. Prints the median and the range of the seconds, the processor seconds of all
-processes that were started, and the largest sum of their resident memory (sampled, with what they share counted in each).
+processes that were started (reaped or sampled, whichever is more), and the largest sum of their resident memory (with
+what they share counted in each).
 Needs ``pyspark`` with Java 17 or later, and ``ray[data]``; a program that is not installed is left out.
 """
 
@@ -75,24 +76,27 @@ def descendants() -> list[int]:
     return found[1:]
 
 
-def resident() -> float:
-    """Return the resident memory of all descendants, in MiB."""
+def sampled(spent: dict[tuple[str, str], float]) -> float:
+    """Return the resident memory of all descendants, in MiB, and note in `spent` the processor seconds of each."""
     pages = 0
     for process in descendants():
         try:
-            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        except (OSError, IndexError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
             continue
+        pages += int(fields[21])
+        spent[str(process), fields[19]] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return pages * resource.getpagesize() / 2**20
 
 
 def run(command: list[str]) -> tuple[float, float, float]:
     """Return seconds, processor seconds and the peak of resident memory of a process and all that it starts."""
     before, peak, ended = resource.getrusage(resource.RUSAGE_CHILDREN), [0.0], threading.Event()
+    spent: dict[tuple[str, str], float] = {}
 
     def sample() -> None:
         while not ended.wait(0.1):
-            peak[0] = max(peak[0], resident())
+            peak[0] = max(peak[0], sampled(spent))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -109,7 +113,9 @@ def run(command: list[str]) -> tuple[float, float, float]:
             os.wait()
     except ChildProcessError:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak[0]
+    # Ray's daemon lets the system reap its workers, whose time then counts nowhere else; samples miss the last moment.
+    reaped = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return elapsed, max(reaped, sum(spent.values())), peak[0]
 
 
 def cells_of(path: Path) -> list[tuple[object, ...]]:

@@ -147,7 +147,23 @@ def test_the_sequence_goes_from_the_safest_to_the_smallest_and_leaves_out_what_i
         trial("breaks its own limit", 5, 0.0, fits=False),
     ]
     assert [t.recipe for t in pareto_front(trials, "bytes")] == ["int8", "int4", "hardly smaller", "int2"]
-    assert [t.recipe for t in sequence(trials, "bytes")] == ["int8", "hardly smaller", "int2"]
+    assert [t.recipe for t in sequence(trials, "bytes")] == ["int8", "int4", "int2"]
+
+
+def test_of_nearly_equal_sizes_the_safer_is_tested_but_the_last_is_always():
+    """Sizes fall by 1 % from one to the next: a step is what is 3 % smaller than the step before it."""
+    trials = [trial(str(size), size, (1000 - size) / 1000) for size in range(1000, 900, -10)]
+    assert [t.recipe for t in sequence(trials, "bytes")] == ["1000", "970", "940", "910"]
+    assert [t.recipe for t in sequence(trials[:-1], "bytes")] == ["1000", "970", "940", "920"]
+    assert [t.recipe for t in sequence(trials[:2], "bytes")] == ["1000", "990"]
+    assert [t.recipe for t in sequence(trials[:1], "bytes")] == ["1000"]
+    assert sequence([], "bytes") == []
+
+
+def test_of_more_candidates_than_tests_the_smallest_steps_are_left_out_and_neither_end():
+    sizes = [100, 80, 78, 60, 40, 20, 10, 9]
+    trials = [trial(str(size), size, 1 - size / 100) for size in sizes]
+    assert [t.recipe for t in sequence(trials, "bytes")] == ["100", "80", "60", "40", "20", "9"]
 
 
 def test_the_first_candidate_that_fails_ends_the_sequence():

@@ -11,8 +11,8 @@ from fairpress.api.models import compress
 from fairpress.api.opening import open_base, open_huggingface
 from fairpress.api.running import predict
 from fairpress.core.errors import UserError
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage
+from fairpress.core.public_function import public_function
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import Model, is_huggingface, open_model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fairpress.reporting.comparison_table import ComparisonTable
 
 
-@names_missing_extra
+@public_function
 def compare(
     base: Model,
     recipes: str | Sequence[str] | Mapping[str, str | Model],

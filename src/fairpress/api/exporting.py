@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from fairpress.api.opening import open_base
 from fairpress.core.errors import UserError
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage
+from fairpress.core.public_function import public_function
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fairpress.compression.executorch.export import ExecuTorchExport
 
 
-@names_missing_extra
+@public_function
 def export(
     base: Model,
     recipe: str = "fp32",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.api.opening import open_base, open_huggingface, texts_of
 from fairpress.core.errors import UserError
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage
+from fairpress.core.public_function import public_function
 from fairpress.core.seeds import checked_seed
 from fairpress.core.time_left import listening
 from fairpress.datasets import load as load_dataset
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fairpress.compression.compress_onnx import CompressedFile
 
 
-@names_missing_extra
+@public_function
 def train(
     model: str,
     data: Dataset | str,
@@ -78,7 +78,7 @@ def train(
         )[0]
 
 
-@names_missing_extra
+@public_function
 def compress(
     base: Model | nn.Module,
     recipe: str,
@@ -215,7 +215,7 @@ def _with_tokenizer(
     return artifact_of_model(model, tokenizer, dataset, max_length), dataset
 
 
-@names_missing_extra
+@public_function
 def compress_file(
     path: str | os.PathLike[str],
     recipe: str,
@@ -252,7 +252,7 @@ def compress_file(
         return compressed(Path(path), parse(recipe), dataset, config, seed, written_to)
 
 
-@names_missing_extra
+@public_function
 def mitigate(
     base: Model,
     *,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.api.opening import open_base, open_huggingface
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import Progress
+from fairpress.core.public_function import public_function
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.runtime.artifact import Artifact
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fairpress.runtime.benchmark.result import BenchmarkResult
 
 
-@names_missing_extra
+@public_function
 def predict(
     models: Mapping[str, Model],
     data: Dataset | str | Iterable[Any] | None = None,
@@ -130,7 +130,7 @@ def _rows_to_predict(data: Dataset | str | Iterable[Any] | None, first: Model) -
     return rows_of_batches(data, open_model(first))
 
 
-@names_missing_extra
+@public_function
 def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int = 1) -> np.ndarray:
     """Return the embeddings [rows, length] float32 of a model that was compressed with ``outputs="embedding"``.
 
@@ -156,7 +156,7 @@ def embed(model: Model, rows: Any, *, runtime: str = "onnxruntime", threads: int
     return embeddings(open_model(reference), rows, choose(named_runtime or runtime, threads=threads))
 
 
-@names_missing_extra
+@public_function
 def bench(
     models: Sequence[Model] | Mapping[str, Model],
     *,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairpress.api.opening import open_base
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage, ignore_message
+from fairpress.core.public_function import public_function
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.model_reference import Model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fairpress.searching.result import SearchResult
 
 
-@names_missing_extra
+@public_function
 def search(
     base: Model,
     data: Dataset | str | None = None,

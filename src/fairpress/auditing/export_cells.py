@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fairpress.auditing.options import AuditOptions
 
 
-@names_missing_extra
+@public_function
 def export_cells(
     table: Any,
     path: str | os.PathLike[str] | None = None,

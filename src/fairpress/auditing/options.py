@@ -129,7 +129,7 @@ def _family(given: Any, field: str) -> str:
 
 
 def _pairs(given: Any, field: str) -> tuple[Any, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+    return (given,) if isinstance(given, str) else () if given is None else tuple(given)
 
 
 _VALIDATORS: Mapping[str, Callable[[Any, str], Any]] = {

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.extras import names_missing_extra
 from fairpress.core.progress import OnMessage, print_message
+from fairpress.core.public_function import public_function
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.download.sources import SourceFile, find
 from fairpress.datasets.splits import SplitOptions
@@ -80,7 +80,7 @@ def config_class(name: str) -> type[SplitOptions]:
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
-@names_missing_extra
+@public_function
 def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_message, **config: Any) -> Dataset:
     """Return a dataset: a shipped one by its name, or the table, the images or the texts that a YAML file describes.
 

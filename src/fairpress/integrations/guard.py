@@ -13,6 +13,7 @@ from fairpress.auditing.verdicts.policy_option import policy_of
 from fairpress.auditing.verdicts.wording import name_groups, points
 from fairpress.auditing.worst_group import WorstGroup, worst_group
 from fairpress.core.errors import UserError
+from fairpress.core.public_function import public_function
 from fairpress.integrations.decided_classes import decided_classes
 from fairpress.integrations.guard_options import (
     ERRORS,
@@ -69,6 +70,7 @@ class Guard:
         A person or row is in both tables, a column is missing, or no group has enough rows in one of them.
     """
 
+    @public_function
     def __init__(
         self,
         loop_rows: Any,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,12 +14,14 @@ import onnx_ir as ir
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
 from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, references
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
+from fairpress.models.lowered_program import lowered_program
 from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
     BatchNormFold,
@@ -35,7 +38,8 @@ from fairpress.runtime.onnx.weight_packing import finalize
 from fairpress.tokenization.model_inputs import TOKEN_INPUT
 
 INPUT, OUTPUT = "x", "y"
-LENGTH = "length"  # name of the second dimension of token ids
+BATCH, LENGTH = "batch", "length"  # names of the first dimension, and of the second of token ids
+BEGINNING = 64  # values by which two tensors are told apart
 _templates: dict[Hashable, ExportTemplate] = {}
 
 
@@ -145,18 +149,7 @@ def export_graph(
     """
     with suppress_exporter_warnings(), without_garbage_collection():
         try:
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=(dynamic_shape(example),),
-                input_names=[input_name(example)],
-                output_names=[OUTPUT],
-                verbose=False,
-                optimize=False,
-                custom_translation_table=replace_unstable_operators(),
-            )
-            assert program is not None
+            program = _translated(module, example)
             if simplify:
                 with _as_inputs(program.model, free):
                     program.optimize()
@@ -166,9 +159,35 @@ def export_graph(
                 root = root.__cause__
             raise UserError(cannot_export(*node_at_fault(error), root)) from error
     model = program.model_proto
-    if has_token_ids(example):
-        _name_length(model)
+    _name_dimensions(model)
     return model
+
+
+def _translated(module: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
+    """Return the exporter's translation of a module: of a traced graph as it is, if it can be, else traced once more."""
+
+    def translate(module: nn.Module | ExportedProgram, **options: Any) -> torch.onnx.ONNXProgram:
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            input_names=[input_name(example)],
+            output_names=[OUTPUT],
+            verbose=False,
+            optimize=False,
+            custom_translation_table=replace_unstable_operators(),
+            **options,
+        )
+        assert program is not None
+        return program
+
+    if isinstance(module, GraphModule):
+        with suppress(
+            Exception
+        ):  # an operator that has to be decomposed: the exporter's message would not say so
+            if (lowered := lowered_program(module)) is not None:
+                return translate(lowered)
+    return translate(module, dynamic_shapes=(dynamic_shape(example),))
 
 
 def input_name(example: Tensor) -> str:
@@ -176,15 +195,14 @@ def input_name(example: Tensor) -> str:
     return TOKEN_INPUT if has_token_ids(example) else INPUT
 
 
-def _name_length(model: onnx.ModelProto) -> None:
-    """Give the length of token ids its name, in place; the exporter calls it by a symbol such as ``s27``."""
-    symbol = model.graph.input[0].type.tensor_type.shape.dim[1].dim_param
-    if not symbol:
-        return
+def _name_dimensions(model: onnx.ModelProto) -> None:
+    """Name the dimensions of the input that vary, in place; the exporter calls them by symbols such as ``s27``."""
+    symbols = [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim[:2]]
+    names = {symbol: name for symbol, name in zip(symbols, (BATCH, LENGTH), strict=False) if symbol}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param:
-                dim.dim_param = re.sub(rf"\b{re.escape(symbol)}\b", LENGTH, dim.dim_param)
+                dim.dim_param = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), dim.dim_param)
 
 
 @contextmanager
@@ -224,16 +242,24 @@ def ignore_mode_changes(graph: GraphModule) -> GraphModule:
 
 
 def without_equal_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state with small noise, in which no two tensors are equal; of numbers, those that are a scale."""
-    generator = torch.Generator().manual_seed(0)
+    """Return a state in which no two tensors are equal: small noise is added where one begins as another does.
 
-    def near(name: str, value: Tensor) -> Tensor:
+    Of numbers, only scales get noise.
+    """
+    generator = torch.Generator().manual_seed(0)
+    seen: set[tuple[torch.Size, bytes]] = set()
+
+    def different(name: str, value: Tensor) -> Tensor:
         if not value.is_floating_point() or (value.dim() == 0 and not name.endswith(".scale")):
+            return value
+        begins = (value.shape, value.reshape(-1)[:BEGINNING].contiguous().numpy().tobytes())
+        if begins not in seen:
+            seen.add(begins)
             return value
         noise = torch.rand(value.shape, generator=generator)
         return value * (1 + 1e-3 * noise) + 1e-6 * noise
 
-    return {name: near(name, value.detach().cpu()) for name, value in state.items()}
+    return {name: different(name, value.detach().cpu()) for name, value in state.items()}
 
 
 def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:

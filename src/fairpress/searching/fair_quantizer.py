@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.core.errors import UserError
 from fairpress.core.progress import OnMessage, ignore_message
+from fairpress.core.public_function import public_function
 from fairpress.searching.limits import limits_of
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class FairQuantizer:
         All candidates, the tests on the judging rows, and why the winner won.
     """
 
+    @public_function
     def __init__(
         self,
         bits: int = 8,

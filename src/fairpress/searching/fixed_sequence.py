@@ -76,18 +76,25 @@ class JudgedCandidate:
 
 
 def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """Return the candidates to test, in their order: the front without steps that gain little, at most `MAX_TESTS`."""
+    """Return the candidates to test, in their order: the front without steps that gain little, at most `MAX_TESTS`.
+
+    Of two with nearly equal costs the safer is tested, because the first failure ends the sequence: a riskier one would risk
+    all that follows, and itself, for little. The last one of the front is always tested, since nothing follows it.
+    """
     steps = pareto_front(trials, objective)
     out: list[Trial] = []
-    for i, trial in enumerate(steps):
-        last = i + 1 == len(steps)
-        gain = 1.0 if last else abs(trial.cost(objective) - steps[i + 1].cost(objective))
-        if last or not out or gain >= MIN_RELATIVE_GAIN * abs(trial.cost(objective)):
+    for trial in steps[:-1]:
+        if not out or _gain(out[-1], trial, objective) >= MIN_RELATIVE_GAIN * abs(out[-1].cost(objective)):
             out.append(trial)
+    out += steps[-1:]
     while len(out) > MAX_TESTS:
-        gains = [abs(a.cost(objective) - b.cost(objective)) for a, b in pairwise(out[1:])]
+        gains = [_gain(a, b, objective) for a, b in pairwise(out[:-1])]
         del out[1 + int(np.argmin(gains))]
     return out
+
+
+def _gain(safer: Trial, smaller: Trial, objective: Objective) -> float:
+    return safer.cost(objective) - smaller.cost(objective)
 
 
 def judge_sequence(

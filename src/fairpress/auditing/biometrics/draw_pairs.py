@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
+from fairpress.core.seeds import checked_seed
 from fairpress.core.values import spelling
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ COLUMNS = ("label", "block", "first", "second")
 CHUNK = 2**15  # pairs whose vectors are in memory at once
 
 
-@names_missing_extra
+@public_function
 def draw_pairs(
     embeddings: Mapping[str, np.ndarray],
     person: Sequence[Any] | np.ndarray,
@@ -60,6 +61,7 @@ def draw_pairs(
         Lengths differ, a person has two values of an attribute, an attribute is called like another column of the result, an
         embedding is not a vector, zero or not finite, or there are no pairs.
     """
+    checked_seed(seed)
     if people_per_block < 2:
         raise UserError(
             f"`people_per_block={people_per_block}` is too small; pairs of two people take 2 or more."

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.core.errors import UserError
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,14 +22,14 @@ LARGEST = 0.2
 """Largest share of the pairs that one component may have: from five clusters on, intervals mean something."""
 
 
-@names_missing_extra
+@public_function
 def link_people(table: Any, first: str, second: str, *, name: str = "linked") -> pa.Table:
     """Return a table of pairs with a column of linked people, for the audit's option `subject`.
 
     Parameters
     ----------
     table
-        A row per pair: an Arrow table, a frame of pandas or polars, or a dict of columns.
+        A row per pair, in any form that `audit` reads. Of files, columns of lists are left out.
     first, second
         The columns of the two people of a pair. A person has the same id in both.
     name
@@ -37,11 +38,12 @@ def link_people(table: Any, first: str, second: str, *, name: str = "linked") ->
     Raises
     ------
     UserError
-        A column is missing or has missing values, `name` exists, or one component has more than a fifth of the pairs.
+        The table cannot be read, a column is missing or has missing values, `name` exists, or one component has more than a
+        fifth of the pairs.
     """
     import pyarrow as pa
 
-    pairs = table if isinstance(table, pa.Table) else pa.table(table)
+    pairs = _arrow_table(table)
     for column in (first, second):
         if column not in pairs.column_names:
             raise UserError(
@@ -77,3 +79,14 @@ def connected(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(nodes, nodes))
     labels = connected_components(graph, directed=False)[1][first]
     return np.asarray(np.unique(labels, return_inverse=True)[1])
+
+
+def _arrow_table(table: Any) -> pa.Table:
+    import pyarrow as pa
+
+    if isinstance(table, pa.Table):
+        return table
+    try:
+        return pa.table(table)
+    except (TypeError, ValueError, pa.ArrowException):  # files, several tables, or what is no table
+        return open_source(table).plain_table()

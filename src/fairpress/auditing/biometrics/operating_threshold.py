@@ -20,7 +20,7 @@ from fairpress.auditing.options import checked_confidence
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.core.errors import UserError, listed
 from fairpress.core.estimate import Estimate
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 from fairpress.core.values import named_positive, resolve, spelling
 
 ENOUGH = 30
@@ -59,7 +59,7 @@ class OperatingThreshold:
         return f"{self.column}>={self.threshold!r}"
 
 
-@names_missing_extra
+@public_function
 def thresholds(
     table: Any,
     models: Sequence[str] | str,

@@ -12,7 +12,7 @@ from fairpress.auditing.logs.inspect_samples import InspectLog, inspect_table
 from fairpress.auditing.logs.log_options import model_paths, names_in
 from fairpress.auditing.logs.pairing import check_unpaired
 from fairpress.core.errors import MissingExtra, UserError, listed
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ SAME = {"input": "other inputs", "target": "other targets"}
 """What must be the same for all models, and what it is called where it is not."""
 
 
-@names_missing_extra
+@public_function
 def read_inspect(
     models: Mapping[str, str | os.PathLike[str]],
     *,

@@ -17,7 +17,7 @@ from fairpress.auditing.logs.log_options import model_paths
 from fairpress.auditing.logs.pairing import ItemLog, check_unpaired, pair_items
 from fairpress.auditing.table_metadata import TableDescription
 from fairpress.core.errors import UserError, did_you_mean, listed
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ LABEL, PREDICTION = "label", "prediction"
 _HEAD_LINES = 1000
 
 
-@names_missing_extra
+@public_function
 def read_pair(
     models: Mapping[str, str | os.PathLike[str]],
     *,

@@ -22,13 +22,13 @@ from fairpress.auditing.logs.pairing import ItemLog, check_unpaired, pair_items
 from fairpress.auditing.logs.task_languages import task_languages
 from fairpress.auditing.table_metadata import TableDescription
 from fairpress.core.errors import UserError, listed
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@names_missing_extra
+@public_function
 def read_lm_eval(
     models: Mapping[str, str | os.PathLike[str]],
     *,

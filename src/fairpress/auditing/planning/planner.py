@@ -11,10 +11,10 @@ from fairpress.auditing.planning.group_sizes import METRICS, groups_of_counts, g
 from fairpress.auditing.planning.row_plan import RowPlan, plan_rows
 from fairpress.auditing.verdicts.margins import margin_of
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.extras import names_missing_extra
+from fairpress.core.public_function import public_function
 
 
-@names_missing_extra
+@public_function
 def plan(
     by_counts: str | os.PathLike[str] | Iterable[Mapping[str, Any]] | None = None,
     *,

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.bisection import last_true
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 CORRECTION = 0.25
 
@@ -49,27 +48,26 @@ def loss_ruled_out(
     loss: TEstimate, flip_share: Floats, margin: Floats | float, confidence: float
 ) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where there is no estimate."""
-    return _ruled_out(loss, flip_share, confidence)(margin)
+    return _ruled_out(loss, flip_share, confidence)(np.asarray(margin, float))
 
 
 def _ruled_out(
     loss: TEstimate, flip_share: Floats, confidence: float
-) -> Callable[[Floats | float], NDArray[np.bool_]]:
-    """Return `loss_ruled_out` as a function of the margin: what does not depend on it is computed once."""
-    alpha = 1 - confidence
-    estimable, score = loss.estimable, _Score.of(loss, flip_share)
+) -> Callable[[Floats], NDArray[np.bool_]]:
+    """Return `loss_ruled_out` as a function of the margin; quantiles, which take most of its time, are looked up once."""
+    n = loss.effective_n
+    lost, gained = flip_shares(loss, flip_share)
     with np.errstate(divide="ignore", invalid="ignore"):
-        upper, quantile = loss.centre + loss.half_width(alpha), -t_quantile(loss.df, alpha)
+        half_widths = loss.half_widths(1 - confidence)
+        upper = loss.centre + half_widths(1.0)
+        centre, estimated = loss.value + CORRECTION / n, _estimated_variance(lost, gained, n)
 
-    def ruled_out(margin: Floats | float) -> NDArray[np.bool_]:
-        inside = np.minimum(np.asarray(margin, float), 1.0)
+    def ruled_out(margin: Floats) -> NDArray[np.bool_]:
+        inside = np.minimum(margin, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale = score.scale(inside)
-            half = (
-                quantile * (loss.se * scale) if loss.parts is None else score.under(scale).half_width(alpha)
-            )
-            below = (upper < inside) & (score.centre + half < inside)
-        return np.asarray(estimable & (below | _impossible(loss, margin)))
+            scale = _error_scale(lost, gained, estimated, inside)
+            below = (upper < inside) & (centre + half_widths(scale) < inside)
+        return np.asarray(loss.estimable & (below | _impossible(loss, margin)))
 
     return ruled_out
 
@@ -88,38 +86,18 @@ def under_margin(loss: TEstimate, flip_share: Floats, margin: Floats | float) ->
     (`restricted_gains`). Over few seeds (`TEstimate.parts`), the part of the rows alone is scaled, which contains the
     variance of single flips; that of the seeds is for how much seeds differ, on which the hypothesis has no bearing.
     """
-    score = _Score.of(loss, flip_share)
+    n = loss.effective_n
+    lost, gained = flip_shares(loss, flip_share)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return score.under(score.scale(margin))
-
-
-class _Score(NamedTuple):
-    """The score test of losses, without what depends on the margin."""
-
-    loss: TEstimate
-    lost: Floats
-    gained: Floats
-    variance: Floats
-    centre: Floats
-
-    @classmethod
-    def of(cls, loss: TEstimate, flip_share: Floats) -> _Score:
-        n = loss.effective_n
-        lost, gained = flip_shares(loss, flip_share)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return cls(loss, lost, gained, _estimated_variance(lost, gained, n), loss.value + CORRECTION / n)
-
-    def scale(self, margin: Floats | float) -> Floats:
-        """Return the factor of the standard errors under a true loss of the margin."""
-        under = 2 * restricted_gains(self.lost, self.gained, margin)
-        under = under + np.asarray(margin) * (1 - np.asarray(margin))
-        return np.asarray(np.sqrt(np.maximum(under, 0) / self.variance))
-
-    def under(self, scale: Floats) -> TEstimate:
-        """Return the loss with the test's centre, and its errors times a factor."""
-        loss = self.loss
+        scale = _error_scale(lost, gained, _estimated_variance(lost, gained, n), margin)
         parts = None if loss.parts is None else replace(loss.parts, row_se=loss.parts.row_se * scale)
-        return replace(loss, centre=self.centre, se=loss.se * scale, parts=parts)
+        return replace(loss, centre=loss.value + CORRECTION / n, se=loss.se * scale, parts=parts)
+
+
+def _error_scale(lost: Floats, gained: Floats, estimated: Floats, margin: Floats | float) -> Floats:
+    """Return the standard error under a true loss of δ, relative to that by the estimated variance of a flip."""
+    under = 2 * restricted_gains(lost, gained, margin) + np.asarray(margin) * (1 - np.asarray(margin))
+    return np.asarray(np.sqrt(np.maximum(under, 0) / estimated))
 
 
 def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
@@ -135,7 +113,6 @@ def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: float) -> 
     ``loss_ruled_out(loss, flip_share, δ, confidence)`` is ``loss_upper_bound(loss, flip_share, confidence) < δ``. Negative
     where a gain is shown. NaN where there is no estimate.
     """
-
     ruled_out = _ruled_out(loss, flip_share, confidence)
 
     def not_ruled_out(margin: Floats) -> NDArray[np.bool_]:
