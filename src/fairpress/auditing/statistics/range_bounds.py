@@ -45,7 +45,7 @@ def range_quantile(k: int, probability: float) -> float:
 def _last_negative(function: Callable[[float], float], high: float) -> float:
     """Return the last multiple of `_STEP` below `_LARGEST` at which an increasing function is negative; 0 if there is none.
 
-    A regula falsi between 0 and `high` (the Illinois method; Dowell and Jarratt, BIT 11, 1971) takes a quarter of the steps
+    A regula falsi between 0 and `high` (the Illinois method; Dowell and Jarratt, BIT 11, 1971) takes a third of the steps
     of a bisection, which finds the multiple where rounding hides the root. The answer does not depend on the way to it.
     """
     low, below, above = 0.0, function(0.0), function(high)
