@@ -20,7 +20,11 @@ from fairpress.auditing.statistics.two_way import (
     crossed_rate,
     crossed_sums,
 )
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
+
+_Crossed = tuple[CrossedSums, Floats, Floats]
+_SumsKey = tuple[str, str | None, str, Attribute]
 
 
 class SeedGroupEstimator(GroupEstimator):
@@ -60,6 +64,7 @@ class SeedGroupEstimator(GroupEstimator):
                     f"{source_name}: a row has different {description} under different seeds; check the row ids (`row_id=`)."
                 )
         self._weight = self.by_seed(cells.weight)[0]
+        self._known: dict[_SumsKey, _Crossed] = {}
         if self._subjects is not None:
             self._unit = self.by_seed(self._subjects)[0]
 
@@ -82,18 +87,18 @@ class SeedGroupEstimator(GroupEstimator):
         return Rate(estimate.value, low, high, estimate.n, estimate.method)
 
     def smoothed(self, model: str, name: str, grouping: Grouping) -> TEstimate:
-        sums, n, effective = self._crossed(self.cells.indicator(model, name), grouping)
+        sums, n, effective = self._crossed_rate(model, None, name, grouping)
         return replace(crossed_rate(sums), n=n, effective_n=effective)
 
     def change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
-        sums, n, effective = self._crossed(self._difference(model, baseline, name), grouping)
+        sums, n, effective = self._crossed_rate(model, baseline, name, grouping)
         return replace(crossed_change(sums), n=n, effective_n=effective)
 
     def excess(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
-        values = self._difference(model, baseline, name)
         if self.plain:
-            excess = crossed_excess(self._crossed(values, grouping)[0])
+            excess = crossed_excess(self._crossed_rate(model, baseline, name, grouping)[0])
         else:
+            values = self._difference(model, baseline, name)
             # Linearize the group and the rest separately, each about its mean.
             parts = []
             for g in range(grouping.size):
@@ -111,13 +116,13 @@ class SeedGroupEstimator(GroupEstimator):
 
     def ratio(self, model: str, name: str, grouping: Grouping) -> TEstimate:
         values, reach = self._linearised(model, name, grouping)
-        return self.mean(self.moments(values), grouping, reach, (0.0, 1.0), "crossed-linearised")
+        return self._mean(values, grouping, reach, (0.0, 1.0), "crossed-linearised")
 
     def ratio_change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         after, reach = self._linearised(model, name, grouping)
         before, other = self._linearised(baseline, name, grouping)
-        change = self.moments(after - before)
-        return self.mean(change, grouping, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
+        reach = np.maximum(reach, other)
+        return self._mean(after - before, grouping, reach, (-1.0, 1.0), "crossed-linearised")
 
     def mean(
         self,
@@ -131,18 +136,31 @@ class SeedGroupEstimator(GroupEstimator):
 
         A group without any value under some seed (no positive predictions) has no estimate.
         """
+        return self._mean(x.first / self.cells.weight, grouping, reach, limits, method)
+
+    def _mean(
+        self,
+        values: Floats,
+        grouping: Grouping,
+        reach: Floats | float,
+        limits: tuple[float, float],
+        method: str,
+    ) -> TEstimate:
         index, groups = grouping.index, grouping.size
-        values = x.first / self.cells.weight
-        has_value = self.by_seed(~np.isnan(values))
-        partly = has_value.any(axis=0) & ~has_value.all(axis=0)
-        incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
-        inside = ~np.isnan(values)
-        n = per_group(self.cells.weight[inside], index[inside], groups)
+        has_value = ~np.isnan(values)
+        inside: np.ndarray | slice = slice(None)
+        incomplete = np.zeros(groups, bool)
+        if not has_value.all():
+            inside, by_seed = has_value, self.by_seed(has_value)
+            partly = by_seed.any(axis=0) & ~by_seed.all(axis=0)
+            incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
+        weight, g = self.cells.weight[inside], index[inside]
+        n = per_group(weight, g, groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
         has_reach = reach_by_group > 0
         r = np.where(has_reach, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = per_group(x.first[inside], index[inside], groups) / n
+            mean = per_group(weight * values[inside], g, groups) / n
             sums, n, effective = self._crossed((values - mean[index]) / r[index], grouping)
             errors = choose(has_reach, crossed_change(sums), crossed_mean(sums))
         mean = np.where(incomplete | ~(n > 0), np.nan, mean)
@@ -157,7 +175,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
-        sums, _, _ = self._crossed(self._difference(model, baseline, name), grouping)
+        sums = self._crossed_rate(model, baseline, name, grouping)[0]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(sums.seed_sums / sums.seed_counts)
 
@@ -175,7 +193,22 @@ class SeedGroupEstimator(GroupEstimator):
         """Return values of the combinations as a matrix [seeds, rows]."""
         return np.asarray(values[self._order].reshape(self.seeds, self._rows))
 
-    def _crossed(self, values: Floats, grouping: Grouping) -> tuple[CrossedSums, Floats, Floats]:
+    def _crossed_rate(self, model: str, baseline: str | None, name: str, grouping: Grouping) -> _Crossed:
+        """Return `_crossed` of a rate, or of its change from a baseline; computed once for the groups of an attribute."""
+
+        def crossed() -> _Crossed:
+            after = self.cells.indicator(model, name)
+            values = after if baseline is None else after - self.cells.indicator(baseline, name)
+            return self._crossed(values, grouping)
+
+        if self.cells.grouping(grouping.attribute) is not grouping:  # such as a pool of groups
+            return crossed()
+        key = (model, baseline, name, grouping.attribute)
+        if key not in self._known:
+            self._known[key] = crossed()
+        return self._known[key]
+
+    def _crossed(self, values: Floats, grouping: Grouping) -> _Crossed:
         """Return the crossed sums, the (weighted) rows, and the effective rows, per group."""
         groups = grouping.size
         d, group = self.by_seed(values), self.by_seed(grouping.index)[0]
