@@ -101,6 +101,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "classes-harm": (classes.at_the_margin, 1000),
     "classes-power": (classes.power, 300),
     "classes-means": (classes.means, 2000),
+    "nearly-perfect": (scores.nearly_perfect, 200),
 }
 
 

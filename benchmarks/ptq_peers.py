@@ -147,16 +147,18 @@ def quantize_static(rows: int, model: str, size: int) -> Callable[[Any, Path], b
 
 
 def export(made: Any, example: Any, path: Path) -> None:
-    """Write the float network as an ONNX file for any batch size, with torch's exporter."""
+    """Write the float network as an ONNX file for any batch size and text length, with torch's exporter."""
     import torch
 
-    dims = ({0: torch.export.Dim("batch", min=1, max=2**16)},)
+    dims = {0: torch.export.Dim("batch", min=1, max=2**16)}
+    if not example.is_floating_point():
+        dims[1] = torch.export.Dim("length", min=1, max=TOKENS)
     torch.onnx.export(
         made,
         (example,),
         path,
         dynamo=True,
-        dynamic_shapes=dims,
+        dynamic_shapes=(dims,),
         input_names=["x"],
         output_names=["y"],
         verbose=False,
@@ -167,9 +169,12 @@ def export(made: Any, example: Any, path: Path) -> None:
 def nncf_quantize(rows: int, model: str, size: int) -> Callable[[Any, Path], bytes]:
     import nncf
     import openvino
+    import torch
 
     x = inputs(model, size, rows)
     kind = None if x.is_floating_point() and not model.startswith("vit") else nncf.ModelType.TRANSFORMER
+
+    torch.backends.mha.set_fastpath_enabled(False)  # OpenVINO's conversion does not know its operator
 
     def run(made: Any, folder: Path) -> bytes:
         converted = openvino.convert_model(made, example_input=x[:2])

@@ -17,6 +17,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from fairpress.reporting.formatting import WORD
 from fairpress.studies.report.write_folder import slug
 
 PLACEBO = " against its placebo"
@@ -72,8 +73,8 @@ def groups(audits: dict[str, Any], attribute: str) -> list[str]:
         for m in found:
             told = found[m][i]
             loss = next(x for x in told["losses"] if x["metric"] == "accuracy")
-            word = "" if told["verdict"] in ("inconclusive", "not_estimable") else f" {told['verdict']}"
-            cells.append(_points(loss["estimate"]) + word.replace("_", " "))
+            word = "" if told["verdict"] in ("inconclusive", "not_estimable") else f" {WORD[told['verdict']]}"
+            cells.append(_points(loss["estimate"]) + word)
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -164,7 +165,7 @@ def _worst(comparison: dict[str, Any] | None, attribute: str) -> str:
         if g["verdict"] != "not_estimable"
     ]
     if not told:
-        return "not estimable"
+        return WORD["not_estimable"]
     estimate, group = max(told, key=lambda pair: pair[0]["value"])
     return f"{', '.join(map(str, group['values'].values()))} {_points(estimate)}"
 
@@ -179,7 +180,7 @@ def _interval(estimate: dict[str, Any]) -> str:
 
 def _points(estimate: dict[str, Any]) -> str:
     if estimate.get("low") is None:
-        return "not estimable"
+        return WORD["not_estimable"]
     return f"{100 * estimate['value']:+.2f} [{100 * estimate['low']:.2f}, {100 * estimate['high']:.2f}]"
 
 
@@ -192,8 +193,8 @@ def _loss(comparison: dict[str, Any] | None) -> str:
 def _verdict(comparison: dict[str, Any] | None) -> str:
     if comparison is None:
         return ""
-    word = str(comparison["verdict"]).replace("_", " ")
-    return f"{word}, disparate" if comparison["disparate"] else word
+    word = WORD[comparison["verdict"]]
+    return f"{word}; uneven" if comparison["disparate"] else word
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
@@ -74,6 +75,41 @@ def score_coverage(rng: Rng, size: int) -> Iterator[Found]:
             setting = f"n = {n:,}, noise {noise:g}, tilt {tilt:g}"
             for kind in sorted(hits):
                 yield found(kind, setting, hits[kind], 0.93, width=float(np.mean(widths[kind])))
+
+
+def nearly_perfect(rng: Rng, size: int) -> Iterator[Found]:
+    """Coverage of AUCs of .99 and .999, and of a change to three times the misranked pairs, models independent.
+
+    The positives are normal with three times the spread, or one by chance ranks below every negative.
+    """
+    for positives, negatives in ((10, 100), (30, 30), (30, 300), (100, 100)):
+        y = np.repeat([1, 0], [positives, negatives])
+
+        def spread_out(area: float) -> np.ndarray:
+            z = np.where(y == 1, 3, 1) * rng.standard_normal(len(y)) + y * np.sqrt(10) * ndtri(area)  # noqa: B023
+            return np.asarray(1 / (1 + np.exp(-z)))
+
+        def outlying(area: float) -> np.ndarray:
+            low = (y == 1) & (rng.random(len(y)) < 1 - area)  # noqa: B023
+            return np.asarray((y - 2 * low + rng.random(len(y)) + 1) / 4)  # noqa: B023
+
+        for name, scored in (("a wide spread", spread_out), ("rare outliers", outlying)):
+            for area in (0.99, 0.999):
+                areas, rate, change, widths = (area, 1 - 3 * (1 - area)), [], [], [[], []]  # type: ignore[var-annotated]
+                for _ in range(size):
+                    both = pair(y, (scored(areas[0]), scored(areas[1])))
+                    for hits, e, truth, width in (
+                        (rate, both.rates(0, OVERALL, 0.95)["auc"][0], areas[0], widths[0]),
+                        (change, both.changes(OVERALL, 0.95)["auc"][0], areas[1] - areas[0], widths[1]),
+                    ):
+                        low, high = e.low or 0.0, e.high or 0.0
+                        hits.append(low - 1e-9 <= truth <= high + 1e-9)
+                        width.append(high - low)
+                setting = f"{positives} positives, {negatives} negatives, AUC {area:g}, {name}"
+                yield found(
+                    "AUC of a nearly perfect ranking", setting, rate, 0.93, width=float(np.mean(widths[0]))
+                )
+                yield found("… its change", setting, change, 0.93, width=float(np.mean(widths[1])))
 
 
 def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -205,3 +205,30 @@ def test_labels_that_the_model_does_not_have_are_refused(saved):
         "0": "against",
         "1": "for",
     }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("mitigate", "--by", "group"), ("search", "--by", "group", "--max-group-loss", "0.1", "--budget", "1")],
+)
+def test_what_works_on_the_command_line_is_named_there(saved, tmp_path, capsys, command):
+    folder, _, _ = saved
+    name, *options = command
+    assert exit_code(name, str(folder / "m"), *options, "--out", str(tmp_path / "out")) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "name the dataset with `--data`" in error
+    assert "data=" not in error
+
+
+def test_a_folder_is_mitigated_for_the_data_that_are_named(saved, tmp_path, capsys):
+    folder, _, table = saved
+    many = pd.concat([table.assign(comment=table.comment + f" {i}") for i in range(20)])
+    many.to_csv(tmp_path / "reviews.csv", index=False)
+    (tmp_path / "reviews.yaml").write_text((folder / "reviews.yaml").read_text())
+    data = ["--data", str(tmp_path / "reviews.yaml")]
+    fair = tmp_path / "fair"
+    assert exit_code("mitigate", str(folder / "m"), "--by", "group", *data, "--out", str(fair)) == 0
+    assert f"fair={fair} --data {data[1]}" in capsys.readouterr().out
+    predicted = tmp_path / "p.parquet"
+    assert exit_code("predict", f"fair={fair}", *data, "--out", str(predicted)) == 0
+    assert "fair" in pq.read_table(predicted).column_names

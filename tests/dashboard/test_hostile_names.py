@@ -16,9 +16,10 @@ httpx = pytest.importorskip("httpx")
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.responses import HTMLResponse  # noqa: E402
 
+from fairpress.core.visible_text import visible  # noqa: E402
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.file_response import disposition  # noqa: E402
-from fairpress.dashboard.visible_text import shown, visible  # noqa: E402
+from fairpress.dashboard.visible_text import shown  # noqa: E402
 from visiting import BROWSER, browse, serving  # noqa: E402
 
 FOLDER, MODEL = quote(hostile.FOLDER), f"models/{quote(hostile.FOLDER)}"

@@ -9,7 +9,7 @@ from fairpress.models import registry
 from fairpress.models.feature_scaling import Standardize
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import build
-from fairpress.training.stacked_networks import StackedNetworks, is_plain
+from fairpress.training.stacked_networks import StackedNetworks, plain_chain
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def stack() -> StackedNetworks:
 def test_an_mlps_products_over_networks_are_those_of_vmap_digit_for_digit(stack):
     inputs = torch.randn(4, 30, 5, generator=torch.Generator().manual_seed(0))
     together = stack.forward(inputs)  # the first network clips its columns, at 5 standard deviations of .05
-    assert is_plain(stack.slots)
+    assert stack.chain is not None
     by_vmap = vmap(stack.slots.call)({**stack.parameters, **stack.buffers}, inputs)
     assert torch.equal(together, by_vmap)
     gradients = [
@@ -61,4 +61,4 @@ def tied() -> nn.Module:
     ],
 )
 def test_other_networks_are_left_to_vmap(module):
-    assert not is_plain(FastFunctionalCall(module))
+    assert plain_chain(FastFunctionalCall(module)) is None

@@ -120,6 +120,7 @@ def read_table(table: Any, options: AuditOptions) -> AuditInput:
         bins=options.bins,
         missing=options.missing,
         keys=options.keys,
+        warned=True,
     )
     decided_by = decisions(source, models, options.decide)
     positive = PositiveClass(cells.positive, cells.positive_from)

@@ -19,8 +19,6 @@ from fairpress.auditing.table_checks.repeated_people import repeated_people
 from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.values import near_equal
 
-SAMPLED_ROWS = 100_000
-
 
 def table_warnings(
     source: TableSource,
@@ -53,8 +51,8 @@ def row_warnings(
     stacked = yield from _unnamed_columns(source, subject, seed_column, row_id)
     if subject is not None or stacked:
         return
-    sample = source.head(SAMPLED_ROWS)
     skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
+    sample = source.head([n for n in skipped if n is not None])
     repeated = yield from repeated_people(
         source,
         sample,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, print_sentence
-from fairpress.cli.written import next_predict, print_next
+from fairpress.cli.written import files_of_data, next_predict, print_next
 
 if TYPE_CHECKING:
     from fairpress.mitigation.artifact import Repair
@@ -27,6 +27,7 @@ def mitigate(
     calibration: Literal["platt", "none"] | None = None,
     constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
     | None = None,
+    data: str | None = None,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
@@ -60,6 +61,9 @@ def mitigate(
         platt (the default): a curve per group first. none: the scores are assumed to be calibrated.
     constraint
         What thresholds equalize; by default equalized_odds.
+    data
+        For a Hugging Face folder, or where the card's data are gone: a dataset's name, or a YAML file that describes the
+        data.
     seed
         Seed of the random decisions.
     force
@@ -68,9 +72,16 @@ def mitigate(
     from fairpress import api
     from fairpress.runtime.artifact import check_target
 
-    check_target(out, inputs=[base], force=force)
+    check_target(out, inputs=[base, *files_of_data(data)], force=force)
     artifact = api.mitigate(
-        base, by=by, method=method, cost=cost, calibration=calibration, constraint=constraint, seed=seed
+        base,
+        data=data,
+        by=by,
+        method=method,
+        cost=cost,
+        calibration=calibration,
+        constraint=constraint,
+        seed=seed,
     )
     folder = artifact.save(out, force=force)
     assert artifact.mitigation is not None
@@ -79,7 +90,7 @@ def mitigate(
     for line in mitigation_text(artifact.mitigation.repair, artifact.card.threshold):
         print_sentence(line)
     print_sentence(artifact.mitigation.warning)
-    print_next(next_predict([base, folder]))
+    print_next(next_predict([base, folder], data))
     return 0
 
 

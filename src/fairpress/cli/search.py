@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from fairpress.cli.app import app, print_line, print_sentence, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
-from fairpress.cli.written import print_files
+from fairpress.cli.written import files_of_data, print_files
 from fairpress.core.errors import UserError
 
 RECIPE_WIDTH = 26
@@ -46,6 +46,7 @@ def search(
     confidence: float = 0.95,
     least_rows: int | None = None,
     store: Path | None = None,
+    data: str | None = None,
     seed: int | None = None,
     threads: int | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -118,6 +119,9 @@ def search(
         Smaller groups are listed as not assessed; a demonstrated loss of one of them rejects a candidate.
     store
         Folder in which candidates are kept; by default .store next to --out.
+    data
+        For a Hugging Face folder, or where the card's data are gone: a dataset's name, or a YAML file that describes the
+        data.
     seed
         Seed of fine-tuning and of the sampler; by default the baseline's.
     threads
@@ -139,9 +143,10 @@ def search(
     _check_limits(limits)
     from fairpress.runtime.artifact import check_target
 
-    check_target(out, inputs=[base], force=force)
+    check_target(out, inputs=[base, *files_of_data(data)], force=force)
     result = api.search(
         base,
+        data,
         by=split_list(by),
         objective=objective,
         budget=budget,

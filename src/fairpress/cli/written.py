@@ -53,12 +53,16 @@ def print_files(paths: Sequence[str | Path], aside: bool) -> None:
     print_written(f"Written: {', '.join(map(str, paths))}{opened}", aside)
 
 
-def next_predict(models: Sequence[Path]) -> str:
-    """Return the command that runs models on the same test rows, each named after its folder where names differ."""
+def next_predict(models: Sequence[Path], data: str | None = None) -> str:
+    """Return the command that runs models on the same test rows, each named after its folder where names differ.
+
+    `data` is what was named instead of the data on the models' cards.
+    """
     names = [path.resolve().name for path in models]
     if len(set(names)) < len(names):
         names = ["base", *(f"model{i}" for i in range(1, len(names)))]
     named = [f"{name}={path}" for name, path in zip(names, models, strict=True)]
+    named += ["--data", data] if data is not None else []
     return shlex.join(["fairpress", "predict", *named, "--out", "predictions.parquet"])
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from fairpress.dashboard.visible_text import visible
+from fairpress.core.visible_text import visible
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

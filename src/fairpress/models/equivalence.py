@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -21,13 +21,13 @@ from fairpress.models.random_operators import depends_on_batch, is_random
 from fairpress.models.tracing import has_token_ids
 from fairpress.runtime.backends.onnxruntime import session
 
-ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 8  # rows of a check; fewer for large inputs
+ROWS, NUMBERS, MIN_ROWS = 512, 2**19, 4  # rows of a check; fewer for large inputs
 CHUNK = 2**20  # input values per call of a network
 SMALL_BATCHES = (1, 7)  # batch sizes, in addition to all rows at once
 FEW_ROWS = 2  # for another batch size of large rows, whose chunks are small batches already
 SHORTER_LENGTHS = (2, 17)  # lengths of token ids, in addition to the whole length
-SHORTER_ROWS = 16
-NUMBERS_PER_TOKEN = 256  # a small network computes as many values from a token
+SHORTER_ROWS = 8
+NUMBERS_PER_TOKEN = 1024  # a small network computes as many values from a token
 FACTORS = 2**20 + 7  # random numbers of a perturbed run; no size of a tensor is a multiple
 EPSILON = float(np.finfo(np.float32).eps)
 DRAWS = 2
@@ -84,11 +84,11 @@ def references(
 ) -> Iterator[Reference]:
     """Yield the `reference` of each state of a module for its inputs [rows, …]; the module is copied once.
 
-    Whether a module changes tensors of its own does not depend on the state: it is checked with the first.
+    Whether a module is deterministic does not depend on the state: that is checked with the first.
     """
     copied = copy.deepcopy(module).cpu().eval()
     network = FastFunctionalCall(copied)
-    defaults = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
+    defaults = {k: v.detach() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
     for i, (state, every_row) in enumerate(zip(states, inputs, strict=True)):
         rows = check_rows(every_row)
         values = defaults | {k: v.detach().cpu().clone() for k, v in state.items() if k in defaults}
@@ -120,14 +120,15 @@ def _reads(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tens
 def _reference(
     network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
 ) -> Reference:
-    expected = _outputs(network, values, rows)
+    expected, changed = _outputs_and_changes(network, values, rows)
     if np.isnan(expected).any():
         count = int(np.isnan(expected).any(1).sum())
         raise UserError(
             f"the network returns NaN for {count} of {len(expected)} rows; find the layer that overflows, or remove the "
             "rows that it cannot read."
         )
-    _check_stateless(network, values, rows, first)
+    if changed:
+        _check_stateless(network, values, rows, changed)
     spread = np.zeros(len(rows))
     for draw in range(DRAWS):
         perturbation = _Perturbation(draw)
@@ -147,23 +148,17 @@ def _reference(
         ROUNDINGS * np.maximum(spread, np.median(spread)), min_tolerance, max(min_tolerance, max_tolerance)
     )
     result = Reference(rows, expected, np.maximum(tolerance, np.finfo(np.float32).tiny))
-    _check_deterministic(network, values, result)
+    if first:
+        _check_deterministic(network, values, result)
     return result
 
 
 def _check_stateless(
-    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, changed: Collection[str]
 ) -> None:
-    """Raise UserError if a module in evaluation mode writes into its parameters or buffers in every call.
-
-    With the `first` state, tensors of the module itself are looked at too.
-    """
-    few_rows = rows[: min(max(FEW_ROWS, _batch_rows(rows) // 2), max(SMALL_BATCHES))]
-    changed = _changed_tensors(network, values, few_rows, first)
-    if not changed:
-        return
+    """Raise UserError if a module in evaluation mode changes one of its tensors a second time."""
     # Once, a convolution's weights differed after a call that cannot write to them: a second call has to confirm it.
-    again = _changed_tensors(network, values, few_rows, first)
+    again = _outputs_and_changes(network, values, rows[: _batch_rows(rows)])[1]
     if confirmed := [name for name in changed if name in again]:
         raise UserError(
             f"the network changes its tensor {confirmed[0]!r} in every call, even in evaluation mode, which no file can "
@@ -171,33 +166,31 @@ def _check_stateless(
         )
 
 
-def _changed_tensors(
-    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor, first: bool
-) -> list[str]:
-    """Return the names of the tensors that a call changes."""
-    copies = {k: v.clone() for k, v in values.items()}
-    _outputs(network, copies, rows)
-    changed = [k for k, v in values.items() if not torch.equal(v, copies[k])]
-    if not first:
-        return changed
-    module = copy.deepcopy(network.module)  # as it stands, for tensors that it replaces
-    before = {k: v.clone() for k, v in module.named_buffers()}
-    _outputs(FastFunctionalCall(module), {}, rows)
-    after = dict(module.named_buffers())
-    return changed + [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
+def _outputs_and_changes(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor
+) -> tuple[np.ndarray, list[str]]:
+    """Return a module's outputs [rows, classes], and the names of its tensors that a call writes into or replaces."""
+    copies, replaced = {k: v.clone() for k, v in values.items()}, set[str]()
+
+    def note_replaced(*_: Any) -> None:
+        replaced.update(k for k in network.names if k in copies and network.current(k) is not copies[k])
+
+    with network.module.register_forward_hook(note_replaced):
+        outputs = _outputs(network, copies, rows)
+    return outputs, [k for k, v in values.items() if k in replaced or not torch.equal(v, copies[k])]
 
 
 def _check_deterministic(
     network: FastFunctionalCall, values: Mapping[str, Tensor], expected: Reference
 ) -> None:
-    """Raise UserError if a module's outputs for the same rows differ in a second call, or in a batch of another size."""
+    """Raise UserError if a module's outputs for the same rows differ in batches of another size, or in a second call."""
     rows = expected.rows
-    # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
-    same = expected.rows[: _batch_rows(expected.rows)]
-    if _exceeds(_outputs(network, values, same, seed=1), expected).any():
-        raise UserError(is_random(network.module, same[:2]))
     for size, count in _small_batches(rows):
-        if _exceeds(_outputs(network, values, rows[:count], size), expected).any():
+        if _exceeds(_outputs(network, values, rows[:count], size, seed=1), expected).any():
+            # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
+            same = rows[: _batch_rows(rows)]
+            if _exceeds(_outputs(network, values, same, seed=1), expected).any():
+                raise UserError(is_random(network.module, same[:2]))
             raise UserError(depends_on_batch(network.module, size))
 
 

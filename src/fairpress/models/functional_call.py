@@ -36,6 +36,12 @@ class FastFunctionalCall:
         """Names of the tensors, each once."""
         return tuple(self._locations)
 
+    def current(self, name: str) -> Tensor | None:
+        """Return the tensor that the module has now under a name of `names`."""
+        slots, key = self._locations[name][0]
+        current: Tensor | None = slots[key]
+        return current
+
     def call(self, tensors: Mapping[str, Tensor], *inputs: Any) -> Any:
         """Return the module's output with these tensors; unknown names are ignored."""
         replaced = []

@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from fairpress.core.errors import UserError
-from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.exporter_warnings import copy_graph, suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
 
 aten = torch.ops.aten
@@ -226,7 +226,7 @@ def _fold(layer: Node, norm: Node) -> BatchNormFold:
 
 def fold_graph(graph: GraphModule) -> GraphModule:
     """Return a copy without the batch norms of `find_batch_norm_folds`; each of their layers gets a bias."""
-    graph = copy.deepcopy(graph)
+    graph = copy_graph(graph)
     for layer, norm in _pairs(graph):
         fold = _fold(layer, norm)
         if len(layer.args) < 3 or layer.args[2] is None:
@@ -298,7 +298,7 @@ def batch_norm(
 
 def hide_batch_norm(graph: GraphModule) -> GraphModule:
     """Return a copy whose batch norms have a name unknown to PT2E, so that it does not change them."""
-    graph = copy.deepcopy(graph)
+    graph = copy_graph(graph)
     for node in graph.graph.nodes:
         if node.target is aten.batch_norm.default:
             node.target = batch_norm

@@ -8,23 +8,27 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+_JOINERS = "\u200c\u200d"
 NAME_LENGTH, MAX_LINES = 44, 2  # of a name, in letters and lines
 
 
 def wrapped_names(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return each name in lines that fit; names that would be drawn alike are numbered from the second on."""
+    """Return each name in lines that fit; names that would be drawn alike are numbered from the second on.
+
+    An accent may be a character of its own, which looks the same.
+    """
     counts: Counter[tuple[str, ...]] = Counter()
     wrapped = []
     for name in names:
-        lines = _wrapped(name)
+        lines = _wrapped(unicodedata.normalize("NFC", name))
         counts[lines] += 1
         wrapped.append(lines if counts[lines] == 1 else (*lines[:-1], f"{lines[-1]} ({counts[lines]})"))
     return wrapped
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters, which XML has no way to write."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Return a text without control characters, which XML has no way to write; the joiners of emoji and Persian stay."""
+    return "".join(c if c.isprintable() or c in _JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def text_width(text: str) -> int:

@@ -81,12 +81,12 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     Of two with nearly equal costs the safer is tested, because the first failure ends the sequence: a riskier one would risk
     all that follows, and itself, for little. The last one of the front is always tested, since nothing follows it.
     """
-    *steps, last = pareto_front(trials, objective) or [None]
+    steps = pareto_front(trials, objective)
     out: list[Trial] = []
-    for trial in steps:
+    for trial in steps[:-1]:
         if not out or _gain(out[-1], trial, objective) >= MIN_RELATIVE_GAIN * abs(out[-1].cost(objective)):
             out.append(trial)
-    out += [last] if last is not None else []
+    out += steps[-1:]
     while len(out) > MAX_TESTS:
         gains = [_gain(a, b, objective) for a, b in pairwise(out[:-1])]
         del out[1 + int(np.argmin(gains))]

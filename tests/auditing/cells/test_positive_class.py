@@ -148,7 +148,8 @@ def test_cells_record_the_class_and_never_a_mere_convention(tmp_path):
     frame = table()
     options = {"baseline": "m", "compressed": ["n"], "by": "sex"}
     api.export_cells(frame, tmp_path / "bad.parquet", positive="bad", **options)
-    report = audit([tmp_path / "bad.parquet", tmp_path / "bad.parquet"], **PAIR)
+    api.export_cells(table(seed=7), tmp_path / "other.parquet", positive="bad", **options)
+    report = audit([tmp_path / "bad.parquet", tmp_path / "other.parquet"], **PAIR)
     assert (report.positive, report.positive_from) == ("bad", "table")
     decisions = frame[["label", "sex", "m", "n"]]
     cells = api.export_cells(decisions, tmp_path / "order.parquet", **options)

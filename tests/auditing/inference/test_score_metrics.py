@@ -220,3 +220,16 @@ def test_a_perfect_ranking_of_weighted_rows_is_uncertain(seed):
         table[f"{model}.score"] = np.round(0.5 * y + 0.5 * rng.random(400), 3)
     result = audit(table, baseline="base", compressed="m", by="g", positive=1, weight="w")
     assert 0.9 < to_dict(result)["models"]["base"]["overall"]["rates"]["auc"]["low"] < 0.995
+
+
+def test_a_change_between_nearly_perfect_rankings_is_uncertain_where_few_rows_say_so():
+    """Of 30 positives one in twenty becomes an outlier; in every fourth sample none has."""
+    rng, covered = np.random.default_rng(5), []
+    y = np.repeat([1, 0], [30, 60])
+    for _ in range(150):
+        before = (y + rng.random(90)) / 2
+        after = np.where((y == 1) & (rng.random(90) < 0.05), 0.0, before)
+        table = pd.DataFrame({"label": y, "g": "a", "a.score": before, "b.score": after})
+        change = audit(table, by=["g"], baseline="a", compressed=["b"]).comparisons[0].overall.changes["auc"]
+        covered.append(change.low <= -0.05 <= change.high)
+    assert np.mean(covered) >= 0.93

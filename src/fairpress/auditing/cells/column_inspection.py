@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-from fairpress.auditing.cells.query_result import ResultColumn
-from fairpress.auditing.cells.relation import Relation, is_number, is_plain
-from fairpress.auditing.cells.table_readers import MAX_COLUMNS, header, repeated_header, text_literal
+from fairpress.auditing.cells.head import ROWS, Head, plain_columns
+from fairpress.auditing.cells.relation import Relation, is_number
+from fairpress.auditing.cells.table_readers import (
+    MAX_COLUMNS,
+    header,
+    repeated_header,
+    text_literal,
+)
 from fairpress.core.errors import UserError
 
 CAST_TOLERANCE = 1e-6
@@ -37,37 +40,30 @@ class Numbers:
 class InspectedRelation(Relation):
     """A relation whose columns can be inspected; summaries of numbers are remembered."""
 
+    _head: Head | None = None
+
     def __init__(self, table: Any) -> None:
         super().__init__(table)
         self._numbers: dict[str, Numbers] = {}
-        self._heads = count()
 
-    def head(self, rows: int, columns: int = 500) -> Head:
-        """Return the first rows of the first columns of plain values."""
-        chosen = self._plain(columns)
-        table = f"head{next(self._heads)}"
-        selected = ", ".join(chosen.values()) or "1 AS nothing"
-        self._run(
-            f"CREATE TEMP TABLE {table} AS SELECT {selected} FROM {self.relation} LIMIT {rows}",
-            lambda _: None,
-        )
-        return Head(self, table, chosen, rows)
+    def head(self, used: Collection[str] = ()) -> Head:
+        """Return the first rows; of a CSV file, the columns that are `used` are read at once."""
+        if self._head is None:
+            self._head = Head(self, used)
+        return self._head
+
+    def hold(self, used: Collection[str]) -> None:
+        """Read a small CSV file once, before it is counted: its head is all of it."""
+        if self.is_small_text(ROWS):
+            self.head(used)
 
     def plain_table(self) -> Any:
         """Return all columns of plain values, by name, as an Arrow table."""
-        chosen = self._plain(MAX_COLUMNS)
+        chosen = plain_columns(self, MAX_COLUMNS)
         selected = ", ".join(chosen.values()) or "1 AS nothing"
         return self.read_arrow(f"SELECT {selected} FROM {self.relation}").rename_columns(
             list(chosen) or ["nothing"]
         )
-
-    def _plain(self, columns: int) -> dict[str, str]:
-        """Return the names of the first columns of plain values, and what queries call them."""
-        chosen = {}
-        for name in [n for n, kind in self.columns.items() if is_plain(kind)][:columns]:
-            with suppress(UserError):  # an unreadable column that was not requested
-                chosen[name] = self.column(name)
-        return chosen
 
     def holds_numbers(self, name: str) -> bool:
         """Return whether the column exists and all of its values are numbers."""
@@ -165,55 +161,3 @@ class InspectedRelation(Relation):
                 f"{self.name}, row {matches[0]['r']:,}: the header is repeated in the middle of the table; delete "
                 "this row."
             )
-
-
-class Head(Mapping[str, ResultColumn]):
-    """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept.
-
-    Attributes
-    ----------
-    rows
-        How many there are.
-    relation
-        The SQL of all rows of the table: these, if there are no others, so that no file is read again.
-    """
-
-    def __init__(
-        self, source: InspectedRelation, table: str, columns: Mapping[str, str], requested: int
-    ) -> None:
-        self._source, self._table, self._columns = source, table, columns
-        self.rows = int(source.read(f"SELECT count(*) FROM {table}").value())
-        self.relation = table if self.rows < requested else source.relation
-
-    def __getitem__(self, name: str) -> ResultColumn:
-        return next(iter(self._source.read(f"SELECT {self._columns[name]} FROM {self._table}")))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-    def first(self, names: Sequence[str], rows: int) -> dict[str, list[Any]]:
-        """Return the first values of some columns, as Python objects."""
-        if not names:
-            return {}
-        selected = ", ".join(self._columns[n] for n in names)
-        result = self._source.read(f"SELECT {selected} FROM {self._table} LIMIT {rows}")
-        return {n: column.to_pylist() for n, column in zip(names, result, strict=True)}
-
-    def distinct(self, names: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return how many rows of each column have a value, and how many different values there are."""
-        if not names:
-            return {}
-        present = [_present(self._columns[n], self._source.columns[n]) for n in names]
-        counts = ", ".join(f"count({x}) AS n{i}, count(DISTINCT {x}) AS d{i}" for i, x in enumerate(present))
-        values = self._source.read(f"SELECT {counts} FROM {self._table}").to_pylist()[0]
-        return {n: (values[f"n{i}"], values[f"d{i}"]) for i, n in enumerate(names)}
-
-
-def _present(column: str, kind: str) -> str:
-    """Return SQL for a value, NULL where it is empty text or NaN, which are missing, too."""
-    if kind == "VARCHAR":
-        return f"nullif({column}, '')"
-    return f"CASE WHEN NOT isnan({column}) THEN {column} END" if kind in ("FLOAT", "DOUBLE") else column

@@ -30,11 +30,13 @@ def count(
     missing: str = "group",
     keys: Mapping[str, str] | None = None,
     require_explicit_positive: bool = True,
+    warned: bool = False,
 ) -> Cells:
     """Return the cells of a table; see `audit.audit` for the arguments.
 
     `keys` maps the roles ``"subject"``, ``"seed"`` and ``"row"`` to columns. With `require_explicit_positive`, thresholded
-    scores are refused when only a convention determines the class they belong to.
+    scores are refused when only a convention determines the class they belong to. With `warned`, `table_warnings` follow,
+    which look at all columns: a small CSV file is read once for both.
     """
     keys = keys or {}
     if len(set(models)) < len(models):
@@ -66,10 +68,17 @@ def count(
         )
     bin_edges = {name: bin_edges_of(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
+    if warned and "subject" not in keys and source.counts_scores and not source.holds_cells:
+        scores = [c for m in models for c in score_columns(source, m)]
+        source.hold([label, *attributes, *keys.values(), *scores, *(d.column for d in decided_by.values())])
     _keep_scores(source, [label, *attributes, *models, *keys.values()], decided_by, weight, bin_edges)
     check_scores(source, models, decide or {})
     cell_counts = source.count(
-        list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=bin_edges
+        list(dict.fromkeys([label, *attributes, *keys.values()])),
+        decided_by,
+        weight=weight,
+        bins=bin_edges,
+        merge=not {"seed", "row"} <= keys.keys(),  # complete runs have each row once under each seed
     )
     # Where files were concatenated with their headers, a row contains the column names.
     if any(str(v).removeprefix("\ufeff") in source.columns for v in cell_counts.columns[label].values):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from fairpress.datasets.binning import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
 """Columns of a table of cells: the number of rows of each line, the sum of their weights and of squared weights."""
+_FUZZY = ("FLOAT", "DOUBLE", "INTERVAL")
+"""Types of which different values may be equal: 0 and −0, 30 days and a month."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class CellCounts:
 
 class TableSource(InspectedRelation):
     """A table that can be counted: one or several tables as `relation.Relation` reads them."""
+
+    _counted: tuple[frozenset[str], np.ndarray] = (frozenset(), np.zeros(0))
 
     @property
     def counts_scores(self) -> bool:
@@ -49,6 +53,7 @@ class TableSource(InspectedRelation):
         *,
         weight: str | None = None,
         bins: Mapping[str, Sequence[float]] | None = None,
+        merge: bool = True,
     ) -> CellCounts:
         """Count every combination of the columns and decisions in one pass over the table.
 
@@ -58,14 +63,28 @@ class TableSource(InspectedRelation):
             Column of row weights.
         bins
             Column → edges that cut its numbers into groups; a value equal to an edge belongs to the upper group.
+        merge
+            False: return each row as a combination of its own, which saves the counting where no two are equal.
         """
         expressions = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
         expressions += [self.decision_expression(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
+        if not merge:
+            query = f"SELECT {select}, {self._measures_of_row(weight)} FROM {self.relation}"
+            return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
         measures = self._measures(weight)
         # Sorted, so that the order of summation, and every digit of the audit, is independent of the number of threads.
-        query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
-        return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
+        result = self.read(f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL")
+        if not bins and all(not d.sign and not d.among for d in decisions.values()):
+            names = frozenset((*columns, *(d.column for d in decisions.values())))
+            self._counted = (names, result["n"].values)
+        return to_cell_counts(result, self.name, columns, decisions, weight)
+
+    def counted_rows(self, names: Collection[str]) -> np.ndarray | None:
+        """Return how often each different row occurs, of these columns, if `count` has counted just them; else None."""
+        counted, rows = self._counted
+        known = counted == frozenset(names) and not any(self.columns[n] in _FUZZY for n in names)
+        return rows.astype(np.int64) if known else None
 
     def _measures(self, weight: str | None) -> str:
         if self.holds_cells:
@@ -81,13 +100,23 @@ class TableSource(InspectedRelation):
             return f"{n} AS n"
         if weight is None:
             return "count(*)::DOUBLE AS n"
-        self.number(weight, "the weight")
-        c = self.as_number(weight)
-        bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
+        c, bad = self._weight(weight)
         return (
             f"count(*)::DOUBLE AS n, sum({c}) AS w, sum({c} * {c}) AS ww, "
             f"count(*) FILTER (WHERE {bad})::DOUBLE AS bad"
         )
+
+    def _measures_of_row(self, weight: str | None) -> str:
+        if weight is None:
+            return "1::DOUBLE AS n"
+        c, bad = self._weight(weight)
+        return f"1::DOUBLE AS n, {c} AS w, {c} * {c} AS ww, ({bad})::INTEGER::DOUBLE AS bad"
+
+    def _weight(self, name: str) -> tuple[str, str]:
+        """Return the weight of a row, and where it is none."""
+        self.number(name, "the weight")
+        c = self.as_number(name)
+        return c, f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
 
     def binned(self, name: str, edges: Sequence[float]) -> str:
         self.number(name, "to cut into bins")

@@ -32,6 +32,9 @@ _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "
 _LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
 _UNSUPPORTED_TYPE = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
+_SMALL = 2**24
+"""Bytes of CSV files that are held in memory while they are audited."""
+
 # By default DuckDB downloads and loads extensions, such as for a table named by an address.
 WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
@@ -55,6 +58,8 @@ class Relation:
         The files, and those of them that are CSV.
     columns
         Name → type as named by DuckDB. All columns of a CSV file are text.
+    is_text
+        Whether the tables are CSV files with the same columns.
     single
         Whether the table is not a list of tables.
     locations
@@ -67,6 +72,8 @@ class Relation:
     """
 
     _kept = NOTHING
+    _held: tuple[str, frozenset[str]] | None = None
+    """A table of DuckDB that holds all rows, and what queries call its columns."""
 
     def __init__(self, table: Any) -> None:
         import duckdb
@@ -103,6 +110,7 @@ class Relation:
         self._unreadable = [part.unreadable for part in file_groups]
         self._stale = bool(self._frames)
         self._union(parts)
+        self.is_text = self.relation.startswith("(SELECT * FROM read_csv")
 
     def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
         """Concatenate tables by column name; equal names within a table are matched in order."""
@@ -279,6 +287,20 @@ class Relation:
             self._run(f"DROP TABLE {KEPT}", _nothing)
             self._kept = NOTHING
 
+    def is_small_text(self, rows: int) -> bool:
+        """Return whether the tables are CSV files that can be held in memory, and seem to have no more rows than these.
+
+        Most values of a table take four bytes with their delimiter, or more.
+        """
+        if not self.is_text:
+            return False
+        size = sum(os.path.getsize(path) for path in self.text_paths)
+        return size <= min(_SMALL, 4 * rows * len(self._origin))
+
+    def reads_from(self, table: str, columns: Iterable[str]) -> None:
+        """Let queries of some columns, as they name them, read a table of DuckDB that holds all rows of them."""
+        self._held = (table, frozenset(columns))
+
     def _narrowed(self, query: str) -> str:
         """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
         files_alone = self.relation.startswith("(SELECT * FROM read_")
@@ -289,11 +311,18 @@ class Relation:
             return query.replace(relation, KEPT)
         if files_alone:
             used = positions(rest, len(self._origin)) | self._kept.sources(rest)
-            needed = ", ".join(f"c{position}" for position in sorted(used or {0}))
-            relation = relation.replace("SELECT *", f"SELECT {needed}", 1)
+            needed = [f"c{position}" for position in sorted(used or {0})]
+            if self._held is not None and self._held[1].issuperset(needed):
+                relation = self._held[0]
+            else:
+                relation = relation.replace("SELECT *", f"SELECT {', '.join(needed)}", 1)
         if derived := self._kept.derived(rest):
             relation = f"(SELECT *, {derived} FROM {relation})"
         return query.replace(self.relation, relation)
+
+    def run(self, statement: str) -> None:
+        """Run a statement that has no result."""
+        self._run(statement, _nothing)
 
     def read(self, query: str) -> QueryResult:
         """Run a query and return the result."""

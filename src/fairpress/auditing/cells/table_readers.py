@@ -239,6 +239,21 @@ def header(path: str) -> tuple[str, list[str]]:
     return delimiter, names
 
 
+def first_records(paths: Sequence[str], rows: int) -> list[list[str]]:
+    """Return the first records of CSV files that have the same columns, without their headers, up to a malformed one."""
+    records: list[list[str]] = []
+    for path in paths:
+        delimiter, names = header(path)
+        with open_text(path) as file:
+            complete = [
+                r for r in _first_records(_bounded_lines(file, path), delimiter) if len(r) == len(names)
+            ]
+        records += complete[1:]
+        if len(records) >= rows:
+            break
+    return records[:rows]
+
+
 def _first_records(lines: Iterator[str], delimiter: str) -> list[list[str]]:
     """Return the first records of a CSV file, up to a malformed one."""
     rows: list[list[str]] = []

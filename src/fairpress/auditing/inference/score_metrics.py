@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,12 @@ from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
-from fairpress.auditing.statistics.proportion_intervals import wilson
+from fairpress.auditing.statistics.auc_interval import (
+    FEW_MISRANKED,
+    auc_change_interval,
+    auc_interval,
+    effective_rows,
+)
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
@@ -121,27 +126,30 @@ class ScorePair:
             grouping.size * seeds,
         )
 
+    def _area(self, side: int, attribute: Attribute) -> TEstimate:
+        grouping = self._grouping(self.lines.ranks[side].cells, attribute)
+        moments = self.ranked[side].moments(self._placements(side, grouping))
+        return self.ranked[side].mean(moments, grouping, 0.0, (0.0, 1.0), "delong")
+
+    def _area_rows(self, x: TEstimate, side: int, attribute: Attribute) -> tuple[Floats, Floats]:
+        """Return the AUCs without rounding errors, and the effective number of rows of each."""
+        cells = self.lines.ranks[side].cells
+        grouping, yes = self._grouping(cells, attribute), self._positive_of(cells)
+        sizes = [per_group(cells.weight * v, grouping.index, grouping.size) for v in (yes, ~yes)]
+        ranked = x.se > ROUNDING
+        area = np.where(ranked, x.value, np.round(x.value, 7))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            smaller, larger = (f(*sizes) * x.effective_n / x.n for f in (np.minimum, np.maximum))
+        return area, effective_rows(area, np.where(ranked, x.se, 0.0), smaller, larger)
+
     def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
-        evidence, cells = self.ranked[side], self.lines.ranks[side].cells
-        grouping = self._grouping(cells, attribute)
-        x = evidence.mean(
-            evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
-        )
+        x = self._area(side, attribute)
         if self.evidence.dependent:
             estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
-            return self._without_tied_ranks(estimates, (side,), attribute)
-        # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
-        yes = self._positive_of(cells)
-        area = np.where(x.se > ROUNDING, x.value, np.round(x.value, 7))
-        smaller_class = np.minimum(
-            *(per_group((cells.weight * v), grouping.index, grouping.size) for v in (yes, ~yes))
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effective_rows = np.where(
-                x.se > ROUNDING, area * (1 - area) / x.se**2, smaller_class * x.effective_n / x.n
-            )
-            low, high = wilson(area * effective_rows, effective_rows, confidence)
-        return self._without_tied_ranks(_estimates_within(x, low, high, "delong-wilson"), (side,), attribute)
+        else:
+            limits = auc_interval(*self._area_rows(x, side, attribute), confidence)
+            estimates = _estimates_within(x, *limits, "delong-wilson")
+        return self._without_tied_ranks(estimates, (side,), attribute)
 
     def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
         before, after = (
@@ -152,9 +160,24 @@ class ScorePair:
         change = self.evidence.mean(
             x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
         )
-        return self._without_tied_ranks(
-            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), attribute
-        )
+        low, high = change.interval(confidence)
+        if not self.evidence.dependent:
+            noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
+            few, (least, most) = self._limits_of_both(noise, attribute, confidence)
+            low, high = np.where(few, np.fmin(low, least), low), np.where(few, np.fmax(high, most), high)
+        estimates = _estimates_within(change, low, high, change.method)
+        return self._without_tied_ranks(estimates, (0, 1), attribute)
+
+    def _limits_of_both(
+        self, change_se: Floats, attribute: Attribute, confidence: float
+    ) -> tuple[np.ndarray, tuple[Floats, Floats]]:
+        """Return where few rows are misranked, and the interval of the change of AUC by the limits of both models."""
+        areas = [self._area(side, attribute) for side in (0, 1)]
+        first, second = (self._area_rows(x, side, attribute) for side, x in enumerate(areas))
+        limits = auc_interval(*first, confidence), auc_interval(*second, confidence)
+        misranked = np.minimum(*(np.minimum(a, 1 - a) * n for a, n in (first, second)))
+        combined = auc_change_interval((first[0], second[0]), limits, _correlation(areas, change_se))
+        return misranked < FEW_MISRANKED, combined
 
     def _without_tied_ranks(
         self, estimates: list[Estimate], sides: tuple[int, ...], attribute: Attribute
@@ -216,6 +239,14 @@ class ScorePair:
                 Estimate(*x, n, "least-favourable")
                 for x in calibration_error.calibration(d, drawn, 1 - confidence)
             )
+
+
+def _correlation(areas: Sequence[TEstimate], change_se: Floats) -> Floats:
+    """Return DeLong's correlation of two AUCs, from 0 to 1; 0 where one of them has no variance."""
+    first, second = (np.where(a.se > ROUNDING, a.se, np.nan) for a in areas)
+    with np.errstate(invalid="ignore"):
+        r = (first**2 + second**2 - change_se**2) / (2 * first * second)
+    return np.asarray(np.clip(np.nan_to_num(r), 0.0, 1.0))
 
 
 def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:

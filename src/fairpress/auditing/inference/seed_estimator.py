@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
-from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
+from fairpress.auditing.inference.affine_rates import affine, affine_ratio, is_affine
+from fairpress.auditing.inference.group_estimator import (
+    GroupEstimator,
+    Moments,
+    Rate,
+    per_group,
+    two_groups,
+    without_gaps,
+)
+from fairpress.auditing.inference.seed_counts import MOST_COUNTS, Affine, SeedCounts
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
 from fairpress.auditing.metrics.rates import loss_sign
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
@@ -20,11 +30,7 @@ from fairpress.auditing.statistics.two_way import (
     crossed_rate,
     crossed_sums,
 )
-from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
-
-_Crossed = tuple[CrossedSums, Floats, Floats]
-_SumsKey = tuple[str, str | None, str, Attribute]
 
 
 class SeedGroupEstimator(GroupEstimator):
@@ -33,6 +39,8 @@ class SeedGroupEstimator(GroupEstimator):
     With subjects or weights the unit is the person, or the weighted row: with sizes m_j, sums u_sj of D over
     the rows of unit j, d = Σu/(SΣm) and m̄ the mean size, the crossed formulas take the linearised values
     z_sj = d + (u_sj − d·m_j)/m̄, whose mean is d (Cochran, *Sampling Techniques*, 1977, §11).
+
+    Of two classes, without subjects and weights, every rate is a function of counts (`SeedCounts`).
     """
 
     dependent = True
@@ -64,9 +72,12 @@ class SeedGroupEstimator(GroupEstimator):
                     f"{source_name}: a row has different {description} under different seeds; check the row ids (`row_id=`)."
                 )
         self._weight = self.by_seed(cells.weight)[0]
-        self._known: dict[_SumsKey, _Crossed] = {}
         if self._subjects is not None:
             self._unit = self.by_seed(self._subjects)[0]
+        countable = self.plain and cells.positive is not None and len(cells.classes) == 2
+        in_order = isinstance(self._order, slice)
+        self._counts = SeedCounts(cells, self.seeds) if countable and in_order else None
+        self._sums_known: dict[tuple[Any, ...], CrossedSums] = {}
 
     def like(self, cells: Cells) -> GroupEstimator:
         return type(self)(cells, "")
@@ -74,6 +85,10 @@ class SeedGroupEstimator(GroupEstimator):
     @property
     def repeats(self) -> float:
         return float(self.seeds)
+
+    @property
+    def one_run(self) -> slice | np.ndarray:
+        return slice(self._rows) if isinstance(self._order, slice) else self._order[: self._rows]
 
     @property
     def table_rows(self) -> int:
@@ -87,16 +102,21 @@ class SeedGroupEstimator(GroupEstimator):
         return Rate(estimate.value, low, high, estimate.n, estimate.method)
 
     def smoothed(self, model: str, name: str, grouping: Grouping) -> TEstimate:
-        sums, n, effective = self._crossed_rate(model, None, name, grouping)
+        counts = self._counts_of(name, grouping)
+        if counts is not None:
+            return crossed_rate(self._counted(counts, grouping, name, model))
+        sums, n, effective = self._crossed(self.cells.indicator(model, name), grouping)
         return replace(crossed_rate(sums), n=n, effective_n=effective)
 
     def change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
-        sums, n, effective = self._crossed_rate(model, baseline, name, grouping)
+        if self.plain:
+            return crossed_change(self._change_sums(model, baseline, name, grouping))
+        sums, n, effective = self._crossed(self._difference(model, baseline, name), grouping)
         return replace(crossed_change(sums), n=n, effective_n=effective)
 
     def excess(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         if self.plain:
-            excess = crossed_excess(self._crossed_rate(model, baseline, name, grouping)[0])
+            excess = crossed_excess(self._change_sums(model, baseline, name, grouping))
         else:
             values = self._difference(model, baseline, name)
             # Linearize the group and the rest separately, each about its mean.
@@ -115,14 +135,24 @@ class SeedGroupEstimator(GroupEstimator):
         return replace(crossed_excess(sums), n=n, effective_n=effective)[0:1]
 
     def ratio(self, model: str, name: str, grouping: Grouping) -> TEstimate:
+        counts = self._counts_of(name, grouping)
+        if counts is not None:
+            x = affine_ratio(counts, model, name, grouping)
+            whole = Affine((0, 1), x.offset, [(model, x.slope)])
+            return _mean_of_counts(counts, whole, x.reach, (0.0, 1.0), grouping)
         values, reach = self._linearised(model, name, grouping)
-        return self._mean(values, grouping, reach, (0.0, 1.0), "crossed-linearised")
+        return self.mean(self.moments(values), grouping, reach, (0.0, 1.0), "crossed-linearised")
 
     def ratio_change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
+        counts = self._counts_of(name, grouping)
+        if counts is not None:
+            x, y = (affine_ratio(counts, m, name, grouping) for m in (model, baseline))
+            difference = Affine((0, 1), x.offset - y.offset, [(model, x.slope), (baseline, -y.slope)])
+            return _mean_of_counts(counts, difference, np.maximum(x.reach, y.reach), (-1.0, 1.0), grouping)
         after, reach = self._linearised(model, name, grouping)
         before, other = self._linearised(baseline, name, grouping)
-        reach = np.maximum(reach, other)
-        return self._mean(after - before, grouping, reach, (-1.0, 1.0), "crossed-linearised")
+        change = self.moments(after - before)
+        return self.mean(change, grouping, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
 
     def mean(
         self,
@@ -136,31 +166,20 @@ class SeedGroupEstimator(GroupEstimator):
 
         A group without any value under some seed (no positive predictions) has no estimate.
         """
-        return self._mean(x.first / self.cells.weight, grouping, reach, limits, method)
-
-    def _mean(
-        self,
-        values: Floats,
-        grouping: Grouping,
-        reach: Floats | float,
-        limits: tuple[float, float],
-        method: str,
-    ) -> TEstimate:
         index, groups = grouping.index, grouping.size
-        has_value = ~np.isnan(values)
-        inside: np.ndarray | slice = slice(None)
-        incomplete = np.zeros(groups, bool)
-        if not has_value.all():
-            inside, by_seed = has_value, self.by_seed(has_value)
-            partly = by_seed.any(axis=0) & ~by_seed.all(axis=0)
+        values = x.first / self.cells.weight
+        inside = without_gaps(values)
+        incomplete = np.zeros(groups, dtype=bool)
+        if not isinstance(inside, slice):
+            has_value = self.by_seed(inside)
+            partly = has_value.any(axis=0) & ~has_value.all(axis=0)
             incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
-        weight, g = self.cells.weight[inside], index[inside]
-        n = per_group(weight, g, groups)
+        n = per_group(self.cells.weight[inside], index[inside], groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
         has_reach = reach_by_group > 0
         r = np.where(has_reach, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = per_group(weight * values[inside], g, groups) / n
+            mean = per_group(x.first[inside], index[inside], groups) / n
             sums, n, effective = self._crossed((values - mean[index]) / r[index], grouping)
             errors = choose(has_reach, crossed_change(sums), crossed_mean(sums))
         mean = np.where(incomplete | ~(n > 0), np.nan, mean)
@@ -171,13 +190,70 @@ class SeedGroupEstimator(GroupEstimator):
 
     def loss_sums(self, model: str, baseline: str, name: str, grouping: Grouping) -> CrossedSums:
         """Return the crossed sums of the losses of rows [groups]; positive is worse."""
-        return self._crossed(loss_sign(name) * self._difference(model, baseline, name), grouping)[0]
+        return self._change_sums(model, baseline, name, grouping, loss_sign(name))
 
     def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
-        sums = self._crossed_rate(model, baseline, name, grouping)[0]
+        sums = self._change_sums(model, baseline, name, grouping)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(sums.seed_sums / sums.seed_counts)
+
+    def flips(self, model: str, baseline: str, grouping: Grouping) -> dict[str, Floats]:
+        counts = self._counts_of("accuracy", grouping)
+        if counts is None:
+            return super().flips(model, baseline, grouping)
+        after, before, both = (
+            x.sum(axis=-1) / self.seeds
+            for x in (
+                counts.positive(model, grouping),
+                counts.positive(baseline, grouping),
+                counts.both(model, baseline, grouping).diagonal(axis1=2, axis2=3),
+            )
+        )
+        gained, lost = after - both, before - both
+        return {
+            "n": counts.rows(grouping).sum(axis=1),
+            "right_to_wrong": lost[:, 1] + gained[:, 0],
+            "wrong_to_right": gained[:, 1] + lost[:, 0],
+            "wrong_to_wrong": np.zeros(grouping.size),
+        }
+
+    def flip_share(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
+        if not self.plain:
+            return super().flip_share(model, baseline, name, grouping)
+        sums = self._change_sums(model, baseline, name, grouping)
+        return sums.total_squares / np.maximum(self.seeds * sums.rows, 1.0)
+
+    def _counts_of(self, name: str, grouping: Grouping) -> SeedCounts | None:
+        """Return the counts of which a rate of these groups is a function, or None."""
+        known = is_affine(name) or name in LINEARIZED
+        return self._counts if self._counts is not None and known and self._counts.suits(grouping) else None
+
+    def _counted(
+        self,
+        counts: SeedCounts,
+        grouping: Grouping,
+        name: str,
+        model: str,
+        baseline: str | None = None,
+        sign: float = 1.0,
+    ) -> CrossedSums:
+        """Return the crossed sums of a rate, or of its change times a sign; they are asked for again and again."""
+        key = (grouping, name, model, baseline, sign)
+        if key not in self._sums_known:
+            if len(self._sums_known) * grouping.size * self.seeds > MOST_COUNTS:
+                self._sums_known.clear()
+            self._sums_known[key] = counts.sums(affine(name, model, baseline, sign), grouping)
+        return self._sums_known[key]
+
+    def _change_sums(
+        self, model: str, baseline: str, name: str, grouping: Grouping, sign: float = 1.0
+    ) -> CrossedSums:
+        """Return the crossed sums of the change of a rate, times a sign."""
+        counts = self._counts_of(name, grouping)
+        if counts is not None:
+            return self._counted(counts, grouping, name, model, baseline, sign)
+        return self._crossed(sign * self._difference(model, baseline, name), grouping)[0]
 
     def _linearised(self, model: str, name: str, grouping: Grouping) -> tuple[Floats, Floats]:
         """Return the values linearised within each seed, and the mean reach of each group."""
@@ -187,28 +263,13 @@ class SeedGroupEstimator(GroupEstimator):
 
     def one_seed(self) -> GroupEstimator:
         """Return the estimator of a single run, for values that are functions of all seeds."""
-        return GroupEstimator(self.cells.select(self.by_seed(np.arange(len(self.cells.label)))[0]))
+        return GroupEstimator(self.cells.select(self.one_run))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
         return np.asarray(values[self._order].reshape(self.seeds, self._rows))
 
-    def _crossed_rate(self, model: str, baseline: str | None, name: str, grouping: Grouping) -> _Crossed:
-        """Return `_crossed` of a rate, or of its change from a baseline; computed once for the groups of an attribute."""
-
-        def crossed() -> _Crossed:
-            after = self.cells.indicator(model, name)
-            values = after if baseline is None else after - self.cells.indicator(baseline, name)
-            return self._crossed(values, grouping)
-
-        if self.cells.grouping(grouping.attribute) is not grouping:  # such as a pool of groups
-            return crossed()
-        key = (model, baseline, name, grouping.attribute)
-        if key not in self._known:
-            self._known[key] = crossed()
-        return self._known[key]
-
-    def _crossed(self, values: Floats, grouping: Grouping) -> _Crossed:
+    def _crossed(self, values: Floats, grouping: Grouping) -> tuple[CrossedSums, Floats, Floats]:
         """Return the crossed sums, the (weighted) rows, and the effective rows, per group."""
         groups = grouping.size
         d, group = self.by_seed(values), self.by_seed(grouping.index)[0]
@@ -231,3 +292,23 @@ class SeedGroupEstimator(GroupEstimator):
             effective = n**2 / per_group(size**2, entry_group, groups)
         z = mean[entry_group] + (u - mean[entry_group] * size) / typical[entry_group]
         return crossed_sums(z, entry_group, groups), n, np.nan_to_num(effective)
+
+
+def _mean_of_counts(
+    counts: SeedCounts, values: Affine, reach: Floats, limits: tuple[float, float], grouping: Grouping
+) -> TEstimate:
+    """Return what `SeedGroupEstimator.mean` does, of values whose sums are functions of counts."""
+    sums = counts.sums(values, grouping)
+    has_reach = reach > 0
+    r = np.where(has_reach, reach, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums.seed_sums.sum(axis=-1) / sums.seed_counts.sum(axis=-1)
+        centred = (values.offset - mean[:, None, None]) / r[:, None, None]
+        scaled = [(model, slope / r[:, None, None]) for model, slope in values.slopes]
+        sums = counts.sums(Affine(values.labels, centred, scaled), grouping)
+        errors = choose(has_reach, crossed_change(sums), crossed_mean(sums))
+    n = np.where(np.isnan(values.offset[:, 0, 0]), 0.0, sums.rows)
+    errors = errors.scaled_errors(np.where(np.isnan(mean), np.nan, r))
+    return replace(
+        errors, value=mean, centre=mean, n=n, effective_n=n, limits=limits, method="crossed-linearised"
+    )

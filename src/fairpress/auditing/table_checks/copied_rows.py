@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
-from fairpress.auditing.cells.query_result import ResultColumn
+from fairpress.auditing.cells.head import Head
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
 """Tables with more rows are not searched for copied rows."""
+_MIN_SINGLE = 20
+"""Values of one different row that a column of almost unique values has, at least."""
 
 
 def copied_rows(source: TableSource, total: int, sample: Head, label: str, scored: set[str]) -> Iterator[str]:
@@ -21,9 +22,8 @@ def copied_rows(source: TableSource, total: int, sample: Head, label: str, score
     if total < 20 or total > MAX_ROWS:
         return
     names = list(sample)
-    columns = ", ".join(source.column(n) for n in names)
-    hashes = source.read(f"SELECT hash({columns}) AS h FROM {sample.relation}")["h"].values
-    times, rows = _multiplicities(hashes)
+    counted = source.counted_rows(names)
+    times, rows = _multiplicities(sample.hashes()) if counted is None else _frequencies(counted)
     distinct = int(rows.sum())
     copies = total - distinct
     if not copies:
@@ -54,13 +54,22 @@ def _multiplicities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if new.all():
         return np.array([1]), np.array([len(values)])
     starts = np.flatnonzero(np.concatenate([[True], new]))
-    counts = np.bincount(np.diff(starts, append=len(values)))
+    return _frequencies(np.diff(starts, append=len(values)))
+
+
+def _frequencies(occurrences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of occurrences, in ascending order, and how many values occur so often."""
+    counts = np.bincount(occurrences)
     times = np.flatnonzero(counts)
     return times, counts[times]
 
 
-def _rare_values_repeat(sample: Mapping[str, ResultColumn], excluded: set[str]) -> bool:
+def _rare_values_repeat(sample: Head, excluded: set[str]) -> bool:
     """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
+    # Missing is a value here, and so are 0 and −0, which DuckDB takes for one.
+    values = sample.distinct([n for n in sample if n not in excluded])
+    if not any(distinct + 2 >= _MIN_SINGLE for _, distinct in values.values()):
+        return False
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
     rows = int(times.sum())
@@ -73,7 +82,7 @@ def _rare_values_repeat(sample: Mapping[str, ResultColumn], excluded: set[str]) 
         single = occurrences == 1
         copies = (times[single] - 1).sum()
         if (
-            single[rare].sum() >= max(20, 0.9 * rare.sum())
+            single[rare].sum() >= max(_MIN_SINGLE, 0.9 * rare.sum())
             and copies >= max(10, 0.01 * rows)
             and _more_pairs_than_chance(different, times, list(codes_by_column).index(name), rare)
         ):
@@ -130,7 +139,7 @@ def _labels_agree(
     y = source.column(label)
     result = source.read(
         f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT "
-        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {sample.relation} GROUP BY {other_columns} HAVING "
+        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING "
         "count(*) > 1)"
     ).to_pylist()[0]
     # If labels agree by chance in at most 95 % of the sets, 90 sets all agree in one table of a hundred.

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.column_inspection import Head
 from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.head import Head, no_fractions
 from fairpress.auditing.cells.query_result import ResultColumn
 from fairpress.auditing.table_checks.column_sample import ColumnSample, sample_column
-from fairpress.core.values import spelling
 
 _PEOPLE_WORDS = """
 person people patient subject customer client user member applicant borrower employee student pupil participant respondent
@@ -98,10 +97,8 @@ def _possible_ids(sample: Head, candidates: Sequence[str]) -> list[str]:
 
     DuckDB counts the values of all columns at once. It takes 0 and −0 for one value, which are two here.
     """
-    first = sample.first(candidates, 20).items()
-    whole = [n for n, values in first if _no_fractions([t for v in values if (t := spelling(v)) is not None])]
     possible = []
-    for name, (rows, distinct) in sample.distinct(whole).items():
+    for name, (rows, distinct) in sample.distinct([n for n in candidates if n in sample.whole]).items():
         least = 5 if _is_person_id_name(name) else max(50, 0.01 * rows)
         if rows >= 20 and distinct + 1 >= least and rows - distinct + 1 >= 0.01 * rows:
             possible.append(name)
@@ -128,7 +125,7 @@ def _repeats_like_person_ids(
     if not distinct or rows < 20 or rows - distinct < 0.01 * rows:
         return False
     texts = [t for t, n in zip(column_sample.texts, column_sample.counts, strict=True) if n]
-    if not _no_fractions(texts):
+    if not no_fractions(texts[:2000]):
         return False
     if named:
         return distinct > 20 or (any(w in _STRONG_IDS for w in parts) and distinct > 4)
@@ -143,11 +140,6 @@ def _repeats_like_person_ids(
         and _evenly_spread(column_sample.counts)
         and _fixes_an_attribute(column_sample, sample, attributes)
     )
-
-
-def _no_fractions(texts: Sequence[str]) -> bool:
-    """Return whether no value is a decimal fraction."""
-    return not any(re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*([eE].*)?|[+-]?\d+[eE]-\d+", t) for t in texts[:2000])
 
 
 def _whole_numbers(texts: Sequence[str]) -> bool:

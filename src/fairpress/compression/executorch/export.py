@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from fairpress.core.files import write_together
 from fairpress.core.output import check_files
 from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Part
+from fairpress.models.exporter_warnings import copy_graph
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.executorch import require
 from fairpress.runtime.decision_rule import decide
@@ -227,7 +227,7 @@ def _graph(
 
     engine = quantizer_for(network, dataset)
     if step is None:
-        return load_state(copy.deepcopy(engine.folded), engine.fold(network.state)), {}
+        return load_state(copy_graph(engine.folded), engine.fold(network.state)), {}
     prepared, states = engine.prepare(step.scheme), [network.state]
     rows, sampling = step.calibration_rows([dataset], [seed])
     options, more = step.calibration_options(engine, states, rows, [dataset], [seed])

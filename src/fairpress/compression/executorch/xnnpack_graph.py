@@ -6,7 +6,6 @@ the weights are the same, and the ranges of activations are estimated by the sam
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from fairpress.compression.quantized_graph.range_estimators import Ranges, activ
 from fairpress.compression.quantized_graph.row_chunks import Rows, chunks
 from fairpress.core.errors import UserError
 from fairpress.models.export import ignore_mode_changes, load_state
-from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.exporter_warnings import copy_graph, suppress_exporter_warnings
 from fairpress.models.tracing import aten, is_weighted, layer_name
 from fairpress.runtime.backends.executorch import quiet, require
 
@@ -138,7 +137,7 @@ def _observed(graph: GraphModule, chosen: Collection[str]) -> GraphModule:
                 return changed
 
         quantizer = FloatsOnly().set_global(config).set_filter_function(takes)
-        return ignore_mode_changes(prepare_pt2e(copy.deepcopy(graph), quantizer))
+        return ignore_mode_changes(prepare_pt2e(copy_graph(graph), quantizer))
 
 
 def _is_float(node: Node) -> bool:

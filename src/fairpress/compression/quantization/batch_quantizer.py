@@ -55,7 +55,7 @@ from fairpress.models.tracing import BatchNormFold, find_batch_norm_folds, fold_
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
-CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**19
+CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**17
 LEAST_ROWS, LEAST_ROWS_IN_DOUBT = 8, 64
 PERTURBATION = 1e-4  # relative change of step sizes; badly conditioned networks amplify it
 N_PERTURBATIONS = 3

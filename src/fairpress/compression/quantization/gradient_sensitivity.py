@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, pos
 from fairpress.core.output_kind import OutputKind
 from fairpress.core.time_left import counted
 from fairpress.models.export import load_state
+from fairpress.models.exporter_warnings import copy_graph
 from fairpress.models.tracing import CONVOLUTIONS, is_lookup, is_weighted, layer_name
 from fairpress.training.output_divergence import output_variance
 
@@ -108,7 +108,7 @@ def _output_responses(
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], dict[str, Tensor]]]:
     """Yield, chunk by chunk, the `_curvature` and layer → J·δ [rows, width, channels]."""
     device = next(iter(state.values())).device
-    network = load_state(copy.deepcopy(graph).to(device), state)
+    network = load_state(copy_graph(graph).to(device), state)
     changes = {layer: change.to(device) for layer, change in changes.items()}
     for parameter in network.parameters():
         parameter.requires_grad_(False)

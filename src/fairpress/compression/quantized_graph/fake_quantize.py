@@ -36,6 +36,13 @@ class FakeQuantize(ObserverBase):
         self.quant_min, self.quant_max, self.qscheme = quant_min, quant_max, qscheme
         self.mode: Mode = "round"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `nn.Module` looks for tensors in what is set, which takes as long as rounding a small layer.
+        if name in ("mode", "histogram"):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
 
 class FakeQuantizeWeight(FakeQuantize):
     """ŵ = s·clamp(⌊w/s⌉, p, q) with a scale per output channel; the gradient of ŵ is that of w everywhere.

@@ -63,6 +63,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
 
         from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
         from fairpress.compression.quantization.qat import QATGraphs
+        from fairpress.compression.quantized_graph.rounded_chain import rounded_chain
         from fairpress.models.tracing import trainable
         from fairpress.training.stacked_networks import StackedNetworks
 
@@ -89,7 +90,10 @@ class TrainQuantized(FineTune, QuantizationOptions):
         if not trains_alone(architecture):
             rows, objective = self.rows_and_objective(networks, datasets, on_message)
             objectives = [objective] * len(networks)
-            stack = StackedNetworks.from_states(qat_graphs.training.graph, states, torch.device("cpu"))
+            graph = qat_graphs.training.graph
+            stack = StackedNetworks.from_states(
+                graph, states, torch.device("cpu"), chain=rounded_chain(graph)
+            )
             update = partial(update_ranges, calibration=calibration, methods=methods)
             zeros = zero_mask(networks, stack.parameters)
             train_stack(stack, rows, seeds, training_run, on_message, zeros, update, objective)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -86,6 +87,7 @@ def prepare_file(data: bytes, runtime: Backend) -> bytes:
     return separate_constants(data) if runtime.variant == "exact" else data
 
 
+@cache
 def processor() -> str:
     """Return the processor's name and its fast 8-bit instructions, which determine how 8-bit products are summed."""
     import platform

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from fairpress.runtime.onnx.load import parse_model
 # must always give equal tables.
 MEMORY_BUDGET = 128 * 2**20
 MAX_BATCH, DEFAULT_BATCH = 8192, 32
+SMALL = 1024  # values of a constant that may be a shape
+# Operators whose results have shapes that no value of a constant decides.
+SHAPED_BY_SHAPES = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Clip", "Gemm", "MatMul", "Conv", "QuantizeLinear", "DequantizeLinear"}
+)
 # Limits on the rows and the input bytes of one call.
 MAX_ROWS, MAX_BYTES = 1_000_000, 2**30
 
@@ -31,15 +37,25 @@ def rows_at_once(data: bytes, *, budget: int = MEMORY_BUDGET) -> int:
 
 def bytes_per_row(data: bytes) -> int | None:
     """Return the bytes of all values that a graph computes from one row; None if their shapes are unknown."""
-    import onnx
-
     model = parse_model(data)
     graph = model.graph
-    stored = {t.name for t in graph.initializer}
+    read = {n for node in graph.node if node.op_type not in SHAPED_BY_SHAPES for n in node.input}
+    nested = any(a.HasField("g") for node in graph.node for a in node.attribute)
     for tensor in graph.initializer:
-        # Shape inference needs only small constants; weights would be copied for nothing.
-        if math.prod(tensor.dims) > 1024:
+        # Shape inference needs only few small constants; weights would be copied for nothing.
+        if math.prod(tensor.dims) > SMALL or not (nested or tensor.name in read):
             tensor.ClearField("raw_data")
+    return _bytes_per_row(model.SerializeToString())
+
+
+@lru_cache(maxsize=64)
+def _bytes_per_row(without_weights: bytes) -> int | None:
+    """Return `bytes_per_row` of a graph without its weights; the networks of a study have few different ones."""
+    import onnx
+
+    model = onnx.load_from_string(without_weights)
+    graph = model.graph
+    stored = {t.name for t in graph.initializer}
     for value in graph.input:
         if value.name not in stored and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = 1
