@@ -14,7 +14,13 @@ from torch.func import vmap
 from fairpress.models.feature_scaling import Standardize
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.training.data import Data
-from fairpress.training.linear_chain import ChainOperator, LinearChain, StackedLinear, StackedReLU, StackedScale
+from fairpress.training.linear_chain import (
+    ChainOperator,
+    LinearChain,
+    StackedLinear,
+    StackedReLU,
+    StackedScale,
+)
 
 if TYPE_CHECKING:
     from fairpress.training.objective import Objective
