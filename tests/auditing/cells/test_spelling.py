@@ -227,6 +227,8 @@ def test_tables_in_different_formats_add_up(tmp_path):
     frame[["g", "b", "a", "label"]].to_csv(tmp_path / "two.csv", index=False, sep=";")
     frame.to_parquet(tmp_path / "three.parquet")
     files = [tmp_path / name for name in ("one.csv", "two.csv", "three.parquet")]
-    assert groups(files) == groups([frame.copy() for _ in range(3)]) == {"02134": 120, "2134": 120, "1.0": 120}
+    assert (
+        groups(files) == groups([frame.copy() for _ in range(3)]) == {"02134": 120, "2134": 120, "1.0": 120}
+    )
     truth = frame.assign(g=frame.g == "1.0")
     assert groups([frame, truth]) == {"02134": 40, "2134": 40, "1.0": 40, "True": 40, "False": 80}
