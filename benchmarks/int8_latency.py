@@ -1,8 +1,9 @@
 """INT8 files of three tools on two runtimes: ``python benchmarks/int8_latency.py [MODEL [SIZE [BATCH [THREADS [SECS]]]]]``.
 
-fairpress, ``quantize_static`` and ``nncf.quantize`` each write an ONNX file of the same network (those of `ptq_peers.py`),
-from the same 16 rows; all files run on ONNX Runtime and on OpenVINO in the same rounds. Ratios are medians of the rounds'
-ratios with their intervals; below 1, the file of fairpress is faster. What is not installed is left out.
+fairpress, ``quantize_static``, for transformers ``quantize_dynamic``, and ``nncf.quantize`` each write an ONNX file of the
+same network (those of `ptq_peers.py`), from the same 16 rows and for any number of rows and length of texts. All run on
+ONNX Runtime and on OpenVINO in the same rounds; OpenVINO receives the number of rows before it compiles. Ratios are medians
+of the rounds' ratios with their intervals; below 1, the file of fairpress is faster. What is not installed is left out.
 """
 
 from __future__ import annotations
@@ -13,17 +14,35 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from latency_table import print_latencies
 from ptq_peers import TOOLS, export, inputs, network, quantize_static
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
-from fairpress.runtime.backends.base import processor
-from fairpress.runtime.backends.registry import choose, kernels
+from fairpress.runtime.backends.registry import choose
 from fairpress.runtime.benchmark.measure import BenchmarkRun, measure
 from fairpress.runtime.benchmark.result import format_ratio
-from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
+from fairpress.runtime.benchmark.statistics import median_ratio
 
 ROWS = 16
 RUNTIMES = ("onnxruntime", "openvino")
+
+
+def is_transformer(model: str) -> bool:
+    """Return whether a model is made of attention and linear layers."""
+    return model == "encoder" or model.startswith("vit")
+
+
+def dynamic_file(folder: Path) -> bytes:
+    """Return what ``quantize_dynamic`` makes of the float file that `quantize_static` prepared in this folder."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(
+        folder / "prepared.onnx",
+        folder / "dynamic.onnx",
+        per_channel=True,
+        op_types_to_quantize=["MatMul", "Gemm"],
+    )
+    return (folder / "dynamic.onnx").read_bytes()
 
 
 def nncf_file(model: str, size: int, folder: Path) -> bytes:
@@ -33,7 +52,7 @@ def nncf_file(model: str, size: int, folder: Path) -> bytes:
 
     rows = inputs(model, size, ROWS)
     export(network(model, size, 0), rows[:2], folder / "float.onnx")
-    kind = nncf.ModelType.TRANSFORMER if model == "encoder" or model.startswith("vit") else None
+    kind = nncf.ModelType.TRANSFORMER if is_transformer(model) else None
     data = nncf.Dataset([{"x": row.numpy()} for row in rows.split(1)])
     quantized = nncf.quantize(onnx.load(folder / "float.onnx"), data, subset_size=ROWS, model_type=kind)
     content: bytes = quantized.SerializeToString()
@@ -48,6 +67,8 @@ def files(model: str, size: int) -> dict[str, bytes]:
     out = {"fairpress": quantized.onnx}
     with tempfile.TemporaryDirectory() as folder:
         out["quantize_static"] = quantize_static(ROWS, model, size)(made, Path(folder))
+        if is_transformer(model):
+            out["quantize_dynamic"] = dynamic_file(Path(folder))
         if find_spec(TOOLS["NNCF"]):
             out["NNCF"] = nncf_file(model, size, Path(folder))
     return out
@@ -67,18 +88,7 @@ def main(model: str, size: int, batch: int, threads: int, seconds: float) -> Non
         seconds=seconds,
     )
     by = {(m.model, m.runtime): m for m in found}
-    print(
-        f"{processor()}; {model}, size {size}, batch {batch}, {threads} thread(s); {len(found[0].seconds)} rounds\n"
-    )
-    print("| file | MB | runtime | ms a call | quartiles | integer, float layers, conversions |")
-    print("|---|---|---|---|---|---|")
-    for (name, runtime), m in by.items():
-        low, middle, high = (1e3 * s for s in quartiles(m.seconds))
-        k = kernels(made[name], choose(runtime))
-        print(
-            f"| {name} | {len(made[name]) / 1e6:.2f} | {runtime} | {middle:.2f} | {low:.2f} to {high:.2f} | "
-            f"{k.integer}, {k.floating}, {k.conversions} |"
-        )
+    print_latencies(f"{model}, size {size}", found, made)
     print("\n| runtime | faster peer | fairpress, over it |\n|---|---|---|")
     for runtime in runtimes:
         peers = {name: by[name, runtime] for name in made if name != "fairpress"}

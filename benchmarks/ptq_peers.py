@@ -147,16 +147,18 @@ def quantize_static(rows: int, model: str, size: int) -> Callable[[Any, Path], b
 
 
 def export(made: Any, example: Any, path: Path) -> None:
-    """Write the float network as an ONNX file for any batch size, with torch's exporter."""
+    """Write the float network as an ONNX file for any batch size and text length, with torch's exporter."""
     import torch
 
-    dims = ({0: torch.export.Dim("batch", min=1, max=2**16)},)
+    dims = {0: torch.export.Dim("batch", min=1, max=2**16)}
+    if not example.is_floating_point():
+        dims[1] = torch.export.Dim("length", min=1, max=TOKENS)
     torch.onnx.export(
         made,
         (example,),
         path,
         dynamo=True,
-        dynamic_shapes=dims,
+        dynamic_shapes=(dims,),
         input_names=["x"],
         output_names=["y"],
         verbose=False,

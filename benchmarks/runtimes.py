@@ -11,15 +11,15 @@ import sys
 
 import torch
 import torchvision
+from latency_table import print_latencies
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.export import export_graph
-from fairpress.runtime.backends.base import processor
-from fairpress.runtime.backends.registry import choose, kernels
+from fairpress.runtime.backends.registry import choose
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
 from fairpress.runtime.benchmark.result import format_ratio
-from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
+from fairpress.runtime.benchmark.statistics import median_ratio
 from fairpress.runtime.onnx.weight_packing import finalize
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -62,16 +62,7 @@ def main(size: int, batch: int, threads: int, seconds: float) -> None:
         progress=lambda what, done, total: print(f"{what}: {done} of {total} rounds", file=sys.stderr),
     )
     by: dict[tuple[str, str], Measurement] = {(m.model, m.runtime): m for m in found}
-    print(f"{processor()}; {size} pixels, batch {batch}, {threads} threads; {len(found[0].seconds)} rounds\n")
-    print("| model | MB | runtime | ms a call | quartiles | integer, float layers, conversions | peak MB |")
-    print("|---|---|---|---|---|---|---|")
-    for (name, runtime), m in by.items():
-        low, middle, high = (1e3 * s for s in quartiles(m.seconds))
-        k = kernels(made[name], choose(runtime))
-        print(
-            f"| {name} | {len(made[name]) / 1e6:.2f} | {m.facts['runtime']} | {middle:.0f} | {low:.0f}–{high:.0f} | "
-            f"{k.integer}, {k.floating}, {k.conversions} | {(m.memory_peak or 0) / 1e6:.0f} |"
-        )
+    print_latencies(f"resnet18, {size} pixels", found, made)
     print("\n| | times faster | aim |\n|---|---|---|")
     for (name, other, runtime), aim in AIMS.items():
         ratio = median_ratio(by[other, runtime].seconds, by[name, runtime].seconds)

@@ -141,9 +141,10 @@ def shaped_outputs(
         The network returns something else, or the labels do not fit; the message states what to pass.
     """
     kinds: Sequence[OutputKind] = [requested or "classes"]
-    module, note = chosen_output(module, call(module, rows[:2]), OUTPUT_NAMES[kinds[0]], EXPECTED[kinds[0]])
+    every_output = call(module, rows[:2])
+    module, note = chosen_output(module, every_output, OUTPUT_NAMES[kinds[0]], EXPECTED[kinds[0]])
     notes, assumed = [] if note is None else [note], []
-    out = call(module, rows[:2])
+    out = every_output if note is None else call(module, rows[:2])
     _check_floats(out, kinds[0])
     single, matrix = out.shape in ((2, 1), (2,)), out.dim() == 2 and out.shape[0] == 2
     width = int(out.shape[1]) if matrix else 1
@@ -167,7 +168,7 @@ def shaped_outputs(
             f"{'' if requested or out.dim() > 2 else TAIL}."
         )
     if kind in ("classes", "labels"):
-        _refuse_probabilities(module, call, rows, kind, single)
+        _refuse_probabilities(module, call, rows, out, kind, single)
     if labels is not None and requested is not None:
         _check_labels(labels, kind, width)
     if kind == "classes" and single:
@@ -212,13 +213,17 @@ def _check_labels(labels: np.ndarray, kind: OutputKind, width: int) -> None:
         )
 
 
-def _refuse_probabilities(module: nn.Module, call: Any, rows: Tensor, kind: OutputKind, single: bool) -> None:
-    even_rows = rows[: len(rows) - len(rows) % 2]
-    parts = []
-    for part in even_rows.split(2):
-        parts.append(call(module, part).float())
+def _refuse_probabilities(
+    module: nn.Module, call: Any, rows: Tensor, first: Tensor, kind: OutputKind, single: bool
+) -> None:
+    """Raise UserError if outputs are probabilities; `first` are those of the first two rows."""
+    even_rows = rows[2 : len(rows) - len(rows) % 2]
+    parts = [first.float()]
+    for part in (*even_rows.split(2), None):
         if not bool((parts[-1] >= 0).all() and (parts[-1] <= 1).all()):
             return
+        if part is not None and len(part):
+            parts.append(call(module, part).float())
     outputs = torch.cat(parts)
     if outputs.unique().numel() < 2:
         return

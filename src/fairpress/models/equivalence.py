@@ -88,7 +88,7 @@ def references(
     """
     copied = copy.deepcopy(module).cpu().eval()
     network = FastFunctionalCall(copied)
-    defaults = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
+    defaults = {k: v.detach() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
     for i, (state, every_row) in enumerate(zip(states, inputs, strict=True)):
         rows = check_rows(every_row)
         values = defaults | {k: v.detach().cpu().clone() for k, v in state.items() if k in defaults}

@@ -39,6 +39,7 @@ from fairpress.tokenization.model_inputs import TOKEN_INPUT
 
 INPUT, OUTPUT = "x", "y"
 BATCH, LENGTH = "batch", "length"  # names of the first dimension, and of the second of token ids
+BEGINNING = 64  # values by which two tensors are told apart
 _templates: dict[Hashable, ExportTemplate] = {}
 
 
@@ -241,16 +242,24 @@ def ignore_mode_changes(graph: GraphModule) -> GraphModule:
 
 
 def without_equal_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state with small noise, in which no two tensors are equal; of numbers, those that are a scale."""
-    generator = torch.Generator().manual_seed(0)
+    """Return a state in which no two tensors are equal: small noise is added where one begins as another does.
 
-    def near(name: str, value: Tensor) -> Tensor:
+    Of numbers, only scales get noise.
+    """
+    generator = torch.Generator().manual_seed(0)
+    seen: set[tuple[torch.Size, bytes]] = set()
+
+    def different(name: str, value: Tensor) -> Tensor:
         if not value.is_floating_point() or (value.dim() == 0 and not name.endswith(".scale")):
+            return value
+        begins = (value.shape, value.reshape(-1)[:BEGINNING].contiguous().numpy().tobytes())
+        if begins not in seen:
+            seen.add(begins)
             return value
         noise = torch.rand(value.shape, generator=generator)
         return value * (1 + 1e-3 * noise) + 1e-6 * noise
 
-    return {name: near(name, value.detach().cpu()) for name, value in state.items()}
+    return {name: different(name, value.detach().cpu()) for name, value in state.items()}
 
 
 def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:

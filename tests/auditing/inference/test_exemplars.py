@@ -51,5 +51,5 @@ def test_many_classes_are_counted_a_part_of_the_rows_at_a_time(monkeypatch):
     parts = exemplars._excess(base, small, 5, halves)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert len(shapes) == 4
-    assert all(2 * seeds * rows * 5 <= 10_000 for seeds, rows in shapes)
+    assert len(shapes) == 5
+    assert all((2 * seeds + 3 * len(halves)) * rows * 5 <= 10_000 for seeds, rows in shapes)

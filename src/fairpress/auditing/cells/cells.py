@@ -93,7 +93,7 @@ class Cells:
         index = np.searchsorted(np.unique(other._flat(attribute)[1]), self._flat(attribute)[1])
         return Grouping(attribute, other.grouping(attribute).values, index)
 
-    def select(self, lines: np.ndarray) -> Cells:
+    def select(self, lines: np.ndarray | slice) -> Cells:
         """Return the cells of the given combinations only."""
         return replace(
             self,
@@ -161,7 +161,7 @@ class Cells:
 
     def pair(self, baseline: str, compressed: str, grouping: Grouping) -> Floats:
         """Return weighted cells [groups, label, ŷ baseline, ŷ compressed] of the positive class against the rest."""
-        out = np.zeros((grouping.size, 2, 2, 2))
         y, a, b = (self.binary(v) for v in (self.label, self.predicted[baseline], self.predicted[compressed]))
-        np.add.at(out, (grouping.index, y, a, b), self.weight)
-        return out
+        cell = ((grouping.index * 2 + y) * 2 + a) * 2 + b
+        sums = np.bincount(cell, weights=self.weight, minlength=8 * grouping.size)
+        return np.asarray(sums, dtype=float).reshape(grouping.size, 2, 2, 2)

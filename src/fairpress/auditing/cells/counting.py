@@ -74,7 +74,11 @@ def count(
     _keep_scores(source, [label, *attributes, *models, *keys.values()], decided_by, weight, bin_edges)
     check_scores(source, models, decide or {})
     cell_counts = source.count(
-        list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=bin_edges
+        list(dict.fromkeys([label, *attributes, *keys.values()])),
+        decided_by,
+        weight=weight,
+        bins=bin_edges,
+        merge=not {"seed", "row"} <= keys.keys(),  # complete runs have each row once under each seed
     )
     # Where files were concatenated with their headers, a row contains the column names.
     if any(str(v).removeprefix("\ufeff") in source.columns for v in cell_counts.columns[label].values):

@@ -53,6 +53,7 @@ class TableSource(InspectedRelation):
         *,
         weight: str | None = None,
         bins: Mapping[str, Sequence[float]] | None = None,
+        merge: bool = True,
     ) -> CellCounts:
         """Count every combination of the columns and decisions in one pass over the table.
 
@@ -62,10 +63,15 @@ class TableSource(InspectedRelation):
             Column of row weights.
         bins
             Column → edges that cut its numbers into groups; a value equal to an edge belongs to the upper group.
+        merge
+            False: return each row as a combination of its own, which saves the counting where no two are equal.
         """
         expressions = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
         expressions += [self.decision_expression(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
+        if not merge:
+            query = f"SELECT {select}, {self._measures_of_row(weight)} FROM {self.relation}"
+            return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
         measures = self._measures(weight)
         # Sorted, so that the order of summation, and every digit of the audit, is independent of the number of threads.
         result = self.read(f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL")
@@ -94,13 +100,23 @@ class TableSource(InspectedRelation):
             return f"{n} AS n"
         if weight is None:
             return "count(*)::DOUBLE AS n"
-        self.number(weight, "the weight")
-        c = self.as_number(weight)
-        bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
+        c, bad = self._weight(weight)
         return (
             f"count(*)::DOUBLE AS n, sum({c}) AS w, sum({c} * {c}) AS ww, "
             f"count(*) FILTER (WHERE {bad})::DOUBLE AS bad"
         )
+
+    def _measures_of_row(self, weight: str | None) -> str:
+        if weight is None:
+            return "1::DOUBLE AS n"
+        c, bad = self._weight(weight)
+        return f"1::DOUBLE AS n, {c} AS w, {c} * {c} AS ww, ({bad})::INTEGER::DOUBLE AS bad"
+
+    def _weight(self, name: str) -> tuple[str, str]:
+        """Return the weight of a row, and where it is none."""
+        self.number(name, "the weight")
+        c = self.as_number(name)
+        return c, f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
 
     def binned(self, name: str, edges: Sequence[float]) -> str:
         self.number(name, "to cut into bins")

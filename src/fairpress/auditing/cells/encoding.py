@@ -228,6 +228,8 @@ def _encode_key(column: DictionaryColumn, rows: Floats, description: str, source
 
 def refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
     """Refuse floats so large that neighboring integers have the same value."""
+    if set(map(type, column.values)) <= {int, str, bool, type(None)}:
+        return
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
         raise UserError(
@@ -238,10 +240,13 @@ def refuse_merged(column: DictionaryColumn, description: str, source_name: str) 
 
 def _encode_text(column: DictionaryColumn) -> EncodedTable:
     """Encode the values as sorted texts; −1 is missing."""
-    texts = [spelling(v) for v in column.values]
+    if set(map(type, column.values)) == {int}:  # such as the ids of a million rows
+        texts: list[str | None] = list(map(str, column.values))
+    else:
+        texts = [spelling(v) for v in column.values]
     names = sorted({t for t in texts if t is not None})
-    index = {name: i for i, name in enumerate(names)}
-    lookup = np.array([-1 if t is None else index[t] for t in texts], dtype=np.int64)
+    index: dict[str | None, int] = {name: i for i, name in enumerate(names)} | {None: -1}
+    lookup = np.fromiter(map(index.__getitem__, texts), np.int64, len(texts))
     return EncodedTable(tuple(names), lookup[column.codes])
 
 

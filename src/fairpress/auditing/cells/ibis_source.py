@@ -128,6 +128,7 @@ class WarehouseSource(TableSource):
         *,
         weight: str | None = None,
         bins: Mapping[str, Sequence[float]] | None = None,
+        merge: bool = True,
     ) -> CellCounts:
         table = self._expression
         expressions = [self._binned(c, bins[c]) if bins and c in bins else table[c] for c in columns]

@@ -17,16 +17,17 @@ def denominator_sizes(evidence: GroupEstimator, metric: str, grouping: Grouping)
     are worth at least one. No prediction is read, so that the groups that are assessed do not depend on any model.
     """
     cells, groups = evidence.cells, grouping.size
-    inside = cells.rows_in(metric)
-    weight, index = cells.weight[inside] / evidence.repeats, grouping.index[inside]
+    lines = evidence.one_run  # a row has the same label and weight under every seed
+    inside = cells.rows_in(metric)[lines]
+    weight, index = cells.weight[lines][inside], grouping.index[lines][inside]
     total = per_group(weight, index, groups)
     if evidence.plain:
         return total
     if "subject" in cells.keys:
-        person = cells.keys["subject"][inside]
+        person = cells.keys["subject"][lines][inside]
         entry, entry_index = np.unique(person * groups + index, return_inverse=True)
         squares = per_group(per_group(weight, entry_index, len(entry)) ** 2, entry % groups, groups)
     else:
-        squares = per_group(cells.weight_squares[inside] / evidence.repeats, index, groups)
+        squares = per_group(cells.weight_squares[lines][inside], index, groups)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.nan_to_num(np.where(squares > 0, total**2 / squares, 0.0))

@@ -24,22 +24,24 @@ MIN_MODELS = 10
 SPLITS = 50
 TIE = -1
 VOTES = 2**23
-"""Votes that are in memory at once, of two bytes each: one for each class, seed and row of both models."""
+"""Votes and counts of votes in memory at once: of each class, row and seed of both models, and of each half of theirs."""
 
 
 def modal_class(predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return the most frequent class of each row over models [models, rows]; −1 where two classes tie."""
-    return _modal_of(np.stack([(predicted == c).sum(axis=0) for c in range(classes)]))
+    return _modal_of(np.stack([(predicted == c).sum(axis=0) for c in range(classes)]))[0]
 
 
-def _modal_of(counts: np.ndarray) -> np.ndarray:
-    """Return the class with the largest count of each row [classes, rows]; −1 where two tie."""
-    winners = counts == counts.max(axis=0)
-    modal = np.zeros(counts.shape[1], dtype=np.int16)
+def _modal_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class with the largest count [classes, …], −1 where two tie, and by how much it leads the second."""
+    modal = np.zeros(counts.shape[1:], dtype=np.int16)
+    largest, second = counts[0], np.full_like(counts[0], -1)
     for c in range(1, len(counts)):
-        modal += winners[c] * np.int16(c)
-    np.putmask(modal, winners.sum(axis=0, dtype=np.int16) > 1, TIE)
-    return modal
+        modal[counts[c] > largest] = c
+        second = np.maximum(second, np.minimum(largest, counts[c]))
+        largest = np.maximum(largest, counts[c])
+    modal[largest == second] = TIE
+    return modal, largest - second
 
 
 def differing_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def _excess(
         (base != base[0]).any(axis=0) | (small != base[0]).any(axis=0)
     )  # others never differ
     means = np.zeros((2 + seeds, rows))
-    at_once = max(1, VOTES // (2 * seeds * classes))
+    at_once = max(1, VOTES // ((2 * seeds + 3 * len(halves)) * classes))
     for part in (mixed[start : start + at_once] for start in range(0, mixed.size, at_once)):
         means[:, part] = _excess_of_rows(base[:, part], small[:, part], classes, halves)
     return means[0], means[1], means[2:]
@@ -106,33 +108,46 @@ def _excess_of_rows(
     """Return what `_excess` does, one below the other [2 + seeds, rows], with every vote in memory."""
     seeds, rows = base.shape
     codes = np.arange(classes)[:, None, None]
-    votes, small_votes = ((x == codes).astype(np.int16) for x in (base, small))
+    votes, small_votes = ((x == codes).astype(np.float32) for x in (base, small))
+    in_a, in_b = np.zeros((2, len(halves), seeds), dtype=np.float32)
+    for k, (a, b) in enumerate(halves):
+        in_a[k, a] = in_b[k, b] = 1
+    # [classes, halvings, rows]
+    counts, other_counts, small_counts = (
+        (half @ x).astype(np.int16) for half, x in ((in_a, votes), (in_b, votes), (in_b, small_votes))
+    )
     expected, excess = np.zeros((2, rows), dtype=np.int16)
     without = np.zeros((seeds, rows), dtype=np.int16)
-    for a, b in halves:
-        counts = votes[:, a].sum(axis=1, dtype=np.int16)
-        other_counts, small_counts = (v[:, b].sum(axis=1, dtype=np.int16) for v in (votes, small_votes))
-        first, second, third = (_modal_of(x) for x in (counts, other_counts, small_counts))
+    for k, (a, b) in enumerate(halves):
+        (first, lead), (second, second_lead), (third, third_lead) = (
+            _modal_of(x[:, k]) for x in (counts, other_counts, small_counts)
+        )
         retrained = differing_rows(first, second)
         whole = np.subtract(differing_rows(first, third), retrained, dtype=np.int16)
         expected += retrained
         excess += whole
-        without += whole  # corrected for the seeds of a half below
-        for s in a:
-            left = _modal_of(counts - votes[:, s])
-            without[s] += (
-                np.subtract(differing_rows(left, third), differing_rows(left, second), dtype=np.int16) - whole
+        without += whole  # corrected below where one vote can change a mode: a lead of two holds without it
+        near = np.flatnonzero(lead <= 1)
+        left = _without_each(counts[:, k], votes, a, near)
+        without[np.ix_(a, near)] += (
+            np.subtract(differing_rows(left, third[near]), differing_rows(left, second[near]), dtype=np.int16)
+            - whole[near]
+        )
+        near = np.flatnonzero(np.minimum(second_lead, third_lead) <= 1)
+        left = _without_each(other_counts[:, k], votes, b, near)
+        small_left = _without_each(small_counts[:, k], small_votes, b, near)
+        without[np.ix_(b, near)] += (
+            np.subtract(
+                differing_rows(first[near], small_left), differing_rows(first[near], left), dtype=np.int16
             )
-        for s in b:
-            left, small_left = (
-                _modal_of(other_counts - votes[:, s]),
-                _modal_of(small_counts - small_votes[:, s]),
-            )
-            without[s] += (
-                np.subtract(differing_rows(first, small_left), differing_rows(first, left), dtype=np.int16)
-                - whole
-            )
+            - whole[near]
+        )
     return np.vstack([expected, excess, without]) / len(halves)
+
+
+def _without_each(counts: np.ndarray, votes: np.ndarray, half: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the modal class of some rows without the vote of each seed of a half [seeds of the half, rows]."""
+    return _modal_of(counts[:, None, rows] - votes[:, half[:, None], rows].astype(np.int16))[0]
 
 
 def _by_group(
@@ -151,7 +166,9 @@ def _by_group(
         return per_group(w * x, grouping.index, grouping.size) / n
 
     means = single_run.mean(single_run.moments(excess), grouping, reach=1.0)
-    jackknife = np.stack([share(x) for x in without])
+    mixed = np.flatnonzero(without.any(axis=0))
+    weights, index = w[mixed], grouping.index[mixed]
+    jackknife = np.stack([per_group(weights * x, index, grouping.size) for x in without[:, mixed]]) / n
     s = len(without)
     seeds = (s - 1) / s * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0)
     se, df = np.sqrt(means.se**2 + seeds), np.minimum(means.df, s - 1.0)

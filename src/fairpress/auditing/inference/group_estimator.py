@@ -137,7 +137,7 @@ class GroupEstimator:
         unobserved values are not impossible. NaN where there are no rows; the standard error is NaN where there is one.
         """
         groups = grouping.size
-        inside = _inside(x.first)
+        inside = without_gaps(x.first)
         g = grouping.index[inside]
         first, crossed, second, w, ww, rows = (
             v[inside] for v in (*x, self.cells.weight, self.cells.weight_squares, self.cells.rows)
@@ -190,6 +190,11 @@ class GroupEstimator:
     def repeats(self) -> float:
         """The number of times that each row is counted: once per seed."""
         return 1.0
+
+    @property
+    def one_run(self) -> slice | np.ndarray:
+        """The combinations that count each row once: those of one seed."""
+        return slice(None)
 
     @property
     def table_rows(self) -> int:
@@ -254,7 +259,7 @@ def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
     return np.asarray(np.bincount(index, weights=values, minlength=groups), dtype=float)
 
 
-def _inside(values: Floats) -> np.ndarray | slice:
+def without_gaps(values: Floats) -> np.ndarray | slice:
     """Return where there are values, as an index; all of an array is taken without a copy."""
     inside = ~np.isnan(values)
     return slice(None) if inside.all() else inside

@@ -10,6 +10,7 @@ at most 5 % by exact enumeration for δ ≤ .05 (``benchmarks/all_clear.py``), a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -47,13 +48,28 @@ def loss_ruled_out(
     loss: TEstimate, flip_share: Floats, margin: Floats | float, confidence: float
 ) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where there is no estimate."""
-    inside = np.minimum(np.asarray(margin, float), 1.0)
-    score = under_margin(loss, flip_share, inside)
-    alpha = 1 - confidence
+    return _ruled_out(loss, flip_share, confidence)(np.asarray(margin, float))
+
+
+def _ruled_out(
+    loss: TEstimate, flip_share: Floats, confidence: float
+) -> Callable[[Floats], NDArray[np.bool_]]:
+    """Return `loss_ruled_out` as a function of the margin; quantiles, which take most of its time, are looked up once."""
+    n = loss.effective_n
+    lost, gained = flip_shares(loss, flip_share)
     with np.errstate(divide="ignore", invalid="ignore"):
-        below = loss.centre + loss.half_width(alpha) < inside
-        below &= score.centre + score.half_width(alpha) < inside
-    return np.asarray(loss.estimable & (below | _impossible(loss, margin)))
+        half_widths = loss.half_widths(1 - confidence)
+        upper = loss.centre + half_widths(1.0)
+        centre, estimated = loss.value + CORRECTION / n, _estimated_variance(lost, gained, n)
+
+    def ruled_out(margin: Floats) -> NDArray[np.bool_]:
+        inside = np.minimum(margin, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = _error_scale(lost, gained, estimated, inside)
+            below = (upper < inside) & (centre + half_widths(scale) < inside)
+        return np.asarray(loss.estimable & (below | _impossible(loss, margin)))
+
+    return ruled_out
 
 
 def _impossible(loss: TEstimate, margin: Floats | float) -> NDArray[np.bool_]:
@@ -72,11 +88,16 @@ def under_margin(loss: TEstimate, flip_share: Floats, margin: Floats | float) ->
     """
     n = loss.effective_n
     lost, gained = flip_shares(loss, flip_share)
-    under = 2 * restricted_gains(lost, gained, margin) + np.asarray(margin) * (1 - np.asarray(margin))
     with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.sqrt(np.maximum(under, 0) / _estimated_variance(lost, gained, n))
+        scale = _error_scale(lost, gained, _estimated_variance(lost, gained, n), margin)
         parts = None if loss.parts is None else replace(loss.parts, row_se=loss.parts.row_se * scale)
         return replace(loss, centre=loss.value + CORRECTION / n, se=loss.se * scale, parts=parts)
+
+
+def _error_scale(lost: Floats, gained: Floats, estimated: Floats, margin: Floats | float) -> Floats:
+    """Return the standard error under a true loss of δ, relative to that by the estimated variance of a flip."""
+    under = 2 * restricted_gains(lost, gained, margin) + np.asarray(margin) * (1 - np.asarray(margin))
+    return np.asarray(np.sqrt(np.maximum(under, 0) / estimated))
 
 
 def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
@@ -92,9 +113,10 @@ def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: float) -> 
     ``loss_ruled_out(loss, flip_share, δ, confidence)`` is ``loss_upper_bound(loss, flip_share, confidence) < δ``. Negative
     where a gain is shown. NaN where there is no estimate.
     """
+    ruled_out = _ruled_out(loss, flip_share, confidence)
 
     def not_ruled_out(margin: Floats) -> NDArray[np.bool_]:
-        return ~loss_ruled_out(loss, flip_share, margin, confidence)
+        return ~ruled_out(margin)
 
     # No interval lies below −1, and a loss of 1 is ruled out unless all rows were lost.
     bound = last_true(not_ruled_out, np.full(loss.value.shape, -1.0), np.ones(loss.value.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -63,10 +63,13 @@ class ErrorParts:
 
     def half_width(self, tail: ArrayLike) -> Floats:
         """Return the distance that the error exceeds, in one direction, with probability `tail` at most."""
+        return self.half_widths(tail)(1.0)
+
+    def half_widths(self, tail: ArrayLike) -> Callable[[Floats | float], Floats]:
+        """Return `half_width` as a function of a factor of the error due to rows; its quantiles are looked up once."""
         side = np.minimum(np.asarray(tail, float) / 2, 0.5)
-        return np.asarray(
-            -t_quantile(self.row_df, side) * self.row_se - t_quantile(self.seed_df, side) * self.seed_se
-        )
+        rows, seeds = -t_quantile(self.row_df, side), t_quantile(self.seed_df, side) * self.seed_se
+        return lambda factor: np.asarray(rows * (self.row_se * factor) - seeds)
 
     def tail(self, distance: ArrayLike) -> Floats:
         """Return the probability of an error beyond a distance, in one direction: the inverse of `half_width`; 1 up to 0."""
@@ -159,9 +162,14 @@ class TEstimate:
 
     def half_width(self, tail: ArrayLike) -> Floats:
         """Return the distance of a one-sided bound of error rate `tail` from the centre."""
+        return self.half_widths(tail)(1.0)
+
+    def half_widths(self, tail: ArrayLike) -> Callable[[Floats | float], Floats]:
+        """Return `half_width` as a function of a factor of the error (of that due to rows, where there are parts)."""
         if self.parts is not None:
-            return self.parts.half_width(tail)
-        return np.asarray(-t_quantile(self.df, tail) * self.se)
+            return self.parts.half_widths(tail)
+        quantile = -t_quantile(self.df, tail)
+        return lambda factor: np.asarray(quantile * (self.se * factor))
 
     def tail(self, distance: ArrayLike) -> Floats:
         """Return the probability that an estimate is above the truth by this distance: the inverse of `half_width`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -134,9 +133,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
         name: None if bits is None else (scheme.low(bits), scheme.top(bits)) for name, bits in widths.items()
     }
     with suppress_exporter_warnings():
-        prepared = prepare_pt2e(
-            hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(limits, scheme.activations)
-        )
+        prepared = prepare_pt2e(hide_batch_norm(graph), LayerQuantizer(limits, scheme.activations))
     modules = dict(prepared.named_modules())
     found_layers: dict[str, Layer] = {}
     uses, stored_weights = products(graph), storable_weights(graph)

@@ -109,10 +109,10 @@ class OpenVinoSession:
         return np.array(self._request.infer([rows])[0])
 
 
-def kernels(data: bytes) -> Kernels:
-    """Count integer layers, float layers and conversions in the compiled graph."""
+def kernels(data: bytes, batch: int | None = None) -> Kernels:
+    """Count integer layers, float layers and conversions in the graph as compiled for `batch` rows, or for any number."""
     runtime = Backend("openvino")
-    compiled, _ = _compile(prepare_file(data, runtime), runtime, None)
+    compiled, _ = _compile(prepare_file(data, runtime), runtime, batch)
     integer = floating = conversions = 0
     for node in compiled.get_runtime_model().get_ops():
         facts = node.get_rt_info()

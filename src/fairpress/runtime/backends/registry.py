@@ -74,12 +74,15 @@ def _refuse_provider(provider: str, title: str) -> None:
         )
 
 
-def kernels(data: bytes, runtime: Backend) -> Kernels:
-    """Count the kernels in the graph as optimized by the runtime. Raises UserError if it cannot load the file."""
+def kernels(data: bytes, runtime: Backend, batch: int | None = None) -> Kernels:
+    """Count the kernels in the graph as optimized by the runtime, by OpenVINO for `batch` rows if given.
+
+    Raises UserError if the runtime cannot load the file.
+    """
     if runtime.engine == "openvino":
         from fairpress.runtime.backends import openvino
 
-        return openvino.kernels(data)
+        return openvino.kernels(data, batch)
     from fairpress.runtime.backends import onnxruntime
 
     return onnxruntime.kernels(data)

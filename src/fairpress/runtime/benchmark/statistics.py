@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -31,11 +32,13 @@ def order_statistic_rank(n: int, confidence: float) -> int | None:
 
     P = 1 − 2·P(Binomial(n, ½) < r) must reach `confidence`; None if even the extremes do not (n < 6 at 95 %).
     """
-    from scipy.stats import binom
-
-    ranks = np.arange(1, n // 2 + 1)
-    enough = ranks[1 - 2 * binom.cdf(ranks - 1, n, 0.5) >= confidence]
-    return int(enough[-1]) if len(enough) else None
+    outside = Fraction(1 - confidence) * 2**n / 2  # that many of the 2ⁿ equally likely outcomes
+    rank, below, outcomes = 0, 0, 1
+    while below + outcomes <= outside and rank < n // 2:
+        below += outcomes
+        outcomes = outcomes * (n - rank) // (rank + 1)
+        rank += 1
+    return rank or None
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-WARM_UP_SECONDS, WARM_UP_CALLS = 0.15, 3
+WARM_UP_SECONDS, WARM_UP_CALLS = 0.05, 3
 # Minimum duration of a block of calls, so that clock resolution and cold caches do not matter.
 BLOCK_SECONDS = 0.02
 REST_SECONDS = 0.3
@@ -28,7 +28,6 @@ def main(commands: TextIO, answers: TextIO) -> None:
     from fairpress.core.errors import UserError
     from fairpress.runtime.backends.base import Backend, Session
     from fairpress.runtime.backends.registry import open_session
-    from fairpress.runtime.benchmark.engine_session import EngineSession
     from fairpress.runtime.external.engines.registry import load_to_time, start
 
     def answer(**content: Any) -> None:
@@ -49,6 +48,8 @@ def main(commands: TextIO, answers: TextIO) -> None:
         started = time.perf_counter()
         session: Session
         if task["external"]:
+            from fairpress.runtime.benchmark.engine_session import EngineSession
+
             session = EngineSession(load_to_time(Path(task["model"]), runtime))
         else:
             session = open_session(Path(task["model"]), runtime, len(rows))

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.runtime.onnx.three_bits import split_three_bits, three_bit_weights
+from fairpress.runtime.onnx.zero_points import separate_zero_points
 
 # INT4 requires opset 21, INT2 opset 25; a Cast from them is folded when the file is loaded, so that integer kernels
 # see 8-bit weights while the file contains packed ones.
@@ -121,7 +122,10 @@ def weight_bits(data: bytes) -> dict[str, int]:
 
 
 def finalize(model: onnx.ModelProto) -> bytes:
-    """Return deterministic bytes of the model: equal constants are stored once, metadata and long names are removed."""
+    """Return deterministic bytes of the model: equal constants are stored once, metadata and long names are removed.
+
+    Zero points are stored as often as `separate_zero_points` says.
+    """
     graph = model.graph
     del graph.value_info[:], model.metadata_props[:], model.functions[:], graph.metadata_props[:]
     model.doc_string = graph.doc_string = ""
@@ -195,6 +199,7 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
             node.input.extend(inputs)
         for value in inner.output if inner is not graph else ():
             value.name = alias.get(value.name, value.name)
+    separate_zero_points(graph)
     stored = {t.name: t for t in graph.initializer}
     read = dict.fromkeys(i for node in _in_order(graph) for i in node if i in stored)
     retained = [stored[name] for name in read]
