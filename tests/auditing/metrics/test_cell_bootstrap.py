@@ -45,6 +45,14 @@ def test_the_interval_of_a_model_does_not_depend_on_the_other_models():
             assert np.array_equal(alone[name].high, together[name].high[m])
 
 
+def test_rounding_errors_of_equal_weights_change_nothing():
+    cells = models(200, 0.03)
+    noisy = cells * (1 + 1e-12 * np.random.default_rng(0).random(cells.shape))
+    exact, rounded = (bootstrap_changes(x, np.random.default_rng(0)) for x in (cells, noisy))
+    for name in BOOTSTRAPPED:
+        assert rounded[name].low == pytest.approx(exact[name].low, abs=1e-6)
+
+
 def test_models_of_other_rows_are_refused():
     cells = models(200, 0.03)
     cells[1, 0, 0, 0, 0] += 1

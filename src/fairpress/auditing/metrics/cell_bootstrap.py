@@ -49,7 +49,10 @@ def bootstrap_changes(
     """
     n = np.asarray(cells, float)
     models = n.reshape(-1, *n.shape[-4:])
-    if (models.sum(axis=-1) != models[:1].sum(axis=-1)).any():
+    baselines = models.sum(axis=-1)
+    if not np.allclose(
+        baselines, baselines[0], rtol=1e-6, atol=1e-6
+    ):  # equal weights may sum to almost whole numbers
         raise ValueError("models do not have the same baseline")
     at_once = max(1, _AT_ONCE // (2 * replicates))
     low, high = (np.full((len(BOOTSTRAPPED), *models.shape[:2]), np.nan) for _ in range(2))
