@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.bisection import last_true
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 
 CORRECTION = 0.25
 
@@ -52,7 +52,7 @@ def loss_ruled_out(
 
 
 def _ruled_out(
-    loss: TEstimate, flip_share: Floats, confidence: float
+    loss: TEstimate, flip_share: Floats, confidence: Floats | float
 ) -> Callable[[Floats], NDArray[np.bool_]]:
     """Return `loss_ruled_out` as a function of the margin; quantiles, which take most of its time, are looked up once."""
     n = loss.effective_n
@@ -107,8 +107,10 @@ def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float)
         return np.asarray((x.centre - margin) / x.se)
 
 
-def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: float) -> Floats:
+def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: Floats | float) -> Floats:
     """Return the one-sided upper bound of each loss: a larger margin is ruled out by both tests, a smaller one is not.
+
+    `confidence` broadcasts to the losses.
 
     ``loss_ruled_out(loss, flip_share, δ, confidence)`` is ``loss_upper_bound(loss, flip_share, confidence) < δ``. Negative
     where a gain is shown. NaN where there is no estimate.
@@ -129,8 +131,20 @@ def loss_interval(loss: TEstimate, flip_share: Floats, confidence: float) -> tup
     The lower end is the upper one of the gain with its sign changed. It is at most Bonett and Price's (J. Educ. Behav.
     Stat. 37, 2012), and hardly below it where a loss is shown.
     """
+    return loss_limits(loss, flip_share, confidence)[1:]
+
+
+def loss_limits(loss: TEstimate, flip_share: Floats, confidence: float) -> tuple[Floats, Floats, Floats]:
+    """Return `loss_upper_bound` and both ends of `loss_interval`, found in one bisection."""
     side = (1 + confidence) / 2
-    return -loss_upper_bound(-loss, flip_share, side), loss_upper_bound(loss, flip_share, side)
+    levels = np.stack([np.full(loss.value.shape, level) for level in (confidence, side, side)])
+    upper, opposite, high = np.split(
+        loss_upper_bound(
+            concatenate([loss, -loss, loss]), np.concatenate([flip_share] * 3), np.concatenate(levels)
+        ),
+        3,
+    )
+    return upper, -opposite, high
 
 
 def restricted_gains(lost: Floats, gained: Floats, margin: Floats | float) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairpress.auditing.result import Pool, Verdict
 from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.harm import harm_p_value
-from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
+from fairpress.auditing.statistics.score_bounds import loss_limits
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm, reachable
 
@@ -103,8 +103,7 @@ def run_tests(
     if assessed is None:
         assessed = loss.effective_n >= floor_rows(float(np.max(margin)), confidence)
     margins = np.broadcast_to(np.asarray(margin, float), loss.value.shape)
-    upper = loss_upper_bound(loss, flip_share, confidence)
-    low, high = loss_interval(loss, flip_share, confidence)
+    upper, low, high = loss_limits(loss, flip_share, confidence)
     with np.errstate(invalid="ignore"):
         cleared = loss.estimable & (upper < margins)
     p_loss, p_harm = loss.p_above(0.0), harm_p_value(loss, flip_share, margins)
