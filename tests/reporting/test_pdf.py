@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 
 import pytest
 
@@ -136,3 +137,13 @@ def test_chromium_prints_pages_of_a4(report, tmp_path):
     assert 1 < len(pages) < 15
     # A4 in points, to the pixel of a browser
     assert all(abs(float(w) - 595.3) < 1 and abs(float(h) - 841.9) < 1 for w, h in pages)
+
+
+def test_a_browser_that_is_not_waited_for_ends_with_all_it_started(path_of, tmp_path, monkeypatch):
+    late = tmp_path / "late"
+    program = browser_that(path_of, f"(sleep 2; touch {late}) &\nwait\n")
+    monkeypatch.setattr(pdf, "SECONDS", 1)
+    with pytest.raises(UserError, match="took more than 1 seconds"):
+        pdf.printed("<p>", str(program))
+    time.sleep(2.5)
+    assert not late.exists()

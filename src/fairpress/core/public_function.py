@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_origin
 
 from fairpress.core.errors import UserError
 from fairpress.core.extras import names_missing_extra
@@ -74,12 +75,21 @@ def _wrong_argument(
         return None
     for name, value in arguments.items():
         parameter = signature.parameters[name]
-        alternatives = _split(str(parameter.annotation), "|")
+        alternatives = _alternatives(function, str(parameter.annotation))
         if parameter.kind is parameter.VAR_KEYWORD or any(_fits(value, kind) for kind in alternatives):
             continue
         expected = " or ".join(dict.fromkeys(map(_noun, alternatives)))
         return f"`{name}=` takes {expected}, not {_described(value)}."
     return None
+
+
+def _alternatives(function: Callable[..., Any], annotation: str) -> list[str]:
+    """Return the types of an annotation, with text for a choice of words, also under a name of the function's module."""
+    names = vars(sys.modules[function.__module__])
+    return [
+        "str" if kind.startswith("Literal[") or get_origin(names.get(kind)) is Literal else kind
+        for kind in _split(annotation, "|")
+    ]
 
 
 def _split(text: str, separator: str) -> list[str]:

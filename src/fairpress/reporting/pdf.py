@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -59,7 +61,7 @@ def write_pdf(page: str, path: PathLike, *, browser: str, force: bool = False) -
 
 def printed(page: str, browser: str) -> bytes:
     """Return a page as PDF. Raises UserError if the browser fails or takes more than `SECONDS`."""
-    with tempfile.TemporaryDirectory(prefix="fairpress-pdf-") as name:
+    with tempfile.TemporaryDirectory(prefix="fairpress-pdf-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         source, target = folder / "report.html", folder / "report.pdf"
         source.write_text(page, encoding="utf-8", errors="replace")
@@ -76,16 +78,31 @@ def printed(page: str, browser: str) -> bytes:
             source.as_uri(),
         ]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=SECONDS)
+            status = _run(command)
         except subprocess.TimeoutExpired:
             raise UserError(f"{_failed(browser)}: it took more than {SECONDS} seconds. {_INSTEAD}") from None
         except OSError as error:
             raise UserError(f"{_failed(browser)}: {error.strerror or error}. {_INSTEAD}") from None
         if not target.is_file():
-            raise UserError(
-                f"{_failed(browser)}: it ended with {done.returncode} and without a PDF. {_INSTEAD}"
-            )
+            raise UserError(f"{_failed(browser)}: it ended with {status} and without a PDF. {_INSTEAD}")
         return target.read_bytes()
+
+
+def _run(command: list[str]) -> int:
+    """Return the exit status of a browser; where waiting for it ends early, all of its processes are ended."""
+    # A session of its own: otherwise its processes write to the profile while an interrupted program removes it.
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        return process.wait(SECONDS)
+    except BaseException:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        raise
 
 
 def _failed(browser: str) -> str:
