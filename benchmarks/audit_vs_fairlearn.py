@@ -20,12 +20,19 @@ from sklearn.metrics import accuracy_score
 from fairpress.auditing.audit import audit
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
-from fairpress.auditing.metrics.cell_bootstrap import draw
 from fairpress.auditing.metrics.rates import BASELINE, COMPRESSED, confusion, rate
 from fairpress.core.attribute import Attribute
 
 OURS, THEIRS = 10_000, 100
 RATES = ("accuracy", "selection_rate", "tpr", "fpr")
+
+
+def draw(cells: np.ndarray, rng: np.random.Generator, replicates: int) -> np.ndarray:
+    """Return replicates [replicates, groups, 2, 2, 2] of cells, multinomial within each group and label."""
+    flat = cells.reshape(-1, 2, 4)
+    p = (flat + 0.5) / (flat.sum(-1, keepdims=True) + 2)
+    size = flat.sum(-1).astype(np.int64)
+    return rng.multinomial(size, p, size=(replicates, *size.shape)).reshape(replicates, *cells.shape)
 
 
 def seconds(work: Callable[[], object], repeats: int = 1) -> float:

@@ -1,4 +1,4 @@
-"""INT8 files of three tools on two runtimes: ``python benchmarks/int8_latency.py [MODEL [SIZE [BATCH [THREADS [SECS]]]]]``.
+"""INT8 files of many tools, two runtimes: ``python benchmarks/int8_latency.py [MODEL [SIZE [BATCHES [THREADS [SECS]]]]]``.
 
 fairpress, ``quantize_static``, for transformers ``quantize_dynamic``, and ``nncf.quantize`` each write an ONNX file of the
 same network (those of `ptq_peers.py`), from the same 16 rows and for any number of rows and length of texts. All run on
@@ -74,30 +74,32 @@ def files(model: str, size: int) -> dict[str, bytes]:
     return out
 
 
-def main(model: str, size: int, batch: int, threads: int, seconds: float) -> None:
-    """Print a table of milliseconds, and one of ratios."""
-    made, rows = files(model, size), inputs(model, size, batch).numpy()
+def main(model: str, size: int, batches: list[int], threads: int, seconds: float) -> None:
+    """Print for each batch size a table of milliseconds, and at last one of ratios."""
+    made, rows = files(model, size), inputs(model, size, max(batches)).numpy()
     runtimes = [name for name in RUNTIMES if name == "onnxruntime" or find_spec(name)]
-    found = measure(
-        [
-            BenchmarkRun(name, data, rows, choose(runtime, threads=threads))
-            for runtime in runtimes
-            for name, data in made.items()
-        ],
-        batch,
-        seconds=seconds,
-    )
-    by = {(m.model, m.runtime): m for m in found}
-    print_latencies(f"{model}, size {size}", found, made)
-    print("\n| runtime | faster peer | fairpress, over it |\n|---|---|---|")
-    for runtime in runtimes:
-        peers = {name: by[name, runtime] for name in made if name != "fairpress"}
-        best = min(peers, key=lambda name: float(np.median(peers[name].seconds)))
-        ratio = median_ratio(by["fairpress", runtime].seconds, peers[best].seconds)
-        print(f"| {runtime} | {best} | {format_ratio(ratio)} |")
+    runs = [
+        BenchmarkRun(name, data, rows, choose(runtime, threads=threads))
+        for runtime in runtimes
+        for name, data in made.items()
+    ]
+    ratios = []
+    for batch in batches:
+        found = measure(runs, batch, seconds=seconds)
+        print_latencies(f"{model}, size {size}", found, made)
+        print()
+        by = {(m.model, m.runtime): m.seconds for m in found}
+        for runtime in runtimes:
+            peers = {name: by[name, runtime] for name in made if name != "fairpress"}
+            best = min(peers, key=lambda name: float(np.median(peers[name])))
+            ratio = format_ratio(median_ratio(by["fairpress", runtime], peers[best])).replace("x", "", 1)
+            ratios.append(f"| {model} | {batch} | {runtime} | {best} | {ratio} |")
+    print("| network | batch | runtime | faster peer | fairpress, over it |\n|---|--:|---|---|---|")
+    print("\n".join(ratios))
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    given += ["resnet18", "224", "1", "1", "60"][len(given) :]
-    main(given[0], int(given[1]), int(given[2]), int(given[3]), float(given[4]))
+    given += ["resnet18", "224", "1,32", "1", "60"][len(given) :]
+    batches = [int(batch) for batch in given[2].split(",")]
+    main(given[0], int(given[1]), batches, int(given[3]), float(given[4]))

@@ -259,6 +259,14 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
     assert to_dict(together)["comparisons"] == to_dict(globbed)["comparisons"]
 
 
+def test_rows_of_runs_may_be_in_any_order():
+    table = stacked().assign(w=lambda t: 1 + t.row_id % 3)
+    shuffled = table.sample(frac=1, random_state=0)
+    for options in ({}, {"weight": "w"}):
+        audits = [audit(t, by=["sex"], seed_column="seed", **options, **BINARY) for t in (table, shuffled)]
+        assert to_dict(audits[0])["comparisons"] == to_dict(audits[1])["comparisons"]
+
+
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
@@ -286,6 +294,16 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
             lambda t: pd.concat([t.assign(seed=s, row_id=t.index) for s in (0, 1)])[:-1],
             {"seed_column": "seed"},
             "exactly once",
+        ),
+        (
+            lambda t: pd.concat([t.assign(seed=s, row_id=t.index.where(t.index > 0, s)) for s in (0, 1)]),
+            {"seed_column": "seed"},
+            "exactly once",
+        ),
+        (
+            lambda t: pd.concat([t.assign(seed=s, row_id=t.index, w=t.w.where(t.index > 0)) for s in (0, 1)]),
+            {"seed_column": "seed", "weight": "w"},
+            "missing, negative or not a number in 2 rows",
         ),
         (
             lambda t: pd.concat(

@@ -5,6 +5,8 @@ The device of these tests, `pretend_device`, refuses to compute with tensors of 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,11 +14,13 @@ import fairpress as fp
 from conftest import make_dataset
 from faces import make_faces
 from fairpress import datasets
+from fairpress.compression.quantization import calibrate
 from fairpress.compression.quantization.batch_quantizer import make_quantizer
 from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
 from fairpress.compression.quantization.sensitivity import rounded
 from fairpress.models.mlp import Mlp
 from fairpress.training.config import FitConfig
+from fairpress.training.device import device_like
 from fairpress.training.fit import fit
 from pretend_device import NAME, PretendDevice
 from trained import SMALL, easy, parts
@@ -58,6 +62,27 @@ def test_sensitivities_are_computed_where_the_weights_are():
     assert device.operations > 10
     for layer, values in here.items():
         torch.testing.assert_close(there[layer], values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int4(preserve=0.3)", "mixed(budget=1500,sensitivity=gradient)"])
+def test_ranges_and_sensitivities_are_computed_where_a_network_was_trained(recipe, monkeypatch):
+    # On a processor ONNX Runtime observes activations, with the same ranges up to rounding.
+    monkeypatch.setattr(calibrate, "observe", lambda *_: None)
+    data = make_dataset()
+    (trained,) = fit(Mlp(widths=(8,)), [data.development()], [3], FitConfig(max_epochs=2, batch_size=64))
+    here = fp.compress(trained, recipe, data=data)
+    there = replace(
+        trained, card=replace(trained.card, provenance={**trained.card.provenance, "device": NAME})
+    )
+    with PretendDevice() as device:
+        made = fp.compress(there, recipe, data=data)
+    assert device.operations > 10
+    assert made.onnx == here.onnx
+
+
+def test_a_network_from_a_device_that_is_not_here_is_quantized_on_the_processor():
+    assert device_like({"device": "cuda:7"}).type == "cpu"
+    assert device_like({}).type == "cpu"
 
 
 @pytest.mark.slow

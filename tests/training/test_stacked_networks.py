@@ -62,3 +62,20 @@ def tied() -> nn.Module:
 )
 def test_other_networks_are_left_to_vmap(module):
     assert plain_chain(FastFunctionalCall(module)) is None
+
+
+def test_columns_pass_on_the_gradient_of_inputs_within_the_limits(stack):
+    inputs = torch.randn(4, 30, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    (by_chain,) = torch.autograd.grad((stack.forward(inputs) ** 2).sum(), inputs)
+    by_vmap = vmap(stack.slots.call)({**stack.parameters, **stack.buffers}, inputs)
+    (expected,) = torch.autograd.grad((by_vmap**2).sum(), inputs)
+    assert (expected == 0).any()  # clipped columns
+    torch.testing.assert_close(by_chain, expected)
+
+
+def test_without_gradients_the_logits_are_the_same(stack):
+    inputs = torch.randn(4, 30, 5, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        alone = stack.forward(inputs)
+    assert torch.equal(alone, stack.forward(inputs).detach())
+    assert not alone.requires_grad

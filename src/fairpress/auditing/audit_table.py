@@ -64,12 +64,13 @@ def audit_input(data: AuditInput) -> Audit:
         cells,
         data.attributes,
         data.baseline,
+        data.compressed,
         rules,
         scored.pairs,
         _group_pairs(data, rules.overall_margin),
     )
     models = (replace(rates.model(name), digest=data.digests.get(name)) for name in data.models)
-    comparisons = with_flips(data, comparison.compare(data.compressed))
+    comparisons = with_flips(data, comparison.compare())
     pairs = () if data.templates is None else notes_on_templates(data.templates, data.attributes)
     again = (ONE_LOOK,) if any(map(is_open, comparisons)) else ()
     return Audit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.class_comparison import class_comparison
 from fairpress.auditing.group_pairs import GroupPair, pair_change
+from fairpress.auditing.inference.bootstrapped_changes import BootstrappedChanges
 from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
 from fairpress.auditing.inference.exemplars import exemplars
 from fairpress.auditing.inference.flip_strata import Key
@@ -26,7 +28,6 @@ from fairpress.auditing.inference.to_estimates import (
 )
 from fairpress.auditing.judging import JudgedFamily, JudgingRules, judge_family
 from fairpress.auditing.loss_bounds import loss_bounds
-from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
 from fairpress.auditing.metrics.linearization import LINEARIZED
 from fairpress.auditing.model_rates import GAP_RATES
@@ -72,13 +73,15 @@ class _Gaps:
 class CompressionComparison:
     """Compares models with the baseline by the same evidence and rules.
 
-    `scores` maps a model to its scores paired with the baseline's; `pairs` are the fixed pairs of groups.
+    `names` are the compressed models; `scores` maps a model to its scores paired with the baseline's; `pairs` are the fixed
+    pairs of groups.
     """
 
     evidence: GroupEstimator
     cells: Cells
     by: tuple[Attribute, ...]
     baseline: str
+    names: Sequence[str]
     rules: JudgingRules
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
     pairs: Sequence[GroupPair] = ()
@@ -96,12 +99,16 @@ class CompressionComparison:
         """The margin of the deciding metric among all people, as a share of them."""
         return self.rules.overall_margin
 
-    def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
+    @cached_property
+    def _bootstrapped(self) -> BootstrappedChanges:
+        return BootstrappedChanges(self.cells, self.baseline, self.names, self.confidence)
+
+    def compare(self) -> tuple[Comparison, ...]:
         """Return the comparison of each compressed model with the baseline."""
         if self.rules.family == "study":
-            shared_family = self._family(names)
-            return tuple(self._comparison(name, shared_family) for name in names)
-        return tuple(self._comparison(name, self._family([name])) for name in names)
+            shared_family = self._family(self.names)
+            return tuple(self._comparison(name, shared_family) for name in self.names)
+        return tuple(self._comparison(name, self._family([name])) for name in self.names)
 
     def _family(self, names: Sequence[str]) -> JudgedFamily:
         return judge_family(self.evidence, self.baseline, names, self.by, self.rules)
@@ -242,7 +249,7 @@ class CompressionComparison:
         out = {}
         if self.cells.positive is not None:
             plain = self.evidence.plain and not self.evidence.dependent
-            out = (self._bootstrapped if plain else self._linearised)(name, grouping)
+            out = (self._bootstrapped.of if plain else self._linearised)(name, grouping)
         if name in self.scores:
             out |= self.scores[name].changes(grouping.attribute, self.confidence)
         return out
@@ -254,23 +261,6 @@ class CompressionComparison:
                 x, self.confidence, f"{UNDEFINED_REASONS[r]}, by one of the models", x.p_two_sided()
             )
             for r, x in ratio_changes.items()
-        }
-
-    def _bootstrapped(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
-        pair = self.cells.pair(self.baseline, name, grouping)
-        bootstrapped = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
-        return {
-            rate: [
-                Estimate(
-                    float(b.change[g]), float(b.low[g]), float(b.high[g]), float(pair[g].sum()), "bootstrap"
-                )
-                if np.isfinite(b.change[g])
-                else Estimate.not_estimable(
-                    UNDEFINED_REASONS[rate] + ", by one of the models or in many replicates"
-                )
-                for g in range(grouping.size)
-            ]
-            for rate, b in bootstrapped.items()
         }
 
     def _gap_changes(self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]) -> _Gaps:

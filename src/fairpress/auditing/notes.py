@@ -82,7 +82,7 @@ def notes(
 
 def _classes(cells: Cells) -> Iterator[str]:
     """Name the classes that nobody has, and those that are judged together because they are rare."""
-    unlabelled = sorted(set(range(len(cells.classes))) - set(np.unique(cells.label).tolist()))
+    unlabelled = sorted(set(range(len(cells.classes))) - set(cells.label.tolist()))
     if unlabelled:
         names = name_groups([cells.classes[c] for c in unlabelled])
         yield f"Predicted, but never the label, and therefore without a recall: {names}."

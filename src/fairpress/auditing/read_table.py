@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module
 from typing import Any
 
 from fairpress.auditing.cells.cells import Cells
@@ -248,6 +248,6 @@ def _digests(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def provenance_of(source: TableSource) -> dict[str, str]:
     """Return the versions of the packages that compute the audit, and the path of the table."""
-    versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
+    versions = {name: str(import_module(name).__version__) for name in ("duckdb", "numpy", "scipy")}
     table = {"table": ", ".join(source.locations)} if source.locations else {}
     return {"fairpress": __version__, **versions, **table}

@@ -31,7 +31,7 @@ RESUMABLE = ("study", "train", "search")
 """Commands that keep finished work when they are interrupted."""
 
 
-_NEW_OBJECTS = 50_000
+_NEW_OBJECTS = 200_000
 """Objects after which garbage is collected. Imports make many and no garbage; after every 700, which is Python's default,
 looking for some takes a tenth of an audit's time."""
 

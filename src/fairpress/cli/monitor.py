@@ -57,10 +57,10 @@ def show_monitored(
     aside: bool,
 ) -> list[str]:
     """Print what the ledger shows about each release (on standard error if `aside`), and return why it fails the gates."""
-    from fairpress.auditing.monitoring.evidence import sentences
-
     if recorded is None:
         return []
+    from fairpress.auditing.monitoring.evidence import sentences
+
     ledger, releases = recorded
     reasons = []
     for release in releases:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.indented_json import indented_json
 from fairpress.core.json_file import parse_json, read_regular
 from fairpress.core.output_kind import OutputKind
 
@@ -81,7 +81,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Return the card as the text of card.json."""
-        return json.dumps({"schema": SCHEMA, **vars(self)}, indent=2, sort_keys=True) + "\n"
+        return indented_json({"schema": SCHEMA, **vars(self)}, 2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, source_name: str = "card.json") -> ModelCard:

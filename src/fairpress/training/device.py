@@ -38,6 +38,14 @@ def device_of(origin: Mapping[str, Any]) -> Any:
         ) from None
 
 
+def device_like(origin: Mapping[str, Any]) -> Any:
+    """Return the torch device on which a model was trained if this machine has it, else the CPU: for what trains nothing."""
+    try:
+        return device_of(origin)
+    except UserError:
+        return resolve_device("cpu")
+
+
 def require_torch(subject: str) -> None:
     """Raise MissingExtra unless the packages of the torch extra are there."""
     from importlib.util import find_spec

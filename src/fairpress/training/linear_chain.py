@@ -1,4 +1,4 @@
-"""Chains of linear layers and element-wise operators, for many networks at once, with one backward pass of their own.
+"""Chains of linear layers and element-wise operators, for many networks at once, with one backward pass for all of it.
 
 Autograd would record every operator of every layer in every step. A chain records nothing: its backward pass is that of its
 operators in reverse order, most of them in place, and gives the gradients of autograd.
@@ -39,14 +39,14 @@ class ChainOperator(Protocol):
         ...
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        """Return the gradient of `x`, if `wanted`, and those of the parameters; `gradient` may be overwritten."""
+        """Return the gradient of `x`, if `needs_input`, and those of the parameters; `gradient` may be overwritten."""
         ...
 
 
 @dataclass(frozen=True)
-class Scale:
+class StackedScale:
     """(x − mean)/scale, clipped, with mean and scale [networks, columns] by these names."""
 
     mean: str
@@ -59,14 +59,14 @@ class Scale:
         return exact.clamp(-LIMIT, LIMIT), (exact, scale)
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         exact, scale = kept
-        return gradient * (exact.abs() <= LIMIT) / scale if wanted else None, ()
+        return gradient * (exact.abs() <= LIMIT) / scale if needs_input else None, ()
 
 
 @dataclass(frozen=True)
-class Linear:
+class StackedLinear:
     """x Wᵀ + b, with weights [networks, out, in] and biases [networks, out] by these names."""
 
     weight: str
@@ -83,19 +83,19 @@ class Linear:
         return torch.baddbmm(tensors[self.bias][:, None], x, weight.transpose(1, 2)), (x, weight)
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         x, weight = kept
         if min(weight.shape[1:]) < REGISTER:
             of_weight = torch.bmm(x.transpose(1, 2), gradient).transpose(1, 2)
         else:
             of_weight = torch.bmm(gradient.transpose(1, 2), x)
-        own = (of_weight,) if self.bias is None else (of_weight, gradient.sum(1))
-        return torch.bmm(gradient, weight) if wanted else None, own
+        gradients = (of_weight,) if self.bias is None else (of_weight, gradient.sum(1))
+        return torch.bmm(gradient, weight) if needs_input else None, gradients
 
 
 @dataclass(frozen=True)
-class ReLU:
+class StackedReLU:
     """max(x, 0), in place."""
 
     parameters: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class ReLU:
         return x.relu_(), (x,)
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         (result,) = kept
         return torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient), ()
@@ -114,7 +114,7 @@ class ReLU:
 class LinearChain:
     """Operators in the order they run.
 
-    The last is a linear layer, and the first no ReLU: so neither the inputs nor the gradient of the logits are overwritten.
+    The last is a linear layer, and the first no ReLU: so neither inputs nor the gradient of the logits are overwritten.
     """
 
     operators: tuple[ChainOperator, ...]
@@ -139,8 +139,8 @@ class _Chain(torch.autograd.Function):
         ctx.records = []
         for operator in operators:
             start = len(kept)
-            x, own = operator.forward(x, tensors)
-            kept += own
+            x, kept_by_operator = operator.forward(x, tensors)
+            kept += kept_by_operator
             ctx.records.append((operator, slice(start, len(kept))))
         ctx.save_for_backward(*kept)
         return x
@@ -154,7 +154,7 @@ class _Chain(torch.autograd.Function):
         for operator, part in reversed(ctx.records):
             if current is None:
                 break
-            wanted = ctx.needs_input_grad[2] or operator is not first
-            current, own = operator.backward(current, kept[part], wanted)
-            of_parameters[:0] = own
+            needs_input = ctx.needs_input_grad[2] or operator is not first
+            current, gradients = operator.backward(current, kept[part], needs_input)
+            of_parameters[:0] = gradients
         return None, None, current, *of_parameters

@@ -14,7 +14,13 @@ from torch.func import vmap
 from fairpress.models.feature_scaling import Standardize
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.training.data import Data
-from fairpress.training.linear_chain import ChainOperator, Linear, LinearChain, ReLU, Scale
+from fairpress.training.linear_chain import (
+    ChainOperator,
+    LinearChain,
+    StackedLinear,
+    StackedReLU,
+    StackedScale,
+)
 
 if TYPE_CHECKING:
     from fairpress.training.objective import Objective
@@ -104,14 +110,14 @@ def plain_chain(slots: FastFunctionalCall) -> LinearChain | None:
     operators: list[ChainOperator] = []
     for name, layer in module.named_children():
         if type(layer) is Standardize:
-            operators.append(Scale(f"{name}.mean", f"{name}.scale"))
+            operators.append(StackedScale(f"{name}.mean", f"{name}.scale"))
         elif type(layer) is nn.Linear:
-            operators.append(Linear(f"{name}.weight", None if layer.bias is None else f"{name}.bias"))
+            operators.append(StackedLinear(f"{name}.weight", None if layer.bias is None else f"{name}.bias"))
         elif type(layer) is nn.ReLU and operators:
-            operators.append(ReLU())
+            operators.append(StackedReLU())
         else:
             return None
-    return LinearChain(tuple(operators)) if operators and isinstance(operators[-1], Linear) else None
+    return LinearChain(tuple(operators)) if operators and isinstance(operators[-1], StackedLinear) else None
 
 
 class Batches:

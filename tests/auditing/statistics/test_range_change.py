@@ -253,3 +253,16 @@ def test_the_smallest_maximum_of_rows_is_found_from_few_of_the_values(noise):
     least = values[:, 0] - 0.5
     assert _smallest_maximum(value, least, np.arange(60)) == np.maximum(least, values.max(axis=1)).min()
     assert sum(asked) < values.size / 2
+
+
+@pytest.mark.parametrize("k", [2, 5, 40])
+@pytest.mark.parametrize("probability", [0.0, 0.05, 0.9, 0.999, 1 - 1e-12, 1 - 2**-53])
+def test_a_quantile_of_the_range_is_that_of_a_bisection_where_rounding_hides_it_too(k, probability):
+    low, high = 0.0, 20.0
+    x = np.linspace(-9.0, 9.0, 4001)
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
+    for _ in range(36):
+        q = (low + high) / 2
+        below = (k * density * (special.ndtr(x) - special.ndtr(x - q)) ** (k - 1)).sum() < probability
+        low, high = (q, high) if below else (low, q)
+    assert range_quantile(k, probability) == low

@@ -168,7 +168,7 @@ def numbers(column: ResultColumn) -> np.ndarray:
 
 
 def _of_array(kind: str, array: Any) -> ResultColumn:
-    if not isinstance(array, np.ma.MaskedArray):
+    if type(array) is np.ndarray:  # no masked one, whose module takes long to load
         return ResultColumn(kind, array)
     missing = np.ma.getmaskarray(array)
     return ResultColumn(kind, array.data, missing if missing.any() else None)

@@ -21,6 +21,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.class_recall import is_class_metric
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN, loss_sign
+from fairpress.auditing.statistics.distinct_columns import distinct_columns
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
 from fairpress.auditing.statistics.membership import membership, with_rows
@@ -124,8 +125,8 @@ def flip_strata(
     signed = signed[:, flipped]
     direction = signed[(signed != 0).argmax(axis=0), np.arange(signed.shape[1])]
     pattern = np.concatenate([*(g.index[None, flipped] for g in groups), signed * direction])
-    strata, stratum = np.unique(pattern, axis=1, return_inverse=True)
-    count, stratum = strata.shape[1], stratum.reshape(-1)
+    strata, stratum, _ = distinct_columns(pattern)
+    count = strata.shape[1]
     weight = cells.rows[flipped]
     lost = per_group(weight * (direction > 0), stratum, count)
     gained = per_group(weight * (direction < 0), stratum, count)

@@ -113,8 +113,9 @@ class ScorePair:
             flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
-    def _placements(self, side: int, grouping: Grouping) -> Floats:
+    def _placements(self, side: int, attribute: Attribute) -> Floats:
         ranks, seeds = self.lines.ranks[side], round(self.evidence.repeats)
+        grouping = self._grouping(ranks.cells, attribute)
         cells, index = ranks.cells, grouping.index
         stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
         return placements(
@@ -126,9 +127,9 @@ class ScorePair:
             grouping.size * seeds,
         )
 
-    def _area(self, side: int, attribute: Attribute) -> TEstimate:
+    def _area(self, side: int, attribute: Attribute, placed: Floats) -> TEstimate:
         grouping = self._grouping(self.lines.ranks[side].cells, attribute)
-        moments = self.ranked[side].moments(self._placements(side, grouping))
+        moments = self.ranked[side].moments(placed)
         return self.ranked[side].mean(moments, grouping, 0.0, (0.0, 1.0), "delong")
 
     def _area_rows(self, x: TEstimate, side: int, attribute: Attribute) -> tuple[Floats, Floats]:
@@ -143,7 +144,7 @@ class ScorePair:
         return area, effective_rows(area, np.where(ranked, x.se, 0.0), smaller, larger)
 
     def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
-        x = self._area(side, attribute)
+        x = self._area(side, attribute, self._placements(side, attribute))
         if self.evidence.dependent:
             estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
         else:
@@ -152,10 +153,8 @@ class ScorePair:
         return self._without_tied_ranks(estimates, (side,), attribute)
 
     def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
-        before, after = (
-            self._placements(side, self._grouping(ranks.cells, attribute))[ranks.index]
-            for side, ranks in enumerate(self.lines.ranks)
-        )
+        placed = [self._placements(side, attribute) for side in (0, 1)]
+        before, after = (z[ranks.index] for z, ranks in zip(placed, self.lines.ranks, strict=True))
         x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
         change = self.evidence.mean(
             x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
@@ -163,16 +162,16 @@ class ScorePair:
         low, high = change.interval(confidence)
         if not self.evidence.dependent:
             noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
-            few, (least, most) = self._limits_of_both(noise, attribute, confidence)
+            areas = [self._area(side, attribute, z) for side, z in enumerate(placed)]
+            few, (least, most) = self._limits_of_both(areas, noise, attribute, confidence)
             low, high = np.where(few, np.fmin(low, least), low), np.where(few, np.fmax(high, most), high)
         estimates = _estimates_within(change, low, high, change.method)
         return self._without_tied_ranks(estimates, (0, 1), attribute)
 
     def _limits_of_both(
-        self, change_se: Floats, attribute: Attribute, confidence: float
+        self, areas: Sequence[TEstimate], change_se: Floats, attribute: Attribute, confidence: float
     ) -> tuple[np.ndarray, tuple[Floats, Floats]]:
         """Return where few rows are misranked, and the interval of the change of AUC by the limits of both models."""
-        areas = [self._area(side, attribute) for side in (0, 1)]
         first, second = (self._area_rows(x, side, attribute) for side, x in enumerate(areas))
         limits = auc_interval(*first, confidence), auc_interval(*second, confidence)
         misranked = np.minimum(*(np.minimum(a, 1 - a) * n for a, n in (first, second)))

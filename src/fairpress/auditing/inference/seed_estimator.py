@@ -203,7 +203,7 @@ class SeedGroupEstimator(GroupEstimator):
         if counts is None:
             return super().flips(model, baseline, grouping)
         after, before, both = (
-            x.sum(axis=-1) / self.seeds
+            x.sum(axis=-1)
             for x in (
                 counts.positive(model, grouping),
                 counts.positive(baseline, grouping),
@@ -213,8 +213,8 @@ class SeedGroupEstimator(GroupEstimator):
         gained, lost = after - both, before - both
         return {
             "n": counts.rows(grouping).sum(axis=1),
-            "right_to_wrong": lost[:, 1] + gained[:, 0],
-            "wrong_to_right": gained[:, 1] + lost[:, 0],
+            "right_to_wrong": (lost[:, 1] + gained[:, 0]) / self.seeds,
+            "wrong_to_right": (gained[:, 1] + lost[:, 0]) / self.seeds,
             "wrong_to_wrong": np.zeros(grouping.size),
         }
 

@@ -111,35 +111,35 @@ def standard_draws() -> Floats:
 
 
 def noise(deviation: Deviations, drawn: Floats) -> Floats:
-    """Return the sampling noise [draws, 2·15] of the deviations from standard normal draws of this shape."""
+    """Return the sampling noise [2·15, draws] of the deviations from standard normal draws [draws, 2·15]."""
     values, vectors = np.linalg.eigh(deviation.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    return np.asarray(drawn @ root.T)
+    return np.asarray(root @ drawn.T)
 
 
 def calibration(deviation: Deviations, drawn: Floats, alpha: float) -> Calibration:
-    """Return the calibration errors and their change with 1 − `alpha` intervals, from draws of the noise."""
-    d, e = deviation.mean.reshape(2, ECE_BINS), drawn.reshape(len(drawn), 2, ECE_BINS)
-    certain = _sign_is_certain(deviation).reshape(2, ECE_BINS)
+    """Return the calibration errors and their change with 1 − `alpha` intervals, from draws of the `noise`."""
+    d, e = deviation.mean.reshape(2, ECE_BINS, 1), drawn.reshape(2, ECE_BINS, -1)
+    certain = _sign_is_certain(deviation).reshape(2, ECE_BINS, 1)
     observed, distance = _error_as_observed(d, e), np.abs(e)
     far = np.sign(d) * e  # if the true value has the observed sign and is far from 0
     at_zero = np.where(certain, far, distance)
-    of_models = np.stack([x.sum(axis=-1) for x in (observed, far, at_zero)])
+    of_models = np.stack([x.sum(axis=1) for x in (observed, far, at_zero)])  # [assumptions, 2, draws]
     # One model at 0 where signs are uncertain, the other at their observed distance from it.
     apart, both_certain = d[1] - d[0], certain.all(axis=0)
-    baseline_at_zero = _error_as_observed(apart, e[:, 1]) - distance[:, 0]
-    compressed_at_zero = distance[:, 1] - _error_as_observed(-apart, e[:, 0])
+    baseline_at_zero = _error_as_observed(apart, e[1]) - distance[0]
+    compressed_at_zero = distance[1] - _error_as_observed(-apart, e[0])
     of_change = np.stack(
         [
-            *(of_models[..., 1] - of_models[..., 0]),
+            *(of_models[:, 1] - of_models[:, 0]),
             *(
-                np.where(both_certain, far[:, 1] - far[:, 0], x).sum(axis=-1)
+                np.where(both_certain, far[1] - far[0], x).sum(axis=0)
                 for x in (baseline_at_zero, compressed_at_zero)
             ),
         ]
     )
-    before, after = (float(x) for x in np.abs(d).sum(axis=-1))
-    lows, highs = _quantiles(np.concatenate([of_models[..., 0], of_models[..., 1], of_change]), alpha)
+    before, after = (float(x) for x in np.abs(d).sum(axis=(1, 2)))
+    lows, highs = _quantiles(np.concatenate([of_models[:, 0], of_models[:, 1], of_change]), alpha)
     errors = []
     for value, part in ((before, slice(0, 3)), (after, slice(3, 6))):
         low, high = _bounds(value, lows[part], highs[part])
@@ -160,7 +160,11 @@ def _error_as_observed(d: Floats, e: Floats) -> Floats:
 
 def _quantiles(errors: Floats, alpha: float) -> tuple[Floats, Floats]:
     """Return the lower and upper quantiles of every assumption's errors [assumptions, draws]."""
-    low, high = np.quantile(errors, [alpha / 2, 1 - alpha / 2], axis=-1)
+    ordered = np.sort(errors, axis=-1)  # which takes less time than `np.quantile`, many times in a row
+    position = np.array([alpha / 2, 1 - alpha / 2]) * (errors.shape[-1] - 1)
+    below = np.floor(position).astype(int)
+    step = ordered[:, np.minimum(below + 1, errors.shape[-1] - 1)] - ordered[:, below]
+    low, high = (ordered[:, below] + (position - below) * step).T
     return low, high
 
 

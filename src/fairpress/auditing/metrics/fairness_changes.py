@@ -170,7 +170,7 @@ def showable_range_change(
     after, before, errors = _differences(triples, alpha, dependent)
     if after.value.max() < before.value.max():
         after, before, errors = before, after, errors.swap()
-    extreme = np.unique(np.concatenate([before.top[before.plausible], before.bottom[before.plausible]]))
+    extreme = sorted({*before.top[before.plausible].tolist(), *before.bottom[before.plausible].tolist()})
     sizes = [t[0].value.size for t in triples]
     family = np.repeat(np.arange(len(sizes)), sizes)
     close = int(np.bincount(family[extreme]).max())

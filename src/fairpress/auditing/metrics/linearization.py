@@ -17,6 +17,11 @@ from fairpress.auditing.statistics.t_estimate import Floats
 
 LINEARIZED = ("ppv", "npv", "balanced_accuracy")
 
+POSITIVE = np.array([[0.0, 0.0], [1.0, 1.0]])
+"""Whether a row counts, by its label and prediction [2, 2]; those below likewise."""
+PREDICTED_POSITIVE = POSITIVE.T
+TRUE_POSITIVE, TRUE_NEGATIVE = POSITIVE * POSITIVE.T, (1 - POSITIVE) * (1 - POSITIVE.T)
+
 
 class Linear(NamedTuple):
     """`values` [combinations] have the rate as their mean in every stratum; NaN where it is undefined.
@@ -32,25 +37,28 @@ def linearize(cells: Cells, model: str, rate: str, stratum: np.ndarray, strata: 
     """Return a rate of `LINEARIZED` or of `class_means.MACRO` as values; a stratum is a group, or one under one seed."""
     if rate in MACRO:
         return Linear(*macro(cells, model, rate, stratum, strata))
-    y, p = (cells.binary(v).astype(float) for v in (cells.label, cells.predicted[model]))
+    y, p = (cells.binary(v) for v in (cells.label, cells.predicted[model]))
+    kind = (stratum * 2 + y) * 2 + p
+    counts = np.bincount(kind, weights=cells.weight, minlength=strata * 4).astype(float).reshape(strata, 2, 2)
     match rate:
         case "ppv":
-            return _ratio(cells.weight, y * p, p, stratum, strata)
+            table, reach = _ratio(counts, TRUE_POSITIVE, PREDICTED_POSITIVE)
         case "npv":
-            return _ratio(cells.weight, (1 - y) * (1 - p), 1 - p, stratum, strata)
+            table, reach = _ratio(counts, TRUE_NEGATIVE, 1 - PREDICTED_POSITIVE)
         case "balanced_accuracy":
-            tpr = _ratio(cells.weight, y * p, y, stratum, strata)
-            tnr = _ratio(cells.weight, (1 - y) * (1 - p), 1 - y, stratum, strata)
-            return Linear((tpr.values + tnr.values) / 2, np.hypot(tpr.reach, tnr.reach) / 2)
-    raise ValueError(f"{rate!r} is not one of {', '.join(LINEARIZED)}")
+            tpr, of_positives = _ratio(counts, TRUE_POSITIVE, POSITIVE)
+            tnr, of_negatives = _ratio(counts, TRUE_NEGATIVE, 1 - POSITIVE)
+            table, reach = (tpr + tnr) / 2, np.hypot(of_positives, of_negatives) / 2
+        case _:
+            raise ValueError(f"{rate!r} is not one of {', '.join(LINEARIZED)}")
+    return Linear(table.reshape(-1).take(kind), reach)
 
 
-def _ratio(weight: Floats, top: Floats, bottom: Floats, stratum: np.ndarray, strata: int) -> Linear:
-    def total(x: Floats) -> Floats:
-        return np.asarray(np.bincount(stratum, weights=weight * x, minlength=strata), dtype=float)
-
-    n, below = total(np.ones_like(weight)), total(bottom)
+def _ratio(counts: Floats, top: Floats, bottom: Floats) -> tuple[Floats, Floats]:
+    """Return the values of rows [strata, label, prediction] and their reach [strata], from weighted counts of that shape."""
+    n, above, below = (np.asarray((counts * part).sum(axis=(1, 2))) for part in (1.0, top, bottom))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio, scale = np.where(below > 0, total(top) / below, np.nan), n / below
-    values = ratio[stratum] + (top - ratio[stratum] * bottom) * scale[stratum]
-    return Linear(values, np.where(below > 0, scale, np.nan))
+        ratio, scale = np.where(below > 0, above / below, np.nan), n / below
+        ratio, scale = ratio[:, None, None], scale[:, None, None]
+        values = ratio + (top - ratio * bottom) * scale
+    return values, np.where(below > 0, scale[:, 0, 0], np.nan)

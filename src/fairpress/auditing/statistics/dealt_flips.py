@@ -79,14 +79,23 @@ class DealtFlips:
         """Yield losses [hypotheses, some draws] under fair coins, `draws` together, in chunks of bounded memory."""
         words = int(np.where(self.flips <= _MOST_COINS, -(-self.flips // _WORD), 1).sum())
         chunk = max(1, _CHUNK_NUMBERS // max(len(self.total), words, 1))
+        # Sparse products are of whole numbers, which need no conversion; dense ones of floats, for which there is BLAS.
+        dense = isinstance(self.matrix, np.ndarray)
+        matrix = self.matrix if dense else self.matrix.astype(np.int64)
+        offset = self.offset[:, None].astype(np.int64)
         for start in range(0, draws, chunk):
             losses = _fair_binomial(self.flips, min(chunk, draws - start), rng)
-            yield (self.matrix @ losses + self.offset[:, None]).astype(np.int64)
+            dealt = np.asarray(matrix @ (losses.astype(float) if dense else losses)).astype(
+                np.int64, copy=False
+            )
+            dealt += offset
+            yield dealt
 
 
 def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Return a statistic of dealt losses [hypotheses, draws], computing it once for each count that a hypothesis has.
 
+    The losses are overwritten.
     `statistic` takes counts and the indices of their hypotheses, two arrays of one length.
     """
     low, high = lost.min(axis=1), lost.max(axis=1)
@@ -94,12 +103,13 @@ def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.
     first = np.cumsum(width) - width
     hypothesis = np.repeat(np.arange(len(low)), width)
     table = statistic(np.arange(width.sum()) - (first - low)[hypothesis], hypothesis)
-    return np.asarray(table[lost + (first - low)[:, None]])
+    lost += (first - low)[:, None]
+    return np.asarray(table.take(lost))
 
 
-def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Floats:
+def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return draws [strata, size] of Bin(flips, ½), few flips as the number of ones among so many random bits."""
-    out = np.empty((len(flips), size))
+    out = np.empty((len(flips), size), dtype=np.int64)
     few, many = np.flatnonzero(flips <= _MOST_COINS), np.flatnonzero(flips > _MOST_COINS)
     out[many] = rng.binomial(flips[many, None], 0.5, size=(len(many), size))
     if len(few):

@@ -238,22 +238,31 @@ class _Contrasts:
 
     def se(self, p: Indices, q: Indices) -> Floats:
         """Return the standard errors."""
-        after, before, errors = self.after, self.before, self.errors
-        a, b = self.after_se[p], self.before_se[q]
-        spread = a + b if errors.dependent else a**2 + b**2
-        for group, weight in ((after.top, after.top_weight), (after.bottom, after.bottom_weight)):
-            for other, other_weight in (
-                (before.top, before.top_weight),
-                (before.bottom, before.bottom_weight),
-            ):
+        if self.errors.dependent:
+            return self._dependent_se(p, q)
+        spread = self.after_se[p] ** 2 + self.before_se[q] ** 2
+        before = [(other[q], weight[q]) for other, weight in self._sides(self.before)]
+        for group, weight in self._sides(self.after):
+            g, covariance = group[p], 2 * weight[p] * self.errors.covariance[group[p]]
+            for other, other_weight in before:
+                spread -= (g == other) * (covariance * other_weight)
+        return np.sqrt(np.maximum(spread, 0))
+
+    def _dependent_se(self, p: Indices, q: Indices) -> Floats:
+        """Return bounds of the standard errors: those of groups that differ are added."""
+        errors, spread = self.errors, self.after_se[p] + self.before_se[q]
+        for group, weight in self._sides(self.after):
+            for other, other_weight in self._sides(self.before):
                 g, v, w = group[p], weight[p], other_weight[q]
-                shared = 2 * v * w * errors.covariance[g]
-                if errors.dependent:
-                    a, b = np.abs(v) * errors.after[g], np.abs(w) * errors.before[g]
-                    shared = a + b - np.sqrt(np.maximum(a**2 + b**2 - shared, 0))
-                spread = spread - np.where(g == other[q], shared, 0.0)
-        spread = np.maximum(spread, 0)
-        return np.asarray(spread if errors.dependent else np.sqrt(spread))
+                a, b = np.abs(v) * errors.after[g], np.abs(w) * errors.before[g]
+                apart = np.sqrt(np.maximum(a**2 + b**2 - 2 * v * w * errors.covariance[g], 0))
+                spread = spread - np.where(g == other[q], a + b - apart, 0.0)
+        return np.asarray(np.maximum(spread, 0))
+
+    @staticmethod
+    def _sides(x: PairRates) -> tuple[tuple[Indices, Floats], tuple[Indices, Floats]]:
+        """Return the groups of a pair, and the weights of their rates."""
+        return (x.top, x.top_weight), (x.bottom, x.bottom_weight)
 
 
 def _pair_se(x: PairRates, se: Floats, dependent: bool) -> Floats:

@@ -20,6 +20,8 @@ def t_quantile(df: ArrayLike, probability: ArrayLike) -> Floats:
     """Quantile of Student's t; ``df = inf`` is the normal distribution. Shapes broadcast."""
     if np.isinf(df).all():  # most estimates: one quantile, without those of a t that nobody needs
         z = np.asarray(special.ndtri(probability), float)
+        if z.ndim == 0:
+            return np.full(np.shape(df), z)
         return np.asarray(np.broadcast_to(z, np.broadcast_shapes(np.shape(df), z.shape)))
     df_, p = np.broadcast_arrays(np.asarray(df, float), np.asarray(probability, float))
     finite = np.where(np.isfinite(df_), df_, 1.0)

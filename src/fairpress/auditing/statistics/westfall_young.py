@@ -80,10 +80,13 @@ def step_down_min_p(
     def p_rank(count: np.ndarray, h: np.ndarray) -> np.ndarray:
         return np.searchsorted(ascending, mcnemar_loss(count, total[h] - count)).astype(rank)
 
-    at_most = np.arange(len(order))[::-1, None].astype(rank)
     for losses in dealt_flips.select(order).deal(rng, draws):
-        smallest = np.minimum.accumulate(tabulate(losses, p_rank), axis=0)
-        hits += np.count_nonzero(smallest <= at_most, axis=1)
+        smallest = tabulate(losses, p_rank)
+        # Row by row, which takes a fraction of the time of `np.minimum.accumulate` along the first axis.
+        for h, row in enumerate(smallest):
+            if h:
+                np.minimum(row, smallest[h - 1], out=row)
+            hits[h] += np.count_nonzero(row <= rank(len(order) - 1 - h))
     # From the smallest p on.
     stepwise = np.maximum.accumulate((1 + hits[::-1]) / (draws + 1))
     holm = np.maximum.accumulate(ordered[::-1] * np.arange(len(order), 0, -1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.head import Head
+from fairpress.auditing.statistics.distinct_columns import distinct_columns
 from fairpress.auditing.table_checks.column_sample import sample_column
 
 MAX_ROWS = 5_000_000
@@ -71,7 +72,7 @@ def _rare_values_repeat(sample: Head, excluded: set[str]) -> bool:
     if not any(distinct + 2 >= _MIN_SINGLE for _, distinct in values.values()):
         return False
     codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
-    different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
+    different, _, times = distinct_columns(np.stack(list(codes_by_column.values())))
     rows = int(times.sum())
     for name, codes in zip(codes_by_column, different, strict=True):
         if name in excluded:
@@ -118,7 +119,7 @@ def _more_pairs_than_chance(
         return True
     agree = (sorted_rows[:, 1:] == sorted_rows[:, :-1])[:, neighbours]
     other_columns = [i for i in range(len(different)) if i != column and not agree[i].mean() >= 0.98]
-    shares = np.unique(different[other_columns], axis=1, return_inverse=True)[1].reshape(-1)
+    shares = distinct_columns(different[other_columns]).inverse
     counts = np.bincount(shares, weights=multiplicity)
     same = float(((counts / counts.sum()) ** 2).sum())
     expected = unequal * same / max(1 - same, 1e-9)

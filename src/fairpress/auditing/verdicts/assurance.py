@@ -27,7 +27,7 @@ DRAWS = 256
 CAP = 100_000
 ASSURANCE = 0.8
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-GRID = np.unique([round(s * 10**e) for e in range(1, 6) for s in _STEPS if s * 10**e <= CAP])
+GRID = np.array(sorted({round(s * 10**e) for e in range(1, 6) for s in _STEPS if s * 10**e <= CAP}))
 """Numbers of additional rows that are considered: ten a decade."""
 _WILSON_HILFERTY = 8.0
 _BLOCK = 32

@@ -9,7 +9,7 @@ points are written into a copy of the ONNX template. Each file is then compared 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,9 @@ class BatchQuantizer:
         The graph with batch norms folded, and the batch norms that became part of a layer.
     outputs
         What the networks predict, which decides how their outputs are compared.
+    device
+        Where activations are observed and gradients taken: that of the networks' training. Files and their checks are
+        computed on the CPU.
     """
 
     graph: GraphModule
@@ -94,6 +97,7 @@ class BatchQuantizer:
     pairs: tuple[BatchNormFold, ...]
     example: Tensor
     outputs: OutputKind = "classes"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
     def from_module(
@@ -130,6 +134,10 @@ class BatchQuantizer:
     def prepare(self, scheme: Scheme) -> PreparedGraph:
         """Return the folded graph with the fake quantization of a scheme. Raises UserError for an unknown layer."""
         return prepare(self.folded, scheme)
+
+    def on_device(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a state on the device that computes."""
+        return {name: value.to(self.device) for name, value in state.items()}
 
     def fold(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a network's state for the folded graph."""
@@ -358,6 +366,7 @@ def calibrate_many(
             moments=moments,
             row_groups=None if row_groups is None else row_groups[i],
             outputs=engine.outputs,
+            device=engine.device,
             template=engine.template(prepared, folded) if writes_files and prepared.activations else None,
         )
         for layer in prepared.layers:  # the file is compared with weights that the rounding has moved

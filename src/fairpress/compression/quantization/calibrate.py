@@ -56,6 +56,7 @@ def calibrate(
     row_groups: Tensor | None = None,
     outputs: OutputKind = "classes",
     template: OnnxTemplate | None = None,
+    device: torch.device | None = None,
 ) -> Calibrated:
     """Set the ranges of one network, and round its weights.
 
@@ -84,6 +85,8 @@ def calibrate(
         Whether groups of `rows` count alike for ``"gptq"``, and the group of each (`rounding.compensate`).
     template
         The template of this graph's files, if activations may be observed on ONNX Runtime (`observed_graph.observe`).
+    device
+        Where activations are observed; by default where the state is.
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -109,7 +112,7 @@ def calibrate(
             bias_correction=bias_correction,
         )
         for a, activation_scales in scales_of_activations(
-            prepared, weight_state, rows, a_choices, template
+            prepared, weight_state, rows, a_choices, template, device
         ).items():
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a, facts)
             if expected is None:
@@ -148,14 +151,15 @@ def scales_of_activations(
     rows: Rows,
     methods: tuple[Ranges, ...],
     template: OnnxTemplate | None = None,
+    device: torch.device | None = None,
 ) -> dict[Ranges, dict[str, Tensor]]:
     """Return scale and zero point of every integer activation for each method; each row is run once.
 
-    On a processor the rows run on ONNX Runtime if there is a template of the graph's files, else in PyTorch.
+    On a processor the rows run on ONNX Runtime if there is a template of the graph's files, else in PyTorch, on `device`.
     """
     if not prepared.activations:
         return {method: {} for method in methods}
-    device = next(iter(state.values())).device
+    device = device or next(iter(state.values())).device
     histograms: Sequence[Histogram | None] | None = None
     if template is not None and device.type == "cpu":
         histograms = observe(template, prepared, state, rows)
@@ -175,10 +179,13 @@ def scales_of_activations(
 def _observe_in_torch(
     prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, device: torch.device
 ) -> list[Histogram | None]:
+    # All tensors of the graph, not only those that a state has: constants too have to be on the device.
+    graph_tensors = {**dict(prepared.graph.named_parameters()), **dict(prepared.graph.named_buffers())}
+    moved = {name: tensor.to(device) for name, tensor in {**graph_tensors, **state}.items()}
     with mode(prepared.graph, weights="round", activations="watch") as observers:
         positions = positions_of_chunks(rows)
         for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):
-            prepared.slots.call(state, chunk.to(device))
+            prepared.slots.call(moved, chunk.to(device))
         return [module.histogram for module in observers]
 
 

@@ -50,7 +50,9 @@ def choose_preserved(
         return {n.channel_tops: _tops(n, chosen[n.name]) for n in split_layers}, {}
     weights = {n.name: state[n.weight].detach() for n in split_layers}
     changes = {n.name: rounded(weights[n.name], n.bits) - weights[n.name] for n in split_layers}
-    sensitivities = channel_sensitivities(engine.folded, state, changes, rows, engine.outputs)
+    sensitivities = channel_sensitivities(
+        engine.folded, engine.on_device(state), changes, rows, engine.outputs
+    )
     tops, summary = {}, {}
     for layer in split_layers:
         harm = sensitivities[layer.name]

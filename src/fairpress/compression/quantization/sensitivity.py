@@ -126,7 +126,7 @@ def estimate_sensitivity(
         for layer in layers
         for name in [stored_weight(layer, state)]
     }
-    return layer_sensitivities(engine.folded, state, changes, rows, engine.outputs)
+    return layer_sensitivities(engine.folded, engine.on_device(state), changes, rows, engine.outputs)
 
 
 def rounded_weights(

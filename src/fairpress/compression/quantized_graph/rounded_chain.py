@@ -12,16 +12,24 @@ from torch.fx import GraphModule, Node
 
 from fairpress.compression.quantized_graph.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
 from fairpress.models.feature_scaling import LIMIT
-from fairpress.training.linear_chain import ChainOperator, Kept, Linear, LinearChain, ReLU, Scale, Tensors
+from fairpress.training.linear_chain import (
+    ChainOperator,
+    Kept,
+    LinearChain,
+    StackedLinear,
+    StackedReLU,
+    StackedScale,
+    Tensors,
+)
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class RoundedLinear:
-    """`Linear` with weights rounded as by `FakeQuantizeWeight`, to integers low … high; their gradient passes unchanged."""
+    """A `StackedLinear` whose weights are rounded as by `FakeQuantizeWeight`; their gradient passes unchanged."""
 
-    linear: Linear
+    linear: StackedLinear
     module: str
     low: int
     high: int
@@ -37,9 +45,9 @@ class RoundedLinear:
         return self.linear.forward(x, {**tensors, self.linear.weight: rounded})
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        return self.linear.backward(gradient, kept, wanted)
+        return self.linear.backward(gradient, kept, needs_input)
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,9 @@ class RoundedActivation:
         return levels.sub_(zero).mul_(scale), (exact, scale, inverse)
 
     def backward(
-        self, gradient: Tensor, kept: Sequence[Tensor], wanted: bool
+        self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        if not wanted:
+        if not needs_input:
             return None, ()
         exact, scale, inverse = kept
         gradient = gradient.mul_(scale)
@@ -79,20 +87,20 @@ def rounded_chain(graph: GraphModule) -> LinearChain | None:
         if user.op == "output":
             return LinearChain(tuple(operators)) if operators and _is_linear(operators[-1]) else None
         operator, node = _operator(node, user, modules)
-        if operator is None or (isinstance(operator, ReLU) and not operators):
+        if operator is None or (isinstance(operator, StackedReLU) and not operators):
             return None
         operators.append(operator)
     return None
 
 
 def _is_linear(operator: ChainOperator) -> bool:
-    return isinstance(operator, Linear | RoundedLinear)
+    return isinstance(operator, StackedLinear | RoundedLinear)
 
 
 def _operator(value: Node, node: Node, modules: Mapping[str, nn.Module]) -> tuple[ChainOperator | None, Node]:
     """Return the operator that reads a value, and the node of its result."""
     if node.target is aten.relu.default:
-        return ReLU(), node
+        return StackedReLU(), node
     if node.op == "call_module":
         module = modules[str(node.target)]
         if type(module) is FakeQuantizeActivation:
@@ -115,7 +123,7 @@ def _scale(value: Node, difference: Node) -> tuple[ChainOperator | None, Node]:
     ):
         mean, scale = difference.args[1], quotient.args[1]
         if _is_stored(mean) and _is_stored(scale):
-            return Scale(str(mean.target), str(scale.target)), clipped
+            return StackedScale(str(mean.target), str(scale.target)), clipped
     return None, clipped
 
 
@@ -129,9 +137,9 @@ def _linear(node: Node, modules: Mapping[str, nn.Module]) -> ChainOperator | Non
         return None
     name = None if bias is None else str(bias.target)
     if weight.op == "get_attr":
-        return Linear(str(weight.target), name)
+        return StackedLinear(str(weight.target), name)
     module = modules.get(str(weight.target)) if weight.op == "call_module" else None
     if type(module) is not FakeQuantizeWeight or module.top is not None or len(weight.args[0].users) > 1:
         return None
-    linear = Linear(str(weight.args[0].target), name)
+    linear = StackedLinear(str(weight.args[0].target), name)
     return RoundedLinear(linear, str(weight.target), module.quant_min, module.quant_max)

@@ -407,6 +407,7 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     from fairpress.compression.quantization.batch_quantizer import make_quantizer
     from fairpress.models.initialize import initialize
     from fairpress.training.data import tensors, verification_rows
+    from fairpress.training.device import device_like
 
     row = tensors(dataset, "calibration").inputs
     make = (
@@ -415,6 +416,7 @@ def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     engine = make(
         network.architecture, tuple(row.shape[1:]), row.dtype, dataset.task.width, dataset.task.outputs
     )
+    engine.device = device_like(network.origin)
     engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fairpress.core.card_content import Count
+from fairpress.core.indented_json import indented_json
 
 
 class NetworkFacts(BaseModel):
@@ -63,7 +64,7 @@ class StudyNetwork(NetworkFacts):
 
 def facts_json(facts: Sequence[NetworkFacts]) -> bytes:
     """Return the facts of networks as a file."""
-    return json.dumps([f.to_dict() for f in facts], indent=1).encode()
+    return indented_json([f.to_dict() for f in facts], 1).encode()
 
 
 def parse_facts(content: bytes) -> list[NetworkFacts]:

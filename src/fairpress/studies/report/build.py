@@ -16,6 +16,7 @@ from fairpress.auditing.output.audit_json import to_dict
 from fairpress.core.canonical_json import canonical_json, digest
 from fairpress.core.code_digest import code_digest
 from fairpress.core.errors import FairpressError
+from fairpress.core.indented_json import indented_json
 from fairpress.core.version import installed_version
 from fairpress.reporting.html import ModelFacts, render
 from fairpress.reporting.paper_tables import tables
@@ -325,7 +326,7 @@ def model_sizes(label: str, facts: Sequence[NetworkFacts], plan: StudyPlan) -> l
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()
+    return indented_json(value, 1, allow_nan=False).encode()
 
 
 def _versions() -> dict[str, str]:
