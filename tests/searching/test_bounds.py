@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,6 +159,11 @@ def test_of_nearly_equal_sizes_the_safer_is_tested_but_the_last_is_always():
     assert [t.recipe for t in sequence(trials[:2], "bytes")] == ["1000", "990"]
     assert [t.recipe for t in sequence(trials[:1], "bytes")] == ["1000"]
     assert sequence([], "bytes") == []
+
+
+def test_of_accuracies_half_a_percentage_point_is_a_step():
+    safest_first = [replace(trial(f"{a}", 100, a), accuracy=a) for a in (0.8, 0.803, 0.806, 0.81, 0.812)]
+    assert [t.recipe for t in sequence(safest_first, "accuracy")] == ["0.8", "0.806", "0.812"]
 
 
 def test_of_more_candidates_than_tests_the_smallest_steps_are_left_out_and_neither_end():

@@ -35,7 +35,8 @@ from fairpress.searching.limits import Objective
 from fairpress.searching.trial import Trial, pareto_front
 
 MAX_TESTS = 6
-MIN_RELATIVE_GAIN = 0.03  # smaller relative gains are not worth a test
+MIN_RELATIVE_GAIN = 0.03  # smaller relative gains of bytes and latency are not worth a test
+MIN_GAIN_OF_ACCURACY = 0.005
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     steps = pareto_front(trials, objective)
     out: list[Trial] = []
     for trial in steps[:-1]:
-        if not out or _gain(out[-1], trial, objective) >= MIN_RELATIVE_GAIN * abs(out[-1].cost(objective)):
+        if not out or _gain(out[-1], trial, objective) >= _min_gain(out[-1], objective):
             out.append(trial)
     out += steps[-1:]
     while len(out) > MAX_TESTS:
@@ -95,6 +96,10 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
 
 def _gain(safer: Trial, smaller: Trial, objective: Objective) -> float:
     return safer.cost(objective) - smaller.cost(objective)
+
+
+def _min_gain(trial: Trial, objective: Objective) -> float:
+    return MIN_GAIN_OF_ACCURACY if objective == "accuracy" else MIN_RELATIVE_GAIN * trial.cost(objective)
 
 
 def judge_sequence(
