@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -48,17 +47,27 @@ class Head(Mapping[str, ResultColumn]):
     def __init__(self, source: Relation, used: Collection[str]) -> None:
         self._source = source
         self._columns = plain_columns(source, COLUMNS)
-        first = _first_values(source, self._columns, FIRST_VALUES)
-        self.whole = frozenset(n for n, values in first.items() if no_fractions(values))
-        lazy = source.is_text and len(self.whole) < len(self._columns)
-        held = [n for n in self._columns if not lazy or n in used or n in self.whole]
         self._hashed = source.is_small_text(ROWS)
         self._tables: list[tuple[str, frozenset[str]]] = []
+        held = list(self._columns)
+        if source.is_text:
+            self.whole = self._whole_numbers(first_records(source.text_paths, FIRST_VALUES))
+            held = [n for n in held if n in used or n in self.whole]
         table = self._hold(held, hashed=self._hashed)
+        if not source.is_text:
+            selected = ", ".join(self._columns.values()) or "*"
+            first = source.read(f"SELECT {selected} FROM {table} LIMIT {FIRST_VALUES}")
+            values = {n: first[c].to_pylist() for n, c in self._columns.items()}
+            self.whole = frozenset(n for n, x in values.items() if no_fractions(x))
         self.rows = int(source.read(f"SELECT count(*) FROM {table}").value())
         self.complete = self.rows < ROWS
         if self.complete:
             source.reads_from(table, [self._columns[n] for n in held])
+
+    def _whole_numbers(self, records: Sequence[Sequence[str]]) -> frozenset[str]:
+        """Return the columns without a fraction in some records of a CSV file."""
+        index = {n: int(c.removeprefix("c")) for n, c in self._columns.items()}
+        return frozenset(n for n, i in index.items() if no_fractions(r[i] for r in records))
 
     def _hold(self, names: Sequence[str], *, hashed: bool = False) -> str:
         """Hold columns in a table of DuckDB, and with `hashed` a hash ``h`` of each row; return its name."""
@@ -114,17 +123,6 @@ def plain_columns(source: Relation, columns: int) -> dict[str, str]:
         with suppress(UserError):  # an unreadable column that was not requested
             chosen[name] = source.column(name)
     return chosen
-
-
-def _first_values(source: Relation, columns: Mapping[str, str], rows: int) -> dict[str, list[Any]]:
-    """Return the first values of columns (name → what queries call it), as Python objects."""
-    if not columns:
-        return {}
-    if source.is_text:
-        records = first_records(source.text_paths, rows)
-        return {n: [r[int(c.removeprefix("c"))] for r in records] for n, c in columns.items()}
-    result = source.read(f"SELECT {', '.join(columns.values())} FROM {source.relation} LIMIT {rows}")
-    return {n: column.to_pylist() for n, column in zip(columns, result, strict=True)}
 
 
 def no_fractions(values: Iterable[object]) -> bool:
