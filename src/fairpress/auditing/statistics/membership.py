@@ -118,7 +118,7 @@ class Membership:
 
     def _signed(self, draws: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Return the draws of the strata of some entries, with their signs [some entries, draws]."""
-        part = draws.take(self.stratum[at], axis=0)
+        part = np.asarray(draws.take(self.stratum[at], axis=0))
         if (self.sign[at] < 0).any():
             part *= self.sign[at, None]
         return part
