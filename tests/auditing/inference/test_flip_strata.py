@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -177,3 +179,15 @@ def test_a_pool_is_a_hypothesis_about_its_groups_together():
     assert expected <= adjusted[(*key, module.POOL)][0] <= 1
     without = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
     assert set(adjusted) == {*without, (*key, module.POOL)}
+
+
+def test_models_that_equal_the_baseline_take_no_room_however_many_they_are():
+    cells = random_cells(np.random.default_rng(5))
+    base = cells.predicted["base"]
+    many = replace(cells, predicted=dict(cells.predicted) | {f"same{i}": base for i in range(40)})
+    names = ["m0", *(f"same{i}" for i in range(40))]
+    few, strata = (flip_strata(c, "base", n, BY, METRICS) for c, n in ((cells, names[:1]), (many, names)))
+    assert strata.lost.tolist() == few.lost.tolist()
+    assert np.array_equal(
+        (strata.membership @ strata.lost)[: few.membership.shape[0]], few.membership @ few.lost
+    )

@@ -21,3 +21,13 @@ def test_an_array_without_columns_has_none():
     found = distinct_columns(np.zeros((3, 0), dtype=np.int8))
     assert found.columns.shape == (3, 0)
     assert found.inverse.shape == found.counts.shape == (0,)
+
+
+@pytest.mark.parametrize("constant", [40, 300])
+def test_constant_rows_take_no_room_however_many_they_are(constant):
+    array = np.full((constant, 50), 3)
+    array[constant // 2] = np.arange(50) % 7
+    found = distinct_columns(array)
+    assert found.columns[constant // 2].tolist() == list(range(7))
+    assert found.counts.tolist() == [8, 7, 7, 7, 7, 7, 7]
+    assert np.array_equal(found.columns[:, found.inverse], array)

@@ -23,9 +23,14 @@ def distinct_columns(array: np.ndarray) -> DistinctColumns:
         low = array.min(axis=1).astype(np.int64)
         sizes = [int(high) - int(least) + 1 for high, least in zip(array.max(axis=1), low, strict=True)]
         if np.prod([float(size) for size in sizes]) < _LARGEST:
-            number = np.ravel_multi_index(tuple(array.astype(np.int64) - low[:, None]), sizes)
-            present, inverse, counts = np.unique(number, return_inverse=True, return_counts=True)
-            columns = np.stack(np.unravel_index(present, sizes)) + low[:, None]
-            return DistinctColumns(columns.astype(array.dtype), inverse.reshape(-1), counts)
+            number = np.zeros(array.shape[1], dtype=np.int64)
+            for row, least, size in zip(
+                array, low, sizes, strict=True
+            ):  # NumPy's own has at most 32 or 64 digits
+                number = number * size + (row.astype(np.int64) - least)
+            _, first, inverse, counts = np.unique(
+                number, return_index=True, return_inverse=True, return_counts=True
+            )
+            return DistinctColumns(array[:, first], inverse.reshape(-1), counts)
     columns, inverse, counts = np.unique(array, axis=1, return_inverse=True, return_counts=True)
     return DistinctColumns(columns, inverse.reshape(-1), counts)
