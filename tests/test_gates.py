@@ -401,7 +401,7 @@ def test_output_that_cannot_be_printed_is_no_success(folder):
                 check=False,
             )
         assert done.returncode == 2
-        assert "No space left on device" in done.stderr
+        assert "cannot write to standard output (No space left on device)" in done.stderr
         assert "Traceback" not in done.stderr
 
 

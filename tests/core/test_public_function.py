@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_errors_that_are_not_the_arguments_keep_their_traceback():
         broken(1)
     with pytest.raises(TypeError, match="unexpected keyword"):
         broken(m=1)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
+def test_errors_of_the_machine_are_not_blamed_on_an_argument_of_another_type(error):
+    @public_function
+    def full(names: Sequence[str]) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        full(np.array(["a"]))
 
 
 def test_a_refusal_does_not_quote_the_rows_of_a_frame():

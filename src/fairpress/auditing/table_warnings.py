@@ -17,7 +17,7 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.table_checks.copied_rows import copied_rows
 from fairpress.auditing.table_checks.repeated_people import repeated_people
 from fairpress.core.attribute import Attribute, names_of
-from fairpress.core.values import near_equal
+from fairpress.core.values import near_equal, told_apart
 
 
 def table_warnings(
@@ -91,12 +91,13 @@ def _equal_groups(cells: Cells) -> Iterator[str]:
     for name, column in cells.attributes.items():
         for near_duplicates in near_equal(n for n in column.names if n != MISSING):
             rows = [
-                f"{n!r} ({cells.rows[column.codes == column.names.index(n)].sum():,.0f} rows)"
-                for n in near_duplicates
+                f"{quoted} ({cells.rows[column.codes == column.names.index(n)].sum():,.0f} rows)"
+                for n, quoted in zip(near_duplicates, told_apart(near_duplicates), strict=True)
             ]
             yield (
-                f"Groups of {name!r} differ only in capitalization, blanks or a dot: {' and '.join(rows)}. They are "
-                "audited as separate groups; spell them the same way if they are one group."
+                f"Groups of {name!r} differ only in capitalization, blanks, a dot or characters that cannot be seen: "
+                f"{' and '.join(rows)}. They are audited as separate groups; spell them the same way if they are one "
+                "group."
             )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts.exceptions import CycloptsError
 
-from fairpress.cli.app import Signals, app, close_output, discard_output
+from fairpress.cli.app import Signals, app, cannot_print, close_output, discard_output
 from fairpress.cli.commands import register
 from fairpress.cli.exit_codes import (
     BAD_INPUT,
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             close_output()
         except OSError as error:
-            code = _refuse(
-                f"cannot write to standard output ({error.strerror}); redirect it to another file."
-            )
+            code = _refuse(cannot_print(error))
     if arguments is None and isinstance(code, ServerStopped):
         temporary.remove_all()
         os._exit(code)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from cyclopts import App
 
 from fairpress.cli.exit_codes import EPILOGUE, SIGNAL
+from fairpress.core.errors import UserError
 from fairpress.core.version import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +84,8 @@ def print_line(renderable: Any, **options: Any) -> None:
             discard_output()
 
     console = Patient(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
-    console.print(renderable, **options)
+    with _full_output():
+        console.print(renderable, **options)
 
 
 def print_sentence(text: str) -> None:
@@ -102,10 +106,28 @@ def print_markdown(text: str) -> None:
 def write_output(text: str) -> None:
     """Write text such as JSON unchanged on standard output; a closed pipe does not change the exit code."""
     try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        with _full_output():
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
+
+
+@contextlib.contextmanager
+def _full_output() -> Iterator[None]:
+    """Say of an error of standard output, such as a full disk, that it is not one of the files that a command writes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise UserError(cannot_print(error)) from None
+
+
+def cannot_print(error: OSError) -> str:
+    """Return the message for an error of standard output."""
+    return f"cannot write to standard output ({error.strerror}); redirect it to another file."
 
 
 def discard_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
@@ -47,7 +48,13 @@ def public_function(function: Callable[_Arguments, _Result]) -> Callable[_Argume
             if "\n" in str(error):
                 error.args = (_without_tables(str(error), (*args, *kwargs.values())), *error.args[1:])
             raise
+        except MemoryError:
+            raise
         except Exception as error:
+            if (
+                isinstance(error, OSError) and error.errno != errno.EBADF
+            ):  # a full disk, not a number for a path
+                raise
             sentence = _wrong_argument(function, args, kwargs)
             if sentence is None:
                 raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -86,8 +87,21 @@ def named_positive(classes: Sequence[str]) -> str | None:
 
 
 def near_equal(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the names that differ only in case, blanks or a trailing dot, each cluster sorted."""
+    """Return the names that differ only in case, blanks, a trailing dot or what cannot be seen, each cluster sorted."""
     clusters: dict[str, set[str]] = {}
     for name in names:
-        clusters.setdefault("".join(name.casefold().split()).rstrip("."), set()).add(name)
+        seen = name if name.isascii() else _seen(name)
+        clusters.setdefault("".join(seen.casefold().split()).rstrip("."), set()).add(name)
     return [tuple(sorted(c)) for c in clusters.values() if len(c) > 1]
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names in quotes, by the numbers of their characters where they would look alike."""
+    alike = len({_seen(name) for name in names}) < len(names)
+    return [ascii(name) if alike and name.isprintable() else repr(name) for name in names]
+
+
+def _seen(name: str) -> str:
+    """Return a name without characters that have no shape, and with each accent in one character with its letter."""
+    shapes = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
+    return "".join(c for c in shapes if not "\ufe00" <= c <= "\ufe0f")

@@ -11,9 +11,10 @@ from fairpress.auditing.measure import CLASS_MEASURES, Measure
 from fairpress.auditing.result import Comparison, Verdict
 from fairpress.auditing.verdicts.wording import group_name, loss_in
 from fairpress.core.estimate import Estimate
+from fairpress.core.visible_text import visible
 from fairpress.reporting.formatting import WORD
 from fairpress.reporting.palette import COLOUR, LIGHT
-from fairpress.reporting.plot_text import printable, round_ticks, tick_number, wrapped_names
+from fairpress.reporting.plot_text import round_ticks, tick_number, wrapped_names
 from fairpress.reporting.templating import environment
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ def forest_of(
     marks = _marks(rows, x, frame)
     ticks = round_ticks(measure.scale * frame[0], measure.scale * frame[1])
     return _template().render(
-        about=printable(about),
-        title=printable(
+        about=visible(about, breaks=False),
+        title=visible(
             f"{measure.rise.capitalize()} of the {error}{f', {measure.unit}' if measure.unit else ''}"
         ),
         marks=marks,

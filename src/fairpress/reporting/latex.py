@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit, Loss
+from fairpress.core.visible_text import visible
 from fairpress.reporting import formatting, sentences
 from fairpress.reporting.formatting import format_loss
 from fairpress.reporting.group_rows import everybody, group_rows
@@ -29,6 +30,8 @@ _SPECIAL = {
     "×": r"$\times$",
     "→": r"$\to$",
     "²": r"\textsuperscript{2}",
+    "⟨": r"$\langle$",
+    "⟩": r"$\rangle$",
     **{c: "\\" + c for c in "&%$#_{}"},
 }
 
@@ -67,7 +70,7 @@ def render_study(
 
 def escape(text: str) -> str:
     """Escape text for LaTeX."""
-    return "".join(_SPECIAL.get(c, c if c.isprintable() else "?") for c in text)
+    return "".join(_SPECIAL.get(c, c) for c in visible(text, breaks=False))
 
 
 def cell(loss: Loss) -> str:

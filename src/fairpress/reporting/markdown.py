@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fairpress.auditing.metrics.impact_ratio import ImpactRatios
 from fairpress.auditing.result import Audit, Comparison, GroupRates
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.visible_text import visible
 from fairpress.reporting import first_screen, flip_text, sentences
 from fairpress.reporting.formatting import (
     METRIC,
@@ -30,8 +31,7 @@ def render(audit: Audit) -> str:
 
 def escape(text: str) -> str:
     """Escape text for Markdown: no markup, no HTML, no line breaks, no mentions."""
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = visible(text, breaks=False).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", text)
     # A zero-width joiner keeps @team and #12 from becoming mentions and links.
     return re.sub(r"(@|\\#)(?=\w)", "\\1\u2060", re.sub(r"(https?|www)(?=[:.])", "\\1\u2060", text))

@@ -8,7 +8,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-_JOINERS = "\u200c\u200d"
+from fairpress.core.visible_text import visible
+
 NAME_LENGTH, MAX_LINES = 44, 2  # of a name, in letters and lines
 
 
@@ -24,11 +25,6 @@ def wrapped_names(names: Sequence[str]) -> list[tuple[str, ...]]:
         counts[lines] += 1
         wrapped.append(lines if counts[lines] == 1 else (*lines[:-1], f"{lines[-1]} ({counts[lines]})"))
     return wrapped
-
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which XML has no way to write; the joiners of emoji and Persian stay."""
-    return "".join(c if c.isprintable() or c in _JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def text_width(text: str) -> int:
@@ -52,7 +48,7 @@ def tick_number(value: float) -> str:
 def _wrapped(name: str) -> tuple[str, ...]:
     """Return a name in lines that fit; a rest that does not fit ends in an ellipsis."""
     lines = [""]
-    for word in re.findall(r"\S+\s*|\s+", printable(name)):
+    for word in re.findall(r"\S+\s*|\s+", visible(name, breaks=False)):
         for part in _pieces(word):
             if lines[-1] and text_width(lines[-1] + part.rstrip()) > NAME_LENGTH:
                 lines.append("")

@@ -13,6 +13,7 @@ from fairpress.auditing.class_result import BeforeAfter
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.visible_text import visible
 from fairpress.reporting.class_rows import class_rows, means
 from fairpress.reporting.findings import findings
 from fairpress.reporting.flip_text import counterfactual_lines, matched_legend, matched_lines
@@ -360,5 +361,5 @@ def _level_name(audit: Audit, metric: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Replace control characters, which could move the cursor or forge lines."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    """Show control characters by their numbers: they could move the cursor or forge lines."""
+    return visible(text, breaks=False)

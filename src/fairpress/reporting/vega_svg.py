@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fairpress.core.errors import MissingExtra
+from fairpress.core.visible_text import visible
 from fairpress.reporting.palette import LIGHT
 from fairpress.reporting.svg_minify import minify
 
@@ -48,6 +49,6 @@ def vega_svg(chart: Any, label: str) -> str:
 
 
 def shortened(text: str, max_length: int = 48) -> str:
-    """Return a name without control characters, cut to a length."""
-    text = "".join(c if c.isprintable() else "�" for c in text)
+    """Return a name whose invisible characters are shown, cut to a length."""
+    text = visible(text, breaks=False)
     return text if len(text) <= max_length else text[: max_length - 1] + "…"

@@ -15,7 +15,7 @@ from fairpress.auditing.cells.positive_class import RecordedTask, choose_positiv
 from fairpress.auditing.cells.query_result import DictionaryColumn
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.values import class_key, near_equal, resolve, spelling
+from fairpress.core.values import class_key, near_equal, resolve, spelling, told_apart
 
 MISSING = "(missing)"
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -213,10 +213,11 @@ def _refuse_near_duplicates(names: Sequence[str], label: str, source_name: str) 
     """Refuse classes that differ only in case, blanks or a trailing dot: one of them is probably a typing error."""
     near_duplicates = near_equal(class_names(names))
     if near_duplicates:
-        a, b, *_ = near_duplicates[0]
+        a, b, *_ = told_apart(near_duplicates[0])
         raise UserError(
-            f"{source_name}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ "
-            "only in capitalization, blanks or a dot; spell the class the same way everywhere."
+            f"{source_name}: the classes {a} and {b} of the label {label!r} or of a model's predictions differ "
+            "only in capitalization, blanks, a dot or characters that cannot be seen; spell the class the same way "
+            "everywhere."
         )
 
 
