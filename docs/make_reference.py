@@ -154,7 +154,6 @@ def commands(app: Any, prefix: str = "fairpress") -> Iterator[tuple[str, Any]]:
 
 
 def cli_page() -> str:
-    import fairpress.cli  # noqa: F401  registers the commands
     from fairpress.cli.app import app
     from fairpress.cli.commands import register
 

@@ -312,6 +312,18 @@ def test_rows_of_runs_may_be_in_any_order():
             {"seed_column": "seed"},
             "different values of 'sex'",
         ),
+        (
+            lambda t: pd.concat(
+                [t.assign(seed=s, row_id=t.index, w=t.w.to_numpy()[:: 1 - 2 * s]) for s in (0, 1)]
+            ),
+            {"seed_column": "seed", "weight": "w"},
+            "different weights under different seeds",
+        ),
+        (
+            lambda t: pd.concat([t.assign(seed=s, row_id=t.index, who=(t.index + s) // 2) for s in (0, 1)]),
+            {"seed_column": "seed", "subject": "who"},
+            "different people under different seeds",
+        ),
     ],
 )
 def test_what_cannot_be_audited_says_so_in_one_sentence(change, options, sentence):

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from fairpress.models import export
-from fairpress.models.export import export_with_names
+from fairpress.models.export import export_many, export_with_names
 from fairpress.models.lowered_program import lowered_program
 from fairpress.models.tracing import fold_graph, trace
+from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.onnx.weight_packing import finalize
 
 
@@ -107,6 +108,23 @@ def test_a_value_that_is_written_into_may_have_been_read_before():
     assert program is not None
     assert not any("relu_" in str(node.target) for node in program.graph.nodes)
     assert torch.equal(program.module()(ROWS), network(ROWS))
+
+
+def test_a_graph_that_is_translated_wrongly_as_it_is_is_traced_once_more(monkeypatch):
+    def wrong(graph):
+        program = lowered_program(graph)
+        for node in program.graph.nodes:
+            if node.target is torch.ops.aten.relu.default:
+                node.target = torch.ops.aten.sigmoid.default
+        return program
+
+    torch.manual_seed(0)
+    network, rows = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(40, 4)
+    monkeypatch.setattr(export, "lowered_program", wrong)
+    (wrong_file,) = export_many(network, [network.state_dict()], ROWS)
+    (file,) = export_many(network, [network.state_dict()], ROWS, rows=[rows])
+    assert b"Sigmoid" in wrong_file
+    torch.testing.assert_close(torch.from_numpy(run(file, rows.numpy())), network(rows).detach())
 
 
 def test_the_graph_stays_as_it_was():

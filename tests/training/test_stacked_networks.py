@@ -44,6 +44,24 @@ def repeated() -> nn.Module:
     return nn.Sequential(layer, nn.ReLU(), layer)
 
 
+@pytest.mark.parametrize("widths", [(8, 16, 9), (9, 32, 2), (12, 12, 12)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_any_width_are_those_of_vmap_digit_for_digit(widths, bias):
+    columns, hidden, classes = widths
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(columns, hidden, bias), nn.ReLU(), nn.Linear(hidden, classes, bias))
+    states = [{k: torch.randn(v.shape) for k, v in module.state_dict().items()} for _ in range(5)]
+    stack = StackedNetworks.from_states(module, states, torch.device("cpu"))
+    assert stack.chain is not None
+    inputs = torch.randn(5, 64, columns)
+    by_vmap = vmap(stack.slots.call)(stack.parameters, inputs)
+    gradients = [
+        torch.autograd.grad((logits**2).sum(), list(stack.parameters.values()))
+        for logits in (stack.forward(inputs), by_vmap)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
 def tied() -> nn.Module:
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     module[1].weight = module[0].weight

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.auditing.result import Verdict
+from fairpress.auditing.verdicts.wording import per_thousand
 from fairpress.core.estimate import Estimate
 from fairpress.dashboard.discovery import AUDIT, MODELS, STUDY, read_study, study_name
 from fairpress.dashboard.json_files import Unreadable, read_json
@@ -217,8 +218,8 @@ def _row(
             loss.get("method", ""),
             loss.get("reason"),
         ),
-        1000 * flips["right_to_wrong"] / n,
-        1000 * flips["wrong_to_right"] / n,
+        per_thousand(flips["right_to_wrong"], n),
+        per_thousand(flips["wrong_to_right"], n),
         sum(g["verdict"] == "not_estimable" and g["values"] not in pooled for g in every),
         len(every),
         0 if values else len(pooled),

@@ -318,7 +318,8 @@ class _Perturbation(TorchDispatchMode):
             a is not None for a in aliases
         ):  # a view, or written in place: other references to the tensor would change
             return out
-        return tree_map_only(Tensor, self.perturb, out)
+        # Most operators return one tensor; looking through a structure takes as long as perturbing it.
+        return self.perturb(out) if isinstance(out, Tensor) else tree_map_only(Tensor, self.perturb, out)
 
     def perturb(self, value: Tensor) -> Tensor:
         if value.dtype != torch.float32:

@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
-from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, references
+from fairpress.models.equivalence import check_file_equivalence, references
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
 from fairpress.models.lowered_program import lowered_program
@@ -76,8 +76,9 @@ def export_many(
     key
         Key for caching the template in this process; None to not cache it.
     rows
-        Inputs [rows, …] for each state, on which the file must give the outputs of the module. A file that does not is
-        exported again without simplification, and refused if it still differs.
+        Inputs [rows, …] for each state, on which the file must give the outputs of the module. A file that does not, or
+        that cannot be loaded, is exported again, traced once more and without simplification, and refused if it still
+        differs.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def export_many(
     for i, (state, expected) in enumerate(zip(states, references(module, states, rows), strict=True)):
         try:
             check_file_equivalence(files[i], expected)
-        except EquivalenceError:
+        except UserError:
             unsimplified = unsimplified or _template(module, state, example, simplify=False)
             files[i] = unsimplified.fill(state)
             check_file_equivalence(files[i], expected)
@@ -140,7 +141,7 @@ def export_graph(
         Names of tensors whose values will be replaced: the exporter must neither fold them into constants nor merge equal
         ones. They are inputs while it simplifies the graph.
     simplify
-        Whether constants are folded.
+        Whether constants are folded, and a traced graph is translated as it is where it can be.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def export_graph(
     """
     with suppress_exporter_warnings(), without_garbage_collection():
         try:
-            program = _translated(module, example)
+            program = _translated(module, example, as_it_is=simplify)
             if simplify:
                 with _as_inputs(program.model, free):
                     program.optimize()
@@ -163,8 +164,8 @@ def export_graph(
     return model
 
 
-def _translated(module: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
-    """Return the exporter's translation of a module: of a traced graph as it is, if it can be, else traced once more."""
+def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.onnx.ONNXProgram:
+    """Return the exporter's translation of a module: of a traced graph `as_it_is`, if it can be, else traced once more."""
 
     def translate(module: nn.Module | ExportedProgram, **options: Any) -> torch.onnx.ONNXProgram:
         program = torch.onnx.export(
@@ -181,7 +182,7 @@ def _translated(module: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
         assert program is not None
         return program
 
-    if isinstance(module, GraphModule):
+    if as_it_is and isinstance(module, GraphModule):
         with suppress(
             Exception
         ):  # an operator that has to be decomposed: the exporter's message would not say so

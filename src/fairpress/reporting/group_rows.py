@@ -15,7 +15,7 @@ from fairpress.auditing.result import (
     Verdict,
 )
 from fairpress.auditing.verdicts.rules import decides
-from fairpress.auditing.verdicts.wording import deciding_loss, group_name, not_assessed
+from fairpress.auditing.verdicts.wording import deciding_loss, group_name, not_assessed, per_thousand
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
@@ -203,7 +203,7 @@ def _per_thousand(groups: Sequence[GroupComparison]) -> tuple[float, float]:
     lost, gained = (
         sum(getattr(g.flips, kind) for g in groups) for kind in ("right_to_wrong", "wrong_to_right")
     )
-    return (1000 * lost / n, 1000 * gained / n) if n else (0.0, 0.0)
+    return (per_thousand(lost, n), per_thousand(gained, n)) if n else (0.0, 0.0)
 
 
 def _short_names(attributes: Sequence[AttributeComparison]) -> dict[tuple[tuple[str, str], ...], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,12 @@ def load_altair() -> Any:
     import altair
 
     return altair
+
+
+def start_drawing() -> None:
+    """Load what draws charts, and its JavaScript engine, which the first chart would wait for; nothing if not installed."""
+    with suppress(MissingExtra):
+        vega_svg(load_altair().Chart().mark_point(), "")
 
 
 def vega_svg(chart: Any, label: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fairpress.reporting.vega_svg import start_drawing
+from fairpress.store.local import Store
 from fairpress.store.remote import open_store
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.execution.engine import Engine
 from fairpress.studies.execution.executor import Event, Outcome, execute
-from fairpress.studies.execution.local_engine import Interruptible
+from fairpress.studies.execution.local_engine import Interruptible, LocalEngine
 from fairpress.studies.planning.plan import StudyTask
-from fairpress.studies.planning.prepare import prepare
+from fairpress.studies.planning.prepare import PreparedStudy, prepare
 from fairpress.studies.planning.report_plan import plan_report
 from fairpress.studies.report.build import write_report
 from fairpress.studies.report.result import StudyResult
@@ -58,7 +60,8 @@ def run_study(
     check_out(out, address)
     results = open_store(address)
     with Interruptible():
-        study = prepare(config, results, only)
+        engine = engine or LocalEngine(workers)
+        study = _planned(config, results, only, engine)
         on_plan(study.tasks)
         outcome = execute(
             study.tasks,
@@ -86,6 +89,20 @@ def run_study(
             _merge(outcome, second)
             tasks |= {task.key: task for task in report.tasks}
         return write_report(name, study, report, outcome, tasks, results, out, command)
+
+
+def _planned(config: StudyConfig, store: Store, only: Sequence[str], engine: Engine) -> PreparedStudy:
+    """Return the prepared study; what a first study in a store surely needs is loaded meanwhile, on both sides."""
+    if not isinstance(engine, LocalEngine) or store.read_only or store.all_keys():
+        return prepare(config, store, only)
+    engine.start_early()
+    try:
+        study = prepare(config, store, only)
+        start_drawing()
+    except BaseException:
+        engine.kill()
+        raise
+    return study
 
 
 def _merge(outcome: Outcome, second: Outcome) -> None:

@@ -18,8 +18,6 @@ from fairpress.models.feature_scaling import LIMIT
 
 Tensors = Mapping[str, Tensor]
 Kept = tuple[Tensor, ...]
-# Values in a vector register. MKL sums narrower products in another order than their transposes, which autograd computes.
-REGISTER = 8
 
 
 class ChainOperator(Protocol):
@@ -86,10 +84,8 @@ class StackedLinear:
         self, gradient: Tensor, kept: Sequence[Tensor], needs_input: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         x, weight = kept
-        if min(weight.shape[1:]) < REGISTER:
-            of_weight = torch.bmm(x.transpose(1, 2), gradient).transpose(1, 2)
-        else:
-            of_weight = torch.bmm(gradient.transpose(1, 2), x)
+        # As autograd computes it: MKL sums some products in another order than their transposes.
+        of_weight = torch.bmm(x.transpose(1, 2), gradient).transpose(1, 2)
         gradients = (of_weight,) if self.bias is None else (of_weight, gradient.sum(1))
         return torch.bmm(gradient, weight) if needs_input else None, gradients
 

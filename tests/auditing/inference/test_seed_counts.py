@@ -96,6 +96,12 @@ def test_ratios_are_the_means_of_linearised_values(evidence, grouping, rate):
     assert_same(evidence.ratio_change("small", "base", rate, grouping), mean)
 
 
+def test_a_model_does_not_change_from_itself(evidence, grouping):
+    change = evidence.change("small", "small", "accuracy", grouping)
+    assert not change.value.any()
+    assert not evidence.flip_share("small", "small", "accuracy", grouping).any()
+
+
 def test_flips_are_those_of_the_rows(evidence, grouping):
     counted = evidence.flips("small", "base", grouping)
     for kind, rows in GroupEstimator.flips(evidence, "small", "base", grouping).items():

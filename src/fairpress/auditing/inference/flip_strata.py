@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from fairpress.auditing.metrics.rates import LOSS_SIGN, loss_sign
 from fairpress.auditing.statistics.distinct_columns import distinct_columns
 from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
-from fairpress.auditing.statistics.membership import membership, with_rows
+from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
@@ -50,7 +49,7 @@ class FlipStrata:
     lost, gained
         Flips of each stratum [strata], in the direction of its first hypothesis.
     membership
-        Array [hypotheses, strata] of −1, 0 and 1, sparse where it is large, as in `dealt_flips.DealtFlips.of`.
+        Of −1, 0 and 1 [hypotheses, strata], as in `dealt_flips.DealtFlips.of`.
     rows
         Denominator of each hypothesis [hypotheses].
     slices
@@ -59,7 +58,7 @@ class FlipStrata:
 
     lost: Floats
     gained: Floats
-    membership: Any
+    membership: Membership
     rows: Floats
     slices: dict[Key | PoolKey, slice]
 
@@ -75,8 +74,8 @@ class FlipStrata:
             index = self.slices[key].start + np.asarray(groups)
             slices[(*key, POOL)] = slice(len(rows), len(rows) + 1)
             rows.append(float(self.rows[index].sum()))
-            members.append(self.membership[index].sum(axis=0))  # groups of one attribute share no stratum
-        pooled = with_rows(self.membership, np.stack(members))
+            members.append(index)  # groups of one attribute share no stratum
+        pooled = self.membership.with_unions(members)
         return replace(self, membership=pooled, rows=np.array(rows), slices=slices)
 
     def by_key(self, values: Floats) -> dict[Key | PoolKey, Floats]:
@@ -86,8 +85,8 @@ class FlipStrata:
 
     def counts(self) -> tuple[Floats, Floats]:
         """Return the losses and gains of each hypothesis [hypotheses]."""
-        total = abs(self.membership) @ (self.lost + self.gained)
-        net = self.membership @ (self.lost - self.gained)
+        total = self.membership.total(self.lost + self.gained)
+        net = self.membership.net(self.lost - self.gained)
         return (total + net) / 2, (total - net) / 2
 
     def dealt_fast(self, draws: int) -> bool:
@@ -139,7 +138,7 @@ def flip_strata(
             column.append(member)
             entry.append(sign[i, member])
     size = sum(len(r) for r in rows)
-    members = membership(_joined(entry), _joined(hypothesis), _joined(column), (size, count))
+    members = Membership.of_entries(_joined(hypothesis), _joined(column), _joined(entry), (size, count))
     return FlipStrata(lost, gained, members, np.concatenate(rows) if rows else np.zeros(0), slices)
 
 

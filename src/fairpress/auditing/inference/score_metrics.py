@@ -43,7 +43,8 @@ UNDEFINED_BECAUSE = {
 class ScorePair:
     """The scores of a baseline and a compressed model (or one model twice), with their estimators.
 
-    `evidence` infers from what depends on the ranks of both models, `ranked` on those of one, `summed` from means.
+    `evidence` infers from what depends on the ranks of both models, `ranked` on those of one, `summed` from means. One model
+    twice is not `paired`, and only its `rates` of side 0 are defined.
     """
 
     lines: ScoreCounts
@@ -51,19 +52,23 @@ class ScorePair:
     ranked: tuple[GroupEstimator, GroupEstimator]
     summed: GroupEstimator
     like: Cells
+    paired: bool = True
+    _areas: dict[tuple[Attribute, float], tuple[tuple[TEstimate, ...], list[Estimate]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _calibrations: dict[tuple[Attribute, float], list[tuple[Estimate, ...]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     @classmethod
-    def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
+    def build(cls, lines: ScoreCounts, like: Cells, source_name: str, paired: bool = True) -> ScorePair:
         """Return the pair, with seeds or people as random units if the cells have these keys."""
 
         def estimator(cells: Cells) -> GroupEstimator:
             return SeedGroupEstimator(cells, source_name) if "seed" in cells.keys else GroupEstimator(cells)
 
         evidence, before, after = (estimator(x.cells) for x in (lines, *lines.ranks))
-        return cls(lines, evidence, (before, after), estimator(lines.sums.cells), like)
+        return cls(lines, evidence, (before, after), estimator(lines.sums.cells), like, paired)
 
     def rates(self, side: int, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
@@ -84,7 +89,7 @@ class ScorePair:
             x = self._moments("change", name)
             change = self.summed.mean(x, sums, _rms_change(self.summed, x, sums), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc_change(attribute, confidence)
+        out["auc"] = self._areas_of(attribute, confidence)[1]
         out["calibration_error"] = [x[2] for x in self._calibration(attribute, confidence)]
         return {name: out[name] for name in SCORE_METRICS}
 
@@ -143,8 +148,21 @@ class ScorePair:
             smaller, larger = (f(*sizes) * x.effective_n / x.n for f in (np.minimum, np.maximum))
         return area, effective_rows(area, np.where(ranked, x.se, 0.0), smaller, larger)
 
+    def _areas_of(
+        self, attribute: Attribute, confidence: float
+    ) -> tuple[tuple[TEstimate, ...], list[Estimate]]:
+        """Return the AUCs of both models and the estimates of their change, per group; computed once per attribute."""
+        key = (attribute, confidence)
+        if key not in self._areas:
+            sides = (0, 1) if self.paired else (0,)
+            placed = [self._placements(side, attribute) for side in sides]
+            areas = tuple(self._area(side, attribute, z) for side, z in zip(sides, placed, strict=True))
+            change = self._auc_change(placed, areas, attribute, confidence) if self.paired else []
+            self._areas[key] = (areas, change)
+        return self._areas[key]
+
     def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
-        x = self._area(side, attribute, self._placements(side, attribute))
+        x = self._areas_of(attribute, confidence)[0][side]
         if self.evidence.dependent:
             estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
         else:
@@ -152,8 +170,9 @@ class ScorePair:
             estimates = _estimates_within(x, *limits, "delong-wilson")
         return self._without_tied_ranks(estimates, (side,), attribute)
 
-    def _auc_change(self, attribute: Attribute, confidence: float) -> list[Estimate]:
-        placed = [self._placements(side, attribute) for side in (0, 1)]
+    def _auc_change(
+        self, placed: Sequence[Floats], areas: Sequence[TEstimate], attribute: Attribute, confidence: float
+    ) -> list[Estimate]:
         before, after = (z[ranks.index] for z, ranks in zip(placed, self.lines.ranks, strict=True))
         x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
         change = self.evidence.mean(
@@ -162,7 +181,6 @@ class ScorePair:
         low, high = change.interval(confidence)
         if not self.evidence.dependent:
             noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
-            areas = [self._area(side, attribute, z) for side, z in enumerate(placed)]
             few, (least, most) = self._limits_of_both(areas, noise, attribute, confidence)
             low, high = np.where(few, np.fmin(low, least), low), np.where(few, np.fmax(high, most), high)
         estimates = _estimates_within(change, low, high, change.method)

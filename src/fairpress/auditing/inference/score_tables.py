@@ -38,7 +38,7 @@ def score_pairs(tables: ScoreTables, cells: Cells, baseline: str, source_name: s
     """Return the estimators of the counted scores over the groups of `cells`; the baseline takes its side in some pair."""
     pairs = {m: ScorePair.build(counts, cells, source_name) for m, counts in tables.pairs.items()}
     sides = {m: (pair, 1) for m, pair in pairs.items()}
-    sides |= {m: (ScorePair.build(c, cells, source_name), 0) for m, c in tables.single.items()}
+    sides |= {m: (ScorePair.build(c, cells, source_name, paired=False), 0) for m, c in tables.single.items()}
     if pairs:
         sides[baseline] = (next(iter(pairs.values())), 0)
     return ScoredModels(sides, pairs)

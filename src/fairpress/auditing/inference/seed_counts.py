@@ -86,9 +86,9 @@ class SeedCounts:
         )
         of_rows, of_values = np.zeros(n.shape), np.zeros(shape)
         for i, (model, slope) in enumerate(slopes):
-            for other, other_slope in slopes[i:]:
+            for j, (other, other_slope) in enumerate(slopes[i:]):
                 both = self.both(model, other, grouping)[:, labels]
-                twice = 1 if other == model else 2
+                twice = 2 if j else 1
                 of_rows += twice * (slope * (both @ other_slope[..., None])[..., 0]).sum(axis=-1)
                 of_values += twice * slope * other_slope * both.diagonal(axis1=2, axis2=3)
         constant = offset.sum(axis=-1)

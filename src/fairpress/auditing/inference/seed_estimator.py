@@ -62,12 +62,17 @@ class SeedGroupEstimator(GroupEstimator):
         self._order: np.ndarray | slice = slice(None)
         if (cell[:-1] > cell[1:]).any():
             self._order = np.argsort(cell)
+        units = [] if self.plain else [("weights", cells.weight)]
+        if self._subjects is not None:
+            units.append(("people", self._subjects))
         for description, values in [
             ("labels", cells.label),
             *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),
+            *units,
         ]:
             matrix = self.by_seed(values)
-            if (matrix != matrix[0]).any():
+            differs = ~np.isclose(matrix, matrix[0]) if values.dtype.kind == "f" else matrix != matrix[0]
+            if differs.any():
                 raise UserError(
                     f"{source_name}: a row has different {description} under different seeds; check the row ids (`row_id=`)."
                 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairpress.auditing.statistics.membership import as_membership, entries, negative_part
+from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.t_estimate import Floats
 
 _CHUNK_NUMBERS = 4_000_000
@@ -28,8 +27,8 @@ class DealtFlips:
     ----------
     flips
         Flips of each stratum that has some [strata].
-    matrix
-        Membership [hypotheses, strata], see `membership.membership`.
+    membership
+        Which strata belong to which hypotheses [hypotheses, strata].
     offset
         What is to be added to the dealt losses of strata: flips whose loss is a gain for the hypothesis [hypotheses].
     lost, total
@@ -37,13 +36,13 @@ class DealtFlips:
     """
 
     flips: np.ndarray
-    matrix: Any
+    membership: Membership
     offset: Floats
     lost: Floats
     total: Floats
 
     @classmethod
-    def of(cls, lost: ArrayLike, gained: ArrayLike, membership: Any) -> DealtFlips:
+    def of(cls, lost: ArrayLike, gained: ArrayLike, membership: ArrayLike | Membership) -> DealtFlips:
         """Check and summarize flips.
 
         Parameters
@@ -51,44 +50,37 @@ class DealtFlips:
         lost, gained
             Flips of each stratum [strata], whole numbers.
         membership
-            Array or sparse array [hypotheses, strata] of 0 and 1; −1 where a loss of the stratum is a gain for the
-            hypothesis.
+            Array [hypotheses, strata] of 0 and 1; −1 where a loss of the stratum is a gain for the hypothesis.
 
         Raises ``ValueError`` where shapes do not fit or entries are not −1, 0 or 1.
         """
         b, c = np.asarray(lost, float), np.asarray(gained, float)
-        matrix = as_membership(membership)
-        if b.ndim != 1 or b.shape != c.shape or matrix.shape[1] != len(b):
+        members = Membership.of(membership)
+        if b.ndim != 1 or b.shape != c.shape or members.shape[1] != len(b):
             raise ValueError(
-                f"flips of shapes {b.shape} and {c.shape} do not fit a membership of shape {matrix.shape}"
+                f"flips of shapes {b.shape} and {c.shape} do not fit a membership of shape {members.shape}"
             )
-        if not np.isin(entries(matrix), (-1.0, 0.0, 1.0)).all():
-            raise ValueError("a membership is −1, 0 or 1")
         used = np.flatnonzero(b + c > 0)
-        b, c, matrix = b[used], c[used], matrix[:, used]
+        b, c, members = b[used], c[used], members.strata(used)
         # A loss of the stratum counts for the hypothesis where membership is 1, a gain where it is −1.
-        offset = negative_part(matrix) @ -(b + c)
-        return cls((b + c).astype(np.int64), matrix, offset, matrix @ b + offset, abs(matrix) @ (b + c))
+        offset = members.opposite(b + c)
+        return cls((b + c).astype(np.int64), members, offset, members.net(b) + offset, members.total(b + c))
 
     def select(self, hypotheses: np.ndarray) -> DealtFlips:
         """Return the same flips for some of the hypotheses, in this order."""
         h = hypotheses
-        return DealtFlips(self.flips, self.matrix[h], self.offset[h], self.lost[h], self.total[h])
+        chosen = self.membership.hypotheses(h)
+        return DealtFlips(self.flips, chosen, self.offset[h], self.lost[h], self.total[h])
 
     def deal(self, rng: np.random.Generator, draws: int) -> Iterator[np.ndarray]:
         """Yield losses [hypotheses, some draws] under fair coins, `draws` together, in chunks of bounded memory."""
         words = int(np.where(self.flips <= _MOST_COINS, -(-self.flips // _WORD), 1).sum())
         chunk = max(1, _CHUNK_NUMBERS // max(len(self.total), words, 1))
-        # Sparse products are of whole numbers, which need no conversion; dense ones of floats, for which there is BLAS.
-        dense = isinstance(self.matrix, np.ndarray)
-        matrix = self.matrix if dense else self.matrix.astype(np.int64)
         offset = self.offset[:, None].astype(np.int64)
         for start in range(0, draws, chunk):
-            losses = _fair_binomial(self.flips, min(chunk, draws - start), rng)
-            dealt = np.asarray(matrix @ (losses.astype(float) if dense else losses)).astype(
-                np.int64, copy=False
-            )
-            dealt += offset
+            dealt = self.membership.net_of_draws(_fair_binomial(self.flips, min(chunk, draws - start), rng))
+            if offset.any():
+                dealt += offset
             yield dealt
 
 

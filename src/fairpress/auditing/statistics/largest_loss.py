@@ -14,13 +14,13 @@ more than y" is rejected for every y < Y takes one step; stepping down adds noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
+from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
@@ -40,7 +40,7 @@ def bonferroni_lower_bounds(losses: Sequence[TEstimate], confidence: float = 0.9
 def dealt_lower_bounds(
     lost: ArrayLike,
     gained: ArrayLike,
-    membership: Any,
+    membership: ArrayLike | Membership,
     rows: ArrayLike,
     rng: np.random.Generator,
     confidence: float = 0.95,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.range_bounds import Bounds, pair_quantile, pair_se, simultaneous_errors
+from fairpress.auditing.statistics.repeated_draws import standard_normal
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 _DRAWS, _FEWER_DRAWS, _MANY_GROUPS = 4000, 1000, 1000
@@ -16,8 +17,12 @@ _BATCH = 2_000_000
 
 def pair_sum(x: Floats) -> Floats:
     """Return Σ_{i<j} |x_i − x_j| over the last axis, by sorting: Σ_k (2k − K + 1)·x_(k), k = 0..K−1."""
+    return _sum_of_sorted(np.sort(x, axis=-1))
+
+
+def _sum_of_sorted(x: Floats) -> Floats:
     k = x.shape[-1]
-    return np.asarray(np.sort(x, axis=-1) @ (2.0 * np.arange(k) - k + 1))
+    return np.asarray(x @ (2.0 * np.arange(k) - k + 1))
 
 
 def pair_sum_bounds(
@@ -40,12 +45,14 @@ def pair_sum_bounds(
         draws = _DRAWS if max(x.value.size for x in families) <= _MANY_GROUPS else _FEWER_DRAWS
         noise = np.zeros(draws)
         for x in families:
-            step = max(1, _BATCH // x.value.size)
+            step, scale = max(1, _BATCH // x.value.size), _scale(x, alpha)
             for start in range(0, draws, step):
                 size = min(step, draws - start)
-                noise[start : start + size] += pair_sum(
-                    rng.standard_normal((size, x.value.size)) * x.se * _scale(x, alpha)
-                )
+                errors = standard_normal(rng, (size, x.value.size)) * x.se
+                if scale != 1:
+                    errors *= scale
+                errors.sort(axis=-1)
+                noise[start : start + size] += _sum_of_sorted(errors)
         half = float(np.quantile(noise, 1 - alpha))
     return Bounds(max(0.0, value - half), value + half)
 
@@ -77,7 +84,7 @@ def pair_sum_change_bounds(
         linear = float((weights * change.value).sum())
         rest = float(_open_pair_sum(change.value[None], open_pairs)[0])
         upper, lower = upper + linear + rest, lower + linear - rest
-        errors = rng.standard_normal((_DRAWS, change.value.size)) * change.se
+        errors = standard_normal(rng, (_DRAWS, change.value.size)) * change.se
         slope, spread = errors @ weights, _open_pair_sum(errors, open_pairs)
         noise_up += spread - slope
         noise_down += spread + slope

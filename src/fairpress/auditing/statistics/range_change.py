@@ -174,7 +174,7 @@ def _lower(after: PairRates, before: PairRates, errors: PairedErrors, alpha: flo
     best = inner[np.argmax(after.value[inner])]
     every = np.arange(before.value.size)
     same = np.where(after.plausible, contrasts.lower(every, every), -np.inf)
-    least = np.maximum(same, contrasts.lower(np.full_like(every, best), every))
+    least = np.maximum(same, contrasts.lower(np.array([best]), every))
     return _smallest_maximum(lambda q, p: contrasts.lower(p, q), least, inner)
 
 
@@ -209,7 +209,7 @@ def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats
         for column in [c for c in deepest if c not in tried][:_CUTS]:
             tried.add(column)
             rows = np.flatnonzero(least < smallest)
-            least[rows] = np.maximum(least[rows], value(rows, np.full_like(rows, column)))
+            least[rows] = np.maximum(least[rows], value(rows, np.array([column])))
 
 
 class _Contrasts:
@@ -220,6 +220,10 @@ class _Contrasts:
         self.after_se, self.before_se = (
             _pair_se(x, se, errors.dependent) for x, se in ((after, errors.after), (before, errors.before))
         )
+        self._after_variance, self._before_variance = self.after_se**2, self.before_se**2
+        self._covariances = [
+            (group, 2 * weight * errors.covariance[group]) for group, weight in self._sides(after)
+        ]
         error, count = (1 - SELECTION_SHARE) * alpha / 2, int(after.plausible.sum())
         same = error if count == 1 else error * (SAME_PAIR_DEPENDENT if errors.dependent else SAME_PAIR)
         other = (error - same) / max(count - 1, 1)
@@ -240,12 +244,12 @@ class _Contrasts:
         """Return the standard errors."""
         if self.errors.dependent:
             return self._dependent_se(p, q)
-        spread = self.after_se[p] ** 2 + self.before_se[q] ** 2
+        spread = self._after_variance[p] + self._before_variance[q]
         before = [(other[q], weight[q]) for other, weight in self._sides(self.before)]
-        for group, weight in self._sides(self.after):
-            g, covariance = group[p], 2 * weight[p] * self.errors.covariance[group[p]]
-            for other, other_weight in before:
-                spread -= (g == other) * (covariance * other_weight)
+        for group, covariance in self._covariances:
+            g, c = group[p], covariance[p]
+            for other, weight in before:
+                spread -= (g == other) * (c * weight)
         return np.sqrt(np.maximum(spread, 0))
 
     def _dependent_se(self, p: Indices, q: Indices) -> Floats:
@@ -290,5 +294,5 @@ def smallest_showable_change(
         return np.asarray(before.value[q] + contrasts.quantile(p, q) * contrasts.se(p, q))
 
     every = np.arange(after.value.size)
-    least = np.maximum(*(needed(every, np.full_like(every, first)) for first in (q[0], q[-1])))
+    least = np.maximum(*(needed(every, np.array([first])) for first in (q[0], q[-1])))
     return _smallest_maximum(needed, least, q) - float(before.value.max())

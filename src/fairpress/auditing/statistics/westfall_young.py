@@ -26,13 +26,12 @@ losses are exchangeable, but not where few subjects gain much and many lose litt
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.statistics import special
 from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
+from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.t_estimate import Floats
 
 DRAWS = 9_999
@@ -53,7 +52,7 @@ def mcnemar_loss(lost: ArrayLike, gained: ArrayLike) -> Floats:
 def step_down_min_p(
     lost: ArrayLike,
     gained: ArrayLike,
-    membership: Any,
+    membership: ArrayLike | Membership,
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Floats:

@@ -25,8 +25,13 @@ def group_name(values: Values) -> str:
 def verdict_sentence(values: Values, flips: Flips) -> str:
     """Return the changes of a group as people per 1,000."""
     people = f"people with {group_name(values)}" if values else "people"
-    lost, gained = (round(1000 * x / flips.n) for x in (flips.right_to_wrong, flips.wrong_to_right))
-    return f"Of 1,000 {people}, {lost} lose a correct answer and {gained} gain one."
+    lost, gained = (per_thousand(x, flips.n) for x in (flips.right_to_wrong, flips.wrong_to_right))
+    return f"Of 1,000 {people}, {lost:.0f} lose a correct answer and {gained:.0f} gain one."
+
+
+def per_thousand(count: float, n: float) -> float:
+    """Return how many of 1,000 a count of n is, without the rounding errors of means over seeds: they decide no half."""
+    return round(1000 * count / n, 9)
 
 
 def name_groups(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -59,14 +60,10 @@ class Worker:
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
         end_if_imported_again()
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        context = multiprocessing.get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload(list(preload))
         folder = _temporary_folder()
         with environment(_of_workers()):
             self._executor = ProcessPoolExecutor(
-                1, mp_context=context, initializer=_start, initargs=(str(folder),)
+                1, mp_context=_context(preload), initializer=_start, initargs=(str(folder),)
             )
         self._process: Any = None
 
@@ -112,6 +109,15 @@ class Worker:
             manager.join(MANAGER_SECONDS)
 
 
+def _context(preload: Sequence[str]) -> BaseContext:
+    """Return the context that starts workers; its fork server, if there is one, will import the modules `preload`."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(list(preload))
+    return context
+
+
 def _of_workers() -> dict[str, str]:
     """Return the environment variables for workers, the fork server and Python's resource tracker."""
     warning_filters = ",".join(filter(None, [WARNING_FILTER, os.environ.get("PYTHONWARNINGS")]))
@@ -148,6 +154,19 @@ class LocalEngine:
 
     def slots(self) -> int:
         return self._workers
+
+    def start_early(self) -> None:
+        """Start the fork server for tasks that train: it imports torch for seconds, while the caller plans them.
+
+        Call `kill` if no worker will be started.
+        """
+        end_if_imported_again()
+        _temporary_folder()
+        if _context([PRELOAD]).get_start_method() == "forkserver":
+            from multiprocessing import forkserver
+
+            with _uninterrupted(), environment(_of_workers()), importable_main():
+                forkserver.ensure_running()
 
     def start_worker(self, trains: bool) -> Worker:
         return Worker([PRELOAD if trains else PRELOAD_WITHOUT_TRAINING])

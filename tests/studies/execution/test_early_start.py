@@ -1,0 +1,75 @@
+"""Workers' fork server starts while a first study is planned, serves its workers, and ends if the plan fails."""
+
+import os
+from multiprocessing import forkserver
+
+import pytest
+
+from fairpress.core.errors import UserError
+from fairpress.studies.execution.local_engine import LocalEngine, kill_server
+from fairpress.studies.load import load
+from fairpress.studies.run import run_study
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="no fork server")
+
+
+def running() -> int | None:
+    """Return the process id of the fork server if it runs; a killed one is waited for."""
+    pid = forkserver._forkserver._forkserver_pid
+    if pid is None:
+        return None
+    try:
+        return None if os.waitpid(pid, os.WNOHANG)[0] else pid
+    except ChildProcessError:
+        return None
+
+
+def no_data(*_):
+    raise UserError("the data is missing.")
+
+
+@pytest.fixture
+def no_server():
+    server = forkserver._forkserver
+    kill_server()
+    if server._forkserver_pid is not None:
+        os.waitpid(server._forkserver_pid, 0)
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None
+
+
+def test_workers_are_forked_by_the_server_that_was_started_early(no_server):
+    engine = LocalEngine(1)
+    engine.start_early()
+    early = running()
+    assert early is not None
+    worker = engine.start_worker(True)
+    assert worker.submit(None, os.getppid).result() == early
+    worker.close()
+
+
+def test_a_study_whose_plan_fails_leaves_no_server(no_server, tmp_path, monkeypatch):
+    started = []
+    real = LocalEngine.start_early
+
+    def start(engine):
+        real(engine)
+        started.append(running())
+
+    monkeypatch.setattr(LocalEngine, "start_early", start)
+    monkeypatch.setattr("fairpress.studies.run.prepare", no_data)
+    name, config = load("compas", [])
+    with pytest.raises(UserError, match="the data is missing"):
+        run_study(name, config, out=tmp_path / "compas")
+    assert started[0] is not None
+    os.waitpid(started[0], 0)  # returns because it was killed
+    forkserver._forkserver._forkserver_pid = None
+
+
+def test_a_store_with_results_starts_no_server_before_the_plan(no_server, tmp_path, monkeypatch):
+    (tmp_path / ".store" / "entries" / "ab" / "abc").mkdir(parents=True)
+    monkeypatch.setattr(LocalEngine, "start_early", lambda engine: pytest.fail("started"))
+    monkeypatch.setattr("fairpress.studies.run.prepare", no_data)
+    name, config = load("compas", [])
+    with pytest.raises(UserError, match="the data is missing"):
+        run_study(name, config, out=tmp_path / "compas")
