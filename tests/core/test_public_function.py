@@ -117,3 +117,10 @@ def test_whatever_a_table_is_asked_with_is_answered_or_refused_in_a_sentence(nam
             refusals.append(str(error))
     assert len(refusals) > 10
     assert not [text for text in refusals if "\n" in text]
+
+
+@pytest.mark.parametrize("name", ["to_html", "to_markdown", "to_latex"])
+def test_a_report_is_not_written_to_what_is_no_path(name):
+    report = fp.audit(TABLE, baseline="fp32", compressed=["int8"], by=["sex"])
+    with pytest.raises(UserError, match=r"`path=` takes text or a path.*, not 3"):
+        getattr(report, name)(3)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.core.output import write_file
+from fairpress.core.public_function import public_function
 
 if TYPE_CHECKING:
     from fairpress.auditing.options import AuditOptions
@@ -98,6 +99,7 @@ class AuditReport(Audit):
 
         return to_dict(self)
 
+    @public_function
     def to_html(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -115,6 +117,7 @@ class AuditReport(Audit):
             write_file(path, page, kind=".html", force=force)
         return page
 
+    @public_function
     def to_pdf(
         self,
         path: str | os.PathLike[str],
@@ -138,12 +141,14 @@ class AuditReport(Audit):
         today = date.today().isoformat()
         return render([Section(title, self)], title=title, banner=banner, made_by=made_by, date=today)
 
+    @public_function
     def to_markdown(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
         """Return the audit as Markdown for a pull request, and write it where a path is given, as `to_html` does."""
         from fairpress.reporting.markdown import render
 
         return _write_text(path, render(self), ".md", force)
 
+    @public_function
     def to_latex(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
         """Return the audit as LaTeX tables (booktabs), and write them where a path is given, as `to_html` does."""
         from fairpress.reporting.latex import render
