@@ -8,6 +8,7 @@ import pytest
 
 from fairpress import cli
 from fairpress.cli import exit_codes
+from fairpress.cli.commands import register
 from fairpress.cli.usage_errors import OPTIONS, in_options
 from fairpress.core.errors import UserError
 
@@ -65,6 +66,7 @@ def test_other_text_stays(text):
 
 
 def test_the_table_names_options_that_exist():
+    register()  # otherwise a command is registered where it is run
     commands = ("audit", "train", "search")
     present = {name for command in commands for name in cli._options([command])}
     assert set(OPTIONS.values()) <= present
