@@ -167,6 +167,26 @@ def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranke
     assert men["generalized_fnr"].value is not None
 
 
+def test_a_perfect_ranking_of_few_people_with_many_rows_is_as_uncertain_as_that_of_their_number():
+    table = pd.DataFrame({"label": np.repeat([1, 0], [5, 500]), "sex": "F", "person": np.arange(505)})
+    table["a.score"] = table["b.score"] = np.where(table.label == 1, 0.9, 0.1)
+    copies = pd.concat([table, *[table[:5]] * 40])
+    for t in (table, copies):
+        auc = audit(t, by=["sex"], subject="person", **PAIR).models[1].overall.rates["auc"]
+        assert auc.low == pytest.approx(0.566, abs=0.001)  # Wilson's of 5 of 5
+
+
+def test_a_perfect_ranking_by_every_seed_is_not_certain():
+    table = scored(60).assign(sex="F", row_id=np.arange(60))
+    table["a.score"] = table["b.score"] = np.where(table.label == 1, 0.9, 0.1)
+    stacked = pd.concat([table.assign(seed=s) for s in range(3)])
+    one, three = (
+        audit(t, by=["sex"], seed_column=seed, **PAIR).models[1].overall.rates["auc"]
+        for t, seed in ((table, None), (stacked, "seed"))
+    )
+    assert (three.low, three.high) == pytest.approx((one.low, one.high))
+
+
 def test_missing_scores_have_no_score_metrics_and_a_note_says_so():
     table = scored(300).assign(a=lambda t: (t["a.score"] > 0.5) * 1, b=lambda t: (t["b.score"] > 0.5) * 1)
     table.loc[5, "b.score"] = np.nan

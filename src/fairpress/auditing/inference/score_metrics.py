@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
+from fairpress.auditing.inference.denominators import denominator_sizes
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, per_group
 from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -137,16 +138,18 @@ class ScorePair:
         moments = self.ranked[side].moments(placed)
         return self.ranked[side].mean(moments, grouping, 0.0, (0.0, 1.0), "delong")
 
-    def _area_rows(self, x: TEstimate, side: int, attribute: Attribute) -> tuple[Floats, Floats]:
-        """Return the AUCs without rounding errors, and the effective number of rows of each."""
-        cells = self.lines.ranks[side].cells
-        grouping, yes = self._grouping(cells, attribute), self._positive_of(cells)
-        sizes = [per_group(cells.weight * v, grouping.index, grouping.size) for v in (yes, ~yes)]
+    def _area_limits(
+        self, x: TEstimate, side: int, attribute: Attribute, confidence: float
+    ) -> tuple[Floats, Floats, tuple[Floats, Floats]]:
+        """Return the AUCs without rounding errors, the effective number of rows of each, and its limits."""
+        evidence = self.ranked[side]
+        grouping = self._grouping(evidence.cells, attribute)
+        sizes = [denominator_sizes(evidence, rate, grouping) for rate in ("tpr", "fpr")]
         ranked = x.se > ROUNDING
         area = np.where(ranked, x.value, np.round(x.value, 7))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            smaller, larger = (f(*sizes) * x.effective_n / x.n for f in (np.minimum, np.maximum))
-        return area, effective_rows(area, np.where(ranked, x.se, 0.0), smaller, larger)
+        smaller = np.minimum(*sizes)
+        rows = effective_rows(area, np.where(ranked, x.se, 0.0), smaller, np.maximum(*sizes))
+        return area, rows, auc_interval(area, rows, smaller, confidence)
 
     def _areas_of(
         self, attribute: Attribute, confidence: float
@@ -163,12 +166,12 @@ class ScorePair:
 
     def _auc(self, side: int, attribute: Attribute, confidence: float) -> list[Estimate]:
         x = self._areas_of(attribute, confidence)[0][side]
+        _, _, (low, high) = self._area_limits(x, side, attribute, confidence)
+        method = "delong-wilson"
         if self.evidence.dependent:
-            estimates = _estimates(x, confidence, UNDEFINED_BECAUSE["auc"])
-        else:
-            limits = auc_interval(*self._area_rows(x, side, attribute), confidence)
-            estimates = _estimates_within(x, *limits, "delong-wilson")
-        return self._without_tied_ranks(estimates, (side,), attribute)
+            least, most = x.interval(confidence)
+            low, high, method = np.fmin(low, least), np.fmax(high, most), x.method
+        return self._without_tied_ranks(_estimates_within(x, low, high, method), (side,), attribute)
 
     def _auc_change(
         self, placed: Sequence[Floats], areas: Sequence[TEstimate], attribute: Attribute, confidence: float
@@ -190,10 +193,12 @@ class ScorePair:
         self, areas: Sequence[TEstimate], change_se: Floats, attribute: Attribute, confidence: float
     ) -> tuple[np.ndarray, tuple[Floats, Floats]]:
         """Return where few rows are misranked, and the interval of the change of AUC by the limits of both models."""
-        first, second = (self._area_rows(x, side, attribute) for side, x in enumerate(areas))
-        limits = auc_interval(*first, confidence), auc_interval(*second, confidence)
-        misranked = np.minimum(*(np.minimum(a, 1 - a) * n for a, n in (first, second)))
-        combined = auc_change_interval((first[0], second[0]), limits, _correlation(areas, change_se))
+        (first, rows, limits), (second, other_rows, other_limits) = (
+            self._area_limits(x, side, attribute, confidence) for side, x in enumerate(areas)
+        )
+        misranked = np.minimum(*(np.minimum(a, 1 - a) * n for a, n in ((first, rows), (second, other_rows))))
+        correlation = _correlation(areas, change_se)
+        combined = auc_change_interval((first, second), (limits, other_limits), correlation)
         return misranked < FEW_MISRANKED, combined
 
     def _without_tied_ranks(

@@ -11,13 +11,17 @@ from fairpress.auditing.statistics.t_estimate import Floats
 FEW_MISRANKED = 3.0
 """With fewer effective misranked rows, the variance of a change of AUC is estimated too badly for DeLong's interval."""
 
+_CERTAIN_MISRANKED = 10.0
+"""Up to this number of misranked rows, the variance of an AUC is at least Hanley and McNeil's."""
+
 
 def effective_rows(area: Floats, se: Floats, smaller: Floats, larger: Floats) -> Floats:
     """Return the number of rows of which AUCs are as uncertain as a proportion.
 
-    It is A(1−A)/se², and at most what Hanley and McNeil's variance gives (Radiology 143, 1982): DeLong's is estimated from
-    the rows that are misranked, and of a single tie it takes each of the n₁·n₀ pairs for a row of its own. Without
-    misranked rows (se = 0) it is the size of the smaller class.
+    It is A(1−A)/variance. DeLong's variance is estimated from the rows that are misranked, and of a single tie it takes each
+    of the n₁·n₀ pairs for a row of its own. Where Hanley and McNeil's (Radiology 143, 1982) is larger, it replaces DeLong's
+    up to ten misranked rows; with m of them, ten of m parts of the difference are added, since DeLong's is consistent.
+    Without misranked rows (se = 0) it is the size of the smaller class.
 
     Parameters
     ----------
@@ -26,20 +30,26 @@ def effective_rows(area: Floats, se: Floats, smaller: Floats, larger: Floats) ->
     smaller, larger
         Effective rows of the smaller and the larger class [groups].
     """
-    by_exponentials = _rows_of(area, _hanley_mcneil(area, smaller, larger), smaller)
-    return np.minimum(_rows_of(area, se**2, smaller), by_exponentials)
+    by_exponentials = _hanley_mcneil(area, smaller, larger)
+    misranked = np.minimum(area, 1 - area) * _rows_of(area, by_exponentials, smaller)
+    share = _CERTAIN_MISRANKED / np.fmax(misranked, _CERTAIN_MISRANKED)
+    variance = se**2 + share * np.maximum(by_exponentials - se**2, 0.0)
+    return _rows_of(area, np.where(se > 0, variance, 0.0), smaller)
 
 
-def auc_interval(area: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
+def auc_interval(area: Floats, n: Floats, smaller: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Return the interval (low, high) of AUCs, as of a proportion of `n` rows (`effective_rows`).
 
     The limit next to 0 or 1 is the wider one of Wilson's and of Clopper and Pearson's interval, because Wilson's does not
-    cover a rare outlier there.
+    cover a rare outlier there. The other limit is not above that of a perfect ranking of the `smaller` class: a tie says
+    nothing about outliers that were not drawn.
     """
     low, high = wilson(area * n, n, confidence)
+    perfect, _ = wilson(smaller, smaller, confidence)
     good = area >= 0.5
     limit = _clopper_pearson_limit(np.where(good, area, 1 - area), n, (1 + confidence) / 2)
-    return np.where(good, low, np.fmin(low, 1 - limit)), np.where(good, np.fmax(high, limit), high)
+    low = np.fmin(low, np.where(good, perfect, 1 - limit))
+    return low, np.fmax(high, np.where(good, limit, 1 - perfect))
 
 
 def auc_change_interval(
