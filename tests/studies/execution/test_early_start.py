@@ -1,7 +1,11 @@
 """Workers' fork server starts while a first study is planned, serves its workers, and ends if the plan fails."""
 
 import os
+import subprocess
+import sys
 from multiprocessing import forkserver
+from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -46,6 +50,27 @@ def test_workers_are_forked_by_the_server_that_was_started_early(no_server):
     worker = engine.start_worker(True)
     assert worker.submit(None, os.getppid).result() == early
     worker.close()
+
+
+STARTED = """
+import re, signal
+from multiprocessing import forkserver
+from pathlib import Path
+from fairpress.studies.execution.local_engine import LocalEngine, kill_server
+LocalEngine(1).start_early()
+status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
+(blocked,) = re.findall(r"SigBlk:\\s+(\\w+)", status)
+kill_server()
+print(int(blocked, 16) >> (signal.SIGINT - 1) & 1, len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals of a process are read from Linux")
+def test_ctrl_c_ends_the_driver_and_prints_no_traceback_of_the_server(tmp_path):
+    script = tmp_path / "start.py"
+    script.write_text(f"if __name__ == '__main__':\n{indent(STARTED, '    ')}")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 0\n"
 
 
 def test_a_study_whose_plan_fails_leaves_no_server(no_server, tmp_path, monkeypatch):

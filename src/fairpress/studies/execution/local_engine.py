@@ -40,6 +40,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS
 WARNING_FILTER = "ignore:resource_tracker:UserWarning"
 # A socket's path has at most 107 bytes, and multiprocessing appends /listener-xxxxxxxx to that of its folder.
 MANAGER_SECONDS = 5.0
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
 MAX_FOLDER_BYTES = 107 - len("/listener-xxxxxxxx")
 
 
@@ -163,10 +164,12 @@ class LocalEngine:
         end_if_imported_again()
         _temporary_folder()
         if _context([PRELOAD]).get_start_method() == "forkserver":
-            from multiprocessing import forkserver
+            from multiprocessing import forkserver, resource_tracker
 
-            with _uninterrupted(), environment(_of_workers()), importable_main():
-                forkserver.ensure_running()
+            with environment(_of_workers()), importable_main():
+                resource_tracker.ensure_running()  # which would unblock Ctrl-C
+                with _uninterrupted():
+                    forkserver.ensure_running()
 
     def start_worker(self, trains: bool) -> Worker:
         return Worker([PRELOAD if trains else PRELOAD_WITHOUT_TRAINING])
@@ -248,7 +251,7 @@ def _uninterrupted() -> Iterator[None]:
     """Defer Ctrl-C and SIGTERM while a process is being started.
 
     After an interruption the process would not be registered; it would start without its driver and flood the terminal
-    with errors.
+    with errors. The process inherits that Ctrl-C is blocked: the driver ends it, and it prints no traceback of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -258,9 +261,12 @@ def _uninterrupted() -> Iterator[None]:
     replaced = {n: handler for n, handler in before.items() if handler is not None}
     for number in replaced:
         signal.signal(number, lambda number, frame: received.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if _HAS_MASKS else None
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in replaced.items():
             signal.signal(number, handler)
         if received:
