@@ -189,5 +189,5 @@ def test_models_that_equal_the_baseline_take_no_room_however_many_they_are():
     few, strata = (flip_strata(c, "base", n, BY, METRICS) for c, n in ((cells, names[:1]), (many, names)))
     assert strata.lost.tolist() == few.lost.tolist()
     assert np.array_equal(
-        (strata.membership @ strata.lost)[: few.membership.shape[0]], few.membership @ few.lost
+        strata.membership.net(strata.lost)[: few.membership.shape[0]], few.membership.net(few.lost)
     )
