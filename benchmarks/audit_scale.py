@@ -26,7 +26,8 @@ path, rows, seed, columns, scored, form = sys.argv[1], *map(int, sys.argv[2:6]),
 scores = '(y + 2 * random()) / 3 AS p' if scored else 'y AS p'
 models = '''(p >= 0.5)::INT AS fp32, (q >= 0.5)::INT AS int8, p AS "fp32.score", q AS "int8.score"''' if scored else '''
   CASE WHEN random() < 0.1 THEN 1 - y ELSE y END AS fp32, CASE WHEN random() < 0.12 THEN 1 - y ELSE y END AS int8'''
-others = "".join(f", round(random(), 5) AS x{i}" for i in range(columns))
+kinds = ["round(random(), 5)", "(random() * 10 ** {j})::INT", "'word ' || (random() * {i})::INT"]
+others = "".join(f", {kinds[i % 3].format(i=i + 2, j=i % 6)} AS x{i}" for i in range(columns))
 duckdb.sql("SET enable_progress_bar = false")
 duckdb.sql("SET threads = 1")
 duckdb.sql(f"SELECT setseed({seed / 1000})").fetchall()
@@ -78,7 +79,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10**8)
     parser.add_argument("--csv", action="store_true", help="a CSV file instead of Parquet")
-    parser.add_argument("--columns", type=int, default=0, help="further columns, which nobody asks for")
+    parser.add_argument(
+        "--columns",
+        type=int,
+        default=0,
+        help="further columns, which nobody asks for: fractions, whole numbers and texts in turn",
+    )
     parser.add_argument("--scores", action="store_true", help="a score of either model, at full precision")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=None, help="where the file is written")

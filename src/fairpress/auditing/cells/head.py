@@ -18,11 +18,15 @@ ROWS, COLUMNS = 100_000, 500
 """How many rows and columns are looked at."""
 FIRST_VALUES = 20
 """Values of a column that show whether it holds fractions, which are no ids."""
+FEW_ROWS, FEW_VALUES = 20_000, 2_000_000
+"""Up to so many rows and values, columns are read at once: for each of its aggregates, DuckDB takes milliseconds."""
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*([eE].*)?|[+-]?\d+[eE]-\d+")
 
 
 class Head(Mapping[str, ResultColumn]):
     """The first rows of a relation, by column. DuckDB keeps them; a column is made when it is asked for, and not kept.
+
+    `read_few` makes several at once, which are kept.
 
     Parsing a CSV file takes time for each column. Of such files, tables of DuckDB hold the columns that are in use, and
     those without fractions, which might be ids; all others follow when one of them is asked for.
@@ -49,6 +53,7 @@ class Head(Mapping[str, ResultColumn]):
         self._columns = plain_columns(source, COLUMNS)
         self._hashed = source.is_small_text(ROWS)
         self._tables: list[tuple[str, frozenset[str]]] = []
+        self._read: dict[str, ResultColumn] = {}
         held = list(self._columns)
         if source.is_text:
             self.whole = self._whole_numbers(first_records(source.text_paths, FIRST_VALUES))
@@ -86,7 +91,19 @@ class Head(Mapping[str, ResultColumn]):
         known = (table for table, held in self._tables if held.issuperset(names))
         return next(known, None) or self._hold(list(self._columns))
 
+    def read_few(self, names: Sequence[str]) -> bool:
+        """Read columns at once and keep them, if they have few values; return whether they have."""
+        if self.rows > FEW_ROWS or self.rows * len(names) > FEW_VALUES:
+            return False
+        if names:
+            columns = ", ".join(self._columns[n] for n in names)
+            read = self._source.read(f"SELECT {columns} FROM {self._table_with(names)}")
+            self._read.update(zip(names, read, strict=True))
+        return True
+
     def __getitem__(self, name: str) -> ResultColumn:
+        if name in self._read:
+            return self._read[name]
         column = self._columns[name]
         return next(iter(self._source.read(f"SELECT {column} FROM {self._table_with([name])}")))
 

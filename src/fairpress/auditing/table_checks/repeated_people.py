@@ -32,6 +32,7 @@ _PEOPLE, _IDS, _OTHERS, _COUNTING = (
 )
 _STRONG_IDS = frozenset(("id", "identifier", "uid", "uuid", "guid", "pid", "pseudonym"))
 
+_WHOLE = re.compile(r"\d+(\.0)?")
 _LETTERS_AND_NUMBER = re.compile(r"([A-Za-z]{1,12}[-_ .:]?)0*\d+")
 _LONG_CODE = re.compile(r"(?=.*\d)[0-9a-fA-F-]{16,}|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 
@@ -97,8 +98,10 @@ def _possible_ids(sample: Head, candidates: Sequence[str]) -> list[str]:
 
     DuckDB counts the values of all columns at once. It takes 0 and −0 for one value, which are two here.
     """
-    possible = []
-    for name, (rows, distinct) in sample.distinct([n for n in candidates if n in sample.whole]).items():
+    whole, possible = [n for n in candidates if n in sample.whole], []
+    if sample.read_few(whole):
+        return whole
+    for name, (rows, distinct) in sample.distinct(whole).items():
         least = 5 if _is_person_id_name(name) else max(50, 0.01 * rows)
         if rows >= 20 and distinct + 1 >= least and rows - distinct + 1 >= 0.01 * rows:
             possible.append(name)
@@ -124,26 +127,26 @@ def _repeats_like_person_ids(
     rows, distinct = int(present.sum()), int((column_sample.counts > 0).sum())
     if not distinct or rows < 20 or rows - distinct < 0.01 * rows:
         return False
+    least = 5 if named else max(50, 0.01 * rows)
+    if distinct < least:
+        return False
     texts = [t for t, n in zip(column_sample.texts, column_sample.counts, strict=True) if n]
     if not no_fractions(texts[:2000]):
         return False
     if named:
-        return distinct > 20 or (any(w in _STRONG_IDS for w in parts) and distinct > 4)
-    many_values = distinct >= max(50, 0.01 * rows)
-    if not many_values:
-        return False
+        return distinct > 20 or any(w in _STRONG_IDS for w in parts)
     named_like_id = any(w in _STRONG_IDS or (w.endswith("id") and len(w) <= 4) for w in parts)
     if named_like_id or _look_like_ids(texts):
         return True
     return (
-        _whole_numbers(texts)
-        and _evenly_spread(column_sample.counts)
+        _evenly_spread(column_sample.counts)
+        and _whole_numbers(texts)
         and _fixes_an_attribute(column_sample, sample, attributes)
     )
 
 
 def _whole_numbers(texts: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"\d+(\.0)?", t) for t in texts)
+    return all(map(_WHOLE.fullmatch, texts))
 
 
 def _look_like_ids(texts: Sequence[str]) -> bool:
