@@ -10,7 +10,6 @@ from fairpress.auditing.audit import audit
 from fairpress.auditing.cells import head, relation
 from fairpress.auditing.cells.decision import Decision
 from fairpress.auditing.cells.open_source import open_source
-from fairpress.auditing.cells.relation import Relation
 
 PAIR = {"baseline": "a", "compressed": ["b"], "by": "g"}
 
@@ -35,26 +34,11 @@ def path(tmp_path):
     return tmp_path / "t.csv"
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """The queries that read a file, in order, as DuckDB gets them."""
-    found: list[str] = []
-    execute = Relation._execute
-
-    def remembered(self, query, fetch):
-        if "read_csv" in (narrowed := self._narrowed(query)):
-            found.append(narrowed)
-        return execute(self, query, fetch)
-
-    monkeypatch.setattr(Relation, "_execute", remembered)
-    return found
-
-
-def test_a_small_file_is_read_once_for_its_counts_and_its_warnings(path, read):
+def test_a_small_file_is_read_once_for_its_counts_and_its_warnings(path, file_queries):
     table().to_csv(path, index=False)
     assert audit(path, **PAIR).rows == 300
-    assert len(read) == 1
-    assert read[0].startswith(
+    assert len(file_queries) == 1
+    assert file_queries[0].startswith(
         "CREATE TEMP TABLE head0 AS SELECT c0, c1, c2, c3, c5, hash(c0, c1, c2, c3, c4, c5)"
     )
 

@@ -9,7 +9,6 @@ import pytest
 from fairpress.auditing.audit import audit
 from fairpress.auditing.cells import kept_columns, relation
 from fairpress.auditing.cells.open_source import open_source
-from fairpress.auditing.cells.relation import Relation
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.core.errors import UserError
 
@@ -43,21 +42,6 @@ def path(tmp_path, monkeypatch):
     return tmp_path / "t.csv"
 
 
-@pytest.fixture
-def queries(monkeypatch):
-    """The queries that read a file, in order."""
-    found: list[str] = []
-    execute = Relation._execute
-
-    def remembered(self, query, fetch):
-        if "read_csv" in self._narrowed(query):
-            found.append(query)
-        return execute(self, query, fetch)
-
-    monkeypatch.setattr(Relation, "_execute", remembered)
-    return found
-
-
 def without_table(report):
     result = to_dict(report)
     result["provenance"].pop("table", None)
@@ -83,20 +67,22 @@ def test_the_audit_of_a_csv_file_is_that_of_the_table_in_memory(path, change, we
     assert result == expected
 
 
-def test_a_large_csv_file_with_scores_is_parsed_twice_whatever_is_asked_of_them(path, queries, monkeypatch):
+def test_a_large_csv_file_with_scores_is_parsed_twice_whatever_is_asked_of_them(
+    path, file_queries, monkeypatch
+):
     monkeypatch.setattr(relation, "_SMALL", 0)
     table = pd.concat([scored(200, seed) for seed in range(3)])
     table.to_csv(path, index=False)
     audit(path, **PAIR)
     # The first values, all columns that are needed, the first rows for warnings, and all rows for copies.
-    assert len(queries) == 4
-    assert sum("LIMIT" in q for q in queries) == 2
+    assert len(file_queries) == 4
+    assert sum("LIMIT" in q for q in file_queries) == 2
 
 
-def test_a_small_csv_file_with_scores_is_parsed_once(path, queries):
+def test_a_small_csv_file_with_scores_is_parsed_once(path, file_queries):
     scored(200).to_csv(path, index=False)
     audit(path, **PAIR)
-    assert len(queries) == 1
+    assert len(file_queries) == 1
 
 
 def test_a_score_in_the_last_row_that_is_no_number_is_named_with_its_row(path):

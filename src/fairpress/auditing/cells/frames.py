@@ -123,7 +123,8 @@ def _open_frame(table: Any) -> tuple[list[str], int, Callable[[int, int | None],
     if isinstance(table, Mapping):
         return _open_mapping(table)
     raise UserError(
-        f"cannot audit a {kind}; pass a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
+        f"cannot audit an object of type {kind.removeprefix('builtins.')}; pass a pandas, polars or pyarrow frame, or a "
+        "path to Parquet or CSV."
     )
 
 
