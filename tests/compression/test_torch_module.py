@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 from fairpress.compression.quantization.qat import QATGraphs
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.onnxruntime import operators, run
+from made_dataset import make_dataset
 from trained import images, residual, waves
 
 

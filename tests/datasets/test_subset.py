@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.datasets.subset import restrict
+from made_dataset import make_dataset
 
 
 def test_a_group_keeps_its_rows_and_its_parts():

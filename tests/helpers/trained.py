@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from conftest import make_dataset
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, make_quantizer
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Mlp
@@ -18,6 +17,7 @@ from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
+from made_dataset import make_dataset
 
 SMALL, DEEP = Mlp(widths=(16, 16)), Mlp(widths=(16,) * 6)
 State = dict[str, torch.Tensor]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.mitigation.hash_uniform import hash_uniform
 from fairpress.runtime.artifact import Artifact
+from made_dataset import make_dataset
 
 
 @pytest.fixture(scope="module")

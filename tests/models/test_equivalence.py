@@ -12,7 +12,6 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.models import export
 from fairpress.models.equivalence import (
@@ -28,6 +27,7 @@ from fairpress.models.mlp import Mlp
 from fairpress.runtime.backends.onnxruntime import session
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
+from made_dataset import make_dataset
 
 
 def network() -> nn.Sequential:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.core.errors import UserError
+from made_dataset import make_dataset
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import make_dataset
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import search_space
@@ -16,6 +15,7 @@ from fairpress.searching.budget import Budget, parse_budget
 from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.limits import check_rates, limits_of
 from fairpress.searching.row_split import split_rows
+from made_dataset import make_dataset
 
 
 @pytest.mark.parametrize(

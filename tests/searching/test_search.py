@@ -17,7 +17,6 @@ import pytest
 from scipy.stats import binom
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress import cli
 from fairpress.compression import apply
 from fairpress.core.errors import UserError
@@ -30,6 +29,7 @@ from fairpress.searching.search import search
 from fairpress.searching.write_result import save_result
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
+from made_dataset import make_dataset
 
 ASKED = {"by": ["sex"], "budget": 3, "train": False}  # int8, int4, int2
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import make_dataset
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
@@ -18,6 +17,7 @@ from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.predict import predictions
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
+from made_dataset import make_dataset
 
 CONFIG = FitConfig(max_epochs=6, batch_size=32, learning_rate=1e-2)
 SMALL = Mlp(widths=(16, 16))

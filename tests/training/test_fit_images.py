@@ -19,7 +19,6 @@ from onnx import TensorProto
 from safetensors.torch import save_file
 
 import fairpress as fp
-from conftest import make_dataset
 from faces import make_faces
 from fairpress import cli, datasets
 from fairpress.core.errors import FairpressError, UserError
@@ -32,6 +31,7 @@ from fairpress.training.config import FitConfig, ImageFitConfig, training_config
 from fairpress.training.data import tensors
 from fairpress.training.fit import fit
 from fairpress.training.one_network import check_export
+from made_dataset import make_dataset
 
 QUICK = {"max_epochs": 3, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
 

@@ -13,7 +13,6 @@ import torch
 from tokenizers import Tokenizer
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.models import registry
@@ -31,6 +30,7 @@ from fairpress.training.precision import FORMATS, format_by_processor
 from fairpress.training.replay import replay_to_epoch
 from fairpress.training.trainer import train_module
 from learnable_texts import learnable_texts
+from made_dataset import make_dataset
 
 SIZES = {
     "layers": 1,

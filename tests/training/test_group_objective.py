@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.models.mlp import Mlp
 from fairpress.models.weights_io import from_bytes
@@ -23,6 +22,7 @@ from fairpress.training.group_means import means
 from fairpress.training.group_objective import make_objective
 from fairpress.training.penalty import Penalty, between
 from fairpress.training.stacked_networks import Batches, StackedNetworks, train_epoch
+from made_dataset import make_dataset
 
 SMALL = Mlp(widths=(8,))
 FAIR = {"by": "sex", "constraint": "equal_opportunity"}

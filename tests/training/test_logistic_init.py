@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.models.feature_scaling import fit_robust, fit_standardize
@@ -20,6 +19,7 @@ from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.config import FitConfig, training_config
 from fairpress.training.fit import fit
 from fairpress.training.logistic_init import initialize_from_logistic, logistic_regression
+from made_dataset import make_dataset
 
 
 def table(inputs, labels, classes=("no", "yes"), seed=0) -> Dataset:

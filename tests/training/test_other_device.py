@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import fairpress as fp
-from conftest import make_dataset
 from faces import make_faces
 from fairpress import datasets
 from fairpress.compression.quantization import calibrate
@@ -22,6 +21,7 @@ from fairpress.models.mlp import Mlp
 from fairpress.training.config import FitConfig
 from fairpress.training.device import device_like
 from fairpress.training.fit import fit
+from made_dataset import make_dataset
 from pretend_device import NAME, PretendDevice
 from trained import SMALL, easy, parts
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import fairpress as fp
-from conftest import make_dataset
 from fairpress.compression.quantization.batch_quantizer import make_quantizer
 from fairpress.compression.quantization.calibrate import _mean_or_worst_group, calibrate, logits_in_chunks
 from fairpress.compression.quantization.calibration_sampling import sample_rows, validation_groups
@@ -18,6 +17,7 @@ from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.models.weights_io import from_bytes
+from made_dataset import make_dataset
 from trained import DEEP, easy, hard
 
 

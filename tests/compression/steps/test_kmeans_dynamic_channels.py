@@ -11,7 +11,6 @@ from scipy.cluster.vq import kmeans2
 from torch import nn
 
 import fairpress as fp
-from conftest import make_pictures
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.compression.steps.kmeans import clustered
@@ -22,6 +21,7 @@ from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import operators, run
 from fairpress.runtime.backends.registry import Backend, open_session
+from made_dataset import make_pictures
 from trained import easy, images, residual
 
 

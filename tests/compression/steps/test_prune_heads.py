@@ -7,7 +7,6 @@ import torch
 from timm.layers import Attention
 
 import fairpress as fp
-from conftest import make_pictures
 from fairpress.compression.pruning import channels
 from fairpress.core.errors import UserError
 from fairpress.models import registry
@@ -15,6 +14,7 @@ from fairpress.models.timm_models import TimmNetwork
 from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import run
+from made_dataset import make_pictures
 
 HEADS, SIZE = 6, 16
 

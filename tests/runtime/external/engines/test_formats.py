@@ -70,7 +70,7 @@ def test_without_litert_the_extra_is_named(monkeypatch):
     ],
 )
 def test_formats_without_a_runtime_here_say_how_they_are_audited(tmp_path, name, sentence):
-    from conftest import make_dataset
+    from made_dataset import make_dataset
 
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=sentence):
