@@ -174,6 +174,16 @@ class LocalEngine:
                 with _uninterrupted():
                     forkserver.ensure_running()
 
+    @contextmanager
+    def started_early(self) -> Iterator[None]:
+        """Start the fork server early, and end it if the context raises an error."""
+        self.start_early()
+        try:
+            yield
+        except BaseException:
+            self.kill()
+            raise
+
     def start_worker(self, trains: bool) -> Worker:
         return Worker([PRELOAD if trains else PRELOAD_WITHOUT_TRAINING])
 
