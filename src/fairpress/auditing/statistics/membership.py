@@ -105,7 +105,7 @@ class Membership:
 
         `kind` is their type, which must hold them.
         """
-        out = np.zeros((self.shape[0], draws.shape[1]), dtype=kind)
+        out: np.ndarray = np.zeros((self.shape[0], draws.shape[1]), dtype=kind)
         counts = self.counts
         first = np.cumsum(counts) - counts
         # Many hypotheses with few strata stratum by stratum, few with many one by one.
