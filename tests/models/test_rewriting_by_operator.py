@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from threading import Event, Thread
 
 import pytest
 import torch
+from onnxscript.function_libs.torch_lib import registration
 from onnxscript.rewriter import RewriteRule
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
@@ -77,3 +79,26 @@ def test_translations_are_those_of_the_graph_within_the_context_alone() -> None:
     targets = {node.target for node in lowered.graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
     assert {t.name() for t in targets} & set(every) <= set(few)
     assert 5 * sum(str(name).startswith("aten::") for name in few) < len(every)
+
+
+def test_exports_of_two_threads_do_not_take_each_others_translations() -> None:
+    lowered = lowered_program(trace(Encoder().eval(), IDS))
+    assert lowered is not None
+    inside, done, left = Event(), Event(), []
+
+    def other() -> None:
+        inside.wait()
+        with translations_of(lowered.graph):
+            left.append(done.is_set())
+
+    thread = Thread(target=other)
+    thread.start()
+    with translations_of(lowered.graph):
+        few = registration.default_registry
+        inside.set()
+        thread.join(0.2)
+        assert registration.default_registry is few
+        done.set()
+    thread.join()
+    assert left == [True]
+    assert type(registration.default_registry) is registration.Registry

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 from onnxscript.rewriter import RewriteRule
+
+_changing = RLock()  # the rules' method is one for all threads
 
 
 @contextmanager
 def rules_by_operator() -> Iterator[None]:
     """Skip rules that cannot match a node within the context; which rules are applied stays the same."""
-    try_rewrite = RewriteRule.try_rewrite
     possible: dict[tuple[RewriteRule, str], bool] = {}
 
     def try_at_operator(self: RewriteRule, model: Any, graph: Any, node: Any, **options: Any) -> Any:
@@ -25,11 +27,16 @@ def rules_by_operator() -> Iterator[None]:
             possible[key] = _may_end_with(self, node.op_type)
         return try_rewrite(self, model, graph, node, **options) if possible[key] else None
 
-    RewriteRule.try_rewrite = try_at_operator
-    try:
+    if not hasattr(RewriteRule, "try_rewrite"):  # another release of onnxscript
         yield
-    finally:
-        RewriteRule.try_rewrite = try_rewrite
+        return
+    with _changing:
+        try_rewrite = RewriteRule.try_rewrite
+        RewriteRule.try_rewrite = try_at_operator
+        try:
+            yield
+        finally:
+            RewriteRule.try_rewrite = try_rewrite
 
 
 def _may_end_with(rule: RewriteRule, operator: str) -> bool:

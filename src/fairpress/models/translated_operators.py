@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 from torch._ops import OpOverload
 from torch.fx import Graph
 
 ATEN = "aten::"
+_changing = RLock()  # the registry is one for all threads
 
 
 @contextmanager
@@ -24,15 +26,17 @@ def translations_of(graph: Graph) -> Iterator[None]:
         # The import of ops registers all translations.
         from onnxscript.function_libs.torch_lib import ops, registration  # noqa: F401
 
-        every = registration.default_registry
+        with _changing:
+            every = registration.default_registry
     except (ImportError, AttributeError):
         yield
         return
-    registration.default_registry = _Chosen(every, names)
-    try:
-        yield
-    finally:
-        registration.default_registry = every
+    with _changing:
+        registration.default_registry = _Chosen(every, names)
+        try:
+            yield
+        finally:
+            registration.default_registry = every
 
 
 class _Chosen:

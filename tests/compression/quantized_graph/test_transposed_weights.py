@@ -71,10 +71,13 @@ def test_no_weight_is_transposed_when_the_file_is_loaded(bits: int) -> None:
         assert weight.bits == bits
 
 
-def test_the_file_computes_what_it_computes_with_the_transposes(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = quantized().onnx
+@pytest.mark.parametrize("bits", [8, 4, 3, 2])
+def test_the_file_computes_what_it_computes_with_the_transposes(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = quantized(Scheme(bits)).onnx
     monkeypatch.setattr(onnx_template, "store_transposed", lambda *_: None)
-    other = quantized().onnx
+    other = quantized(Scheme(bits)).onnx
     assert transposes_of_weights(other) == 3
     rows = np.random.default_rng(0).normal(size=(7, 5, 16)).astype(np.float32)
     names = ["onnxruntime", *(["openvino"] if util.find_spec("openvino") else [])]

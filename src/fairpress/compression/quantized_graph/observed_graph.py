@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
@@ -158,8 +159,14 @@ class _Runner:
             computed = self._session.run_with_ort_values(self._outputs, fed)
         except Exception as error:  # the classes of ONNX Runtime's errors are not public
             raise UserError(f"ONNX Runtime cannot run the observed graph ({error}).") from error
-        values = {n: torch.from_dlpack(v) for n, v in zip(self._outputs, computed, strict=True)}
+        values = {n: _tensor(v) for n, v in zip(self._outputs, computed, strict=True)}
         return values | ({self._input: rows} if self._reads_input else {})
+
+
+def _tensor(value: Any) -> Tensor:
+    """Return a value of ONNX Runtime as a tensor without copying it."""
+    # In ONNX Runtime 1.24, only the value inside knows DLPack.
+    return torch.from_dlpack(value if hasattr(value, "__dlpack__") else value._ortvalue)
 
 
 @torch.no_grad()

@@ -27,8 +27,9 @@ from fairpress.runtime.backends.batching import outputs as run
 from fairpress.runtime.backends.batching import rows_at_once
 from fairpress.runtime.backends.registry import open_session
 from fairpress.runtime.onnx.three_bits import three_bit_weights
+from fairpress.runtime.onnx.weight_packing import INT2
 
-WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, INT2: 2}
 RANDOM = frozenset(
     {
         "RandomNormal",
