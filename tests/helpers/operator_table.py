@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 MODULE = "torch.onnx._internal.exporter._registration"
+TRANSLATIONS = "onnxscript.function_libs.torch_lib.registration"
 
 
 def share_operator_table() -> None:
@@ -14,7 +15,8 @@ def share_operator_table() -> None:
 
     Half of the time of a small network's export. The table leaves out operators that torch does not know yet, such as
     torchao's before its import, so it is built again once torch knows others. Does nothing before torch's exporter is
-    imported, and nothing with a torch that has no such class.
+    imported, and nothing with a torch that has no such class. Tables for one graph (`models.translated_operators`) are not
+    shared.
     """
     registry: Any = getattr(sys.modules.get(MODULE), "ONNXRegistry", None)
     build = getattr(registry, "from_torchlib", None)
@@ -28,6 +30,9 @@ def share_operator_table() -> None:
     def from_torchlib(*arguments: Any, **options: Any) -> Any:
         import torch
 
+        translations = getattr(sys.modules.get(TRANSLATIONS), "default_registry", None)
+        if type(translations).__name__ not in ("NoneType", "Registry"):  # those of one graph alone
+            return build(*arguments, **options)
         whole = table(len(torch._C._dispatch_get_all_op_names()), *arguments, **options)
         result = registry()
         result.__dict__.update(whole.__dict__)

@@ -32,6 +32,7 @@ from fairpress.datasets.dataset import Dataset, Kind
 from fairpress.models.export import input_name
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.backends.onnxruntime import last_session_kept
 from fairpress.training.constant_baseline import constant_symptom
 from fairpress.training.data import tensors, verification_rows
 
@@ -56,6 +57,7 @@ class UserModule:
         return {"module": type(self.module).__module__}
 
 
+@last_session_kept()
 def compress_module(
     module: nn.Module,
     recipe: Recipe,

@@ -16,10 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from fairpress.compression.quantized_graph.fake_quantize import mode
-from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, numbers_of_layers
+from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, integers_of, numbers_of_layers
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Histogram
 from fairpress.compression.quantized_graph.row_chunks import Rows, positions_of_chunks, rows_at_once, take
+from fairpress.compression.quantized_graph.transposed_weights import store_transposed
 from fairpress.core.errors import UserError
 from fairpress.core.time_left import counted
 from fairpress.models.export import fill
@@ -93,6 +94,7 @@ def observed_graph(
     graph = model.graph
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
         return None
+    store_transposed(model, {integers_of(layer.name) for layer in prepared.layers})
     stored = {t.name: t for t in graph.initializer}
     floats = {bias.constants[0]: bias.name for bias in template.biases}
     sources: dict[str, str] = {}

@@ -20,6 +20,7 @@ from fairpress.compression.quantized_graph.integer_biases import Bias, integer_b
 from fairpress.compression.quantized_graph.integer_reshapes import quantize_before_reshapes
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
+from fairpress.compression.quantized_graph.transposed_weights import store_transposed
 from fairpress.compression.quantized_graph.weight_readers import (
     compute_constants_at_load,
     separate_other_readers,
@@ -59,7 +60,9 @@ class OnnxTemplate:
         for bias in self.biases:
             values |= bias.numbers(values)
         model = fill(self.model, values)
-        pack_weights(model, {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved})
+        even = {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved}
+        store_transposed(model, even)
+        pack_weights(model, even)
         for layer in prepared.layers:
             if layer.preserved:
                 preserved = state[layer.channel_tops].detach().cpu().numpy() > layer.top
