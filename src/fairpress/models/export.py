@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
+from fairpress.models.attention_products import translate_attention
 from fairpress.models.equivalence import check_file_equivalence, references
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
@@ -178,7 +179,7 @@ def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.
             output_names=[OUTPUT],
             verbose=False,
             optimize=False,
-            custom_translation_table=replace_unstable_operators(),
+            custom_translation_table={**replace_unstable_operators(), **translate_attention()},
             **options,
         )
         assert program is not None
