@@ -39,7 +39,7 @@ def translations_read_once() -> Iterator[None]:
         table.functions = {target: list(found) for target, found in table.functions.items()}
         return table
 
-    ONNXRegistry.from_torchlib = staticmethod(from_torchlib)  # type: ignore[assignment]
+    ONNXRegistry.from_torchlib = staticmethod(from_torchlib)
     try:
         yield
     finally:
