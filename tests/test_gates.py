@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -391,10 +392,10 @@ def test_the_machine_and_the_user_are_no_faults_of_fairpress(run, folder, monkey
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_cannot_be_printed_is_no_success(folder):
-    for options in ([], ["--json"]):
+    for command in (["audit", "t.csv", *GATE], ["audit", "t.csv", *GATE, "--json"], ["gate", "--help"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [*PROGRAM, "audit", "t.csv", *GATE, *options],
+                [*PROGRAM, *command],
                 stdout=full,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -403,6 +404,17 @@ def test_output_that_cannot_be_printed_is_no_success(folder):
         assert done.returncode == 2
         assert "cannot write to standard output (No space left on device)" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor in a shell")
+def test_a_closed_standard_output_takes_nothing_and_changes_no_code(folder):
+    command = shlex.join([*PROGRAM, "audit", "t.csv", *GATE])
+    printed, silent = (
+        subprocess.run(["sh", "-c", c], capture_output=True, check=False) for c in (command, f"{command} >&-")
+    )
+    assert silent.returncode == printed.returncode
+    assert silent.stdout == b""
+    assert b"Traceback" not in silent.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -366,3 +366,9 @@ def test_the_command_line_exports_merges_and_audits_alike(tmp_path, capsys, monk
     run("two.csv", "--bins", "age=40", "--export-cells", "two.parquet")
     assert run("one.parquet", "--merge", "two.parquet")["comparisons"] == whole["comparisons"]
     assert run("one.csv", "--merge", "two.csv", "--bins", "age=40")["comparisons"] == whole["comparisons"]
+
+    copies = pd.concat([table, table]).assign(row_id=[*range(len(table))] * 2)
+    copies.to_csv("copies.csv", index=False)
+    alone = run("copies.csv", "--bins", "age=40")
+    assert any("several times" in w for w in alone["warnings"])
+    assert run("copies.csv", "--bins", "age=40", "--export-cells", "copies.parquet") == alone

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.models import export
+from fairpress.models import equivalence, export
 from fairpress.models.equivalence import (
     EquivalenceError,
     Reference,
@@ -277,3 +277,68 @@ def test_what_no_file_can_compute_is_refused_with_what_to_write(net, sentence):
     own = net()
     with pytest.raises(UserError, match=sentence):
         export_many(own, [own.state_dict()], rows(2), rows=[rows()])
+
+
+class Summed(nn.Module):
+    """Class scores of small images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(3 * 64 * 64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "batches"),
+    [(64, 42, [7, 7, 7, 7, 7, 6, 1]), (224, 4, [3, 1]), (224, 2, [2, 1, 1]), (512, 4, [1, 1, 2])],
+)
+def test_large_rows_run_once_and_in_batches_of_two_sizes(size: int, count: int, batches: list[int]) -> None:
+    images = torch.rand(50, 3, size, size, generator=torch.Generator().manual_seed(2))
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(64), Summed()).eval()
+    result = reference(net, net.state_dict(), images[: max(count, 4)] if count == 2 else images)
+    result = result.part(slice(count))
+    seen: list[torch.Tensor] = []
+
+    def compute(rows: torch.Tensor) -> np.ndarray:
+        seen.append(rows)
+        with torch.no_grad():
+            return net(rows).numpy()
+
+    check_equivalence(compute, result, "the graph")
+    assert [len(rows) for rows in seen] == batches
+    if count > 2:
+        assert torch.equal(torch.cat(seen), images[:count])
+
+
+@pytest.mark.parametrize("wrong", [0, 41])
+def test_one_large_row_that_differs_is_found_wherever_it_is(wrong: int) -> None:
+    images = torch.rand(42, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    net = Summed().eval()
+    result = reference(net, net.state_dict(), images)
+
+    def compute(rows: torch.Tensor) -> np.ndarray:
+        same = (rows == images[wrong]).all(dim=(1, 2, 3))
+        with torch.no_grad():
+            return (net(rows) + 1e-3 * same[:, None]).numpy()
+
+    with pytest.raises(EquivalenceError, match=r"the outputs of 1 of \d+ rows differ"):
+        check_equivalence(compute, result, "the graph")
+
+
+def test_halves_of_large_rows_show_the_rounding_that_whole_ones_show(monkeypatch) -> None:
+    images = torch.rand(42, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    net = Summed().eval()
+    halves = reference(net, net.state_dict(), images).tolerance
+    monkeypatch.setattr(equivalence, "_is_large", lambda rows: False)
+    whole = reference(net, net.state_dict(), images).tolerance
+    assert 0.5 < np.median(halves) / np.median(whole) < 1.2
+
+
+def test_large_rows_that_depend_on_their_batch_are_the_networks_fault() -> None:
+    images = torch.rand(42, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    net = nn.Sequential(Summed(), nn.Softmax(dim=0)).eval()
+    with pytest.raises(UserError, match="depends on the other rows of its batch"):
+        reference(net, net.state_dict(), images)

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 
 from cyclopts.exceptions import CycloptsError
 
-from fairpress.cli.app import Signals, app, cannot_print, close_output, discard_output
+from fairpress.cli.app import (
+    Signals,
+    app,
+    cannot_print,
+    close_output,
+    discard_output,
+    open_closed_streams,
+    output_error,
+)
 from fairpress.cli.commands import register
 from fairpress.cli.exit_codes import (
     BAD_INPUT,
@@ -43,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     gc.set_threshold(_NEW_OBJECTS)
+    open_closed_streams()
     with Signals(), _temporary_folder():
         code = _run(given)
         try:
@@ -88,6 +97,8 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return _refuse(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
+        if (of_output := output_error()) is not None:
+            return _refuse(cannot_print(of_output))
         return _unexpected_error(error, arguments)
     except Exception as error:  # exit code 1 would mean that a gate failed
         return _unexpected_error(error, arguments)

@@ -125,6 +125,16 @@ def _full_output() -> Iterator[None]:
         raise UserError(cannot_print(error)) from None
 
 
+def open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed (``>&-``), or the next file would get its descriptor."""
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
+
 def cannot_print(error: OSError) -> str:
     """Return the message for an error of standard output."""
     return f"cannot write to standard output ({error.strerror}); redirect it to another file."
@@ -150,6 +160,20 @@ def close_output() -> None:
     except OSError:  # a full disk: output is lost, which must not pass for success
         discard_output()
         raise
+
+
+def output_error() -> OSError | None:
+    """Return why standard output takes nothing; None if it does, or cannot be asked."""
+    try:
+        close_output()
+        os.write(
+            sys.stdout.fileno(), b""
+        )  # a terminal's lines are gone from the buffer even where writing them failed
+    except ValueError:  # closed, or replaced by an object without a descriptor
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 class Interrupted(KeyboardInterrupt):

@@ -315,12 +315,10 @@ def audit(
             raise UserError(
                 "a table of cells records neither people nor seeds; use --export-cells without --subject and --seed-column."
             )
-        source = export_table(source, options, export_cells, force=force)
-        # Decisions, bins and missing values are already in the cells.
-        options = options.with_changes(decide={}, bins={}, missing="group")
-        small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
+        cells = export_table(source, options, export_cells, force=force)
+        small_cells = sum(n < SMALL_CELL for n in cells["fairpress.rows"].to_pylist())
         print_written(
-            f"Written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
+            f"Written: {export_cells}, {cells.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
             json_,
         )
     report = AuditReport.of(audit_table(source, options))

@@ -16,6 +16,7 @@ from fairpress.core.time_left import listening
 from fairpress.core.version import installed_version
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.backends.onnxruntime import last_session_kept
 from fairpress.runtime.decision_rule import decide
 from fairpress.runtime.onnx.stored_widths import shares, stored_widths
 from fairpress.runtime.text_predictions import UNKNOWN_TRAINING_ROWS
@@ -37,6 +38,7 @@ PACKAGES = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
 ORIGIN_FIELDS = ("training", "networks_in_batch", "device", "way", "warnings")
 
 
+@last_session_kept()
 def compress(
     bases: Sequence[Artifact],
     recipe: Recipe,

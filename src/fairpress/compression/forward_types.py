@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fairpress.core.errors import UserError
 
 
-class _OutputTypes(TorchDispatchMode):
-    """Note the types of the tensors that operators return."""
+class OutputTypes(TorchDispatchMode):
+    """Note the types of the tensors that operators return within the context."""
 
     supports_higher_order_operators = True  # such as torch.cond, of which the export has to judge
 
@@ -27,11 +27,9 @@ class _OutputTypes(TorchDispatchMode):
         return out
 
 
-def refuse_bfloat16(module: nn.Module, rows: Tensor) -> None:
-    """Raise UserError if a float32 network computes in bfloat16, for which ONNX Runtime has no kernels."""
-    with torch.no_grad(), _OutputTypes() as mode:
-        module(rows)
-    if torch.bfloat16 in mode.types:
+def refuse_bfloat16(noted: OutputTypes) -> None:
+    """Raise UserError if a float32 network computed in bfloat16, for which ONNX Runtime has no kernels."""
+    if torch.bfloat16 in noted.types:
         raise UserError(
             "the network's forward computes in bfloat16 (autocast, or .bfloat16()), which no file for processors does; "
             "leave the conversion out, so that it computes in float32 throughout."

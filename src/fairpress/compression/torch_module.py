@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fairpress.compression.apply import apply_steps, artifact
 from fairpress.compression.batch_inputs import InputForm, NamedInput, PackedInputs, TokenInputs, form_facts
 from fairpress.compression.data_loader import Collected, collect
-from fairpress.compression.forward_types import refuse_bfloat16
+from fairpress.compression.forward_types import OutputTypes, refuse_bfloat16
 from fairpress.compression.held_out import change_sentence, value_facts, value_symptom
 from fairpress.compression.module_forms import reads_one_tensor, reads_truth_values
 from fairpress.compression.module_task import check_recipe, outputs_of_task, with_task
@@ -32,6 +32,7 @@ from fairpress.datasets.dataset import Dataset, Kind
 from fairpress.models.export import input_name
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.backends.onnxruntime import last_session_kept
 from fairpress.training.constant_baseline import constant_symptom
 from fairpress.training.data import tensors, verification_rows
 
@@ -56,6 +57,7 @@ class UserModule:
         return {"module": type(self.module).__module__}
 
 
+@last_session_kept()
 def compress_module(
     module: nn.Module,
     recipe: Recipe,
@@ -124,9 +126,15 @@ def compress_module(
             dataset, labels, form = collected.dataset, collected.labels, collected.form
         labels = None if requested == "embedding" else labels
         trial = torch.from_numpy(np.ascontiguousarray(dataset.inputs[dataset.index("train")[:TRIAL_ROWS]]))
-        network, kind, width, chosen, assumed = shaped_outputs(network, _call, trial, labels, requested)
+        types = OutputTypes()
+
+        def call(module: nn.Module, rows: Tensor) -> Any:
+            with types:
+                return _call(module, rows)
+
+        network, kind, width, chosen, assumed = shaped_outputs(network, call, trial, labels, requested)
         notes += [*chosen, *assumed]
-        refuse_bfloat16(network, trial[:2])
+        refuse_bfloat16(types)
         if on_message is not None and (length := _fixed_length(network, trial)):
             on_message(length)
         check_recipe(recipe, kind)

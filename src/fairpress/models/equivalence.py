@@ -24,7 +24,7 @@ from fairpress.runtime.backends.onnxruntime import session
 ROWS, NUMBERS, MIN_ROWS = 512, 2**19, 4  # rows of a check; fewer for large inputs
 CHUNK = 2**20  # input values per call of a network
 SMALL_BATCHES = (1, 7)  # batch sizes, in addition to all rows at once
-FEW_ROWS = 2  # for another batch size of large rows, whose chunks are small batches already
+SINGLE_ROWS, FEW_ROWS = 8, 2  # large rows that a module is given in another batch size; fewer of the largest
 SHORTER_LENGTHS = (2, 17)  # lengths of token ids, in addition to the whole length
 SHORTER_ROWS = 8
 NUMBERS_PER_TOKEN = 1024  # a small network computes as many values from a token
@@ -53,6 +53,10 @@ class Reference:
     tolerance: np.ndarray
     shorter: tuple[Reference, ...] = ()
 
+    def part(self, rows: slice) -> Reference:
+        """Return the reference for some of the rows."""
+        return Reference(self.rows[rows], self.outputs[rows], self.tolerance[rows])
+
 
 def check_rows(rows: Tensor) -> Tensor:
     """Return the first rows of inputs [rows, …] that are used in a check."""
@@ -69,7 +73,8 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     Rounding errors are measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, its weights and
     the outputs of every operator are perturbed by up to one unit in the last place. A row may differ by `ROUNDINGS` times
     the largest change of its outputs (or of those of the median row, if larger), at least by as many units in the last place
-    of the largest output, and at most by `MAX_DEVIATION` of the spread of the outputs.
+    of the largest output, and at most by `MAX_DEVIATION` of the spread of the outputs. Each of the `DRAWS` perturbs all
+    rows, or its share of large ones.
 
     Raises
     ------
@@ -132,13 +137,14 @@ def _reference(
     spread = np.zeros(len(rows))
     for draw in range(DRAWS):
         perturbation = _Perturbation(draw)
+        part = slice(draw, None, DRAWS) if _is_large(rows) and len(rows) >= MIN_ROWS else slice(None)
         perturbed_values, perturbed_rows = (
             {k: perturbation.perturb(v) for k, v in values.items()},
-            perturbation.perturb_inputs(rows),
+            perturbation.perturb_inputs(rows[part]),
         )
         with perturbation:
             perturbed = _outputs(network, perturbed_values, perturbed_rows)
-        spread = np.maximum(spread, _differences(perturbed, expected))
+        spread[part] = np.maximum(spread[part], _differences(perturbed, expected[part]))
     finite = expected[np.isfinite(expected)]
     min_tolerance = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
     max_tolerance = MAX_DEVIATION * float(
@@ -185,12 +191,13 @@ def _check_deterministic(
 ) -> None:
     """Raise UserError if a module's outputs for the same rows differ in batches of another size, or in a second call."""
     rows = expected.rows
-    for size, count in _small_batches(rows):
-        if _exceeds(_outputs(network, values, rows[:count], size, seed=1), expected).any():
+    for size, count in _other_batches(rows):
+        part = expected.part(slice(count))
+        if _exceeds(_outputs(network, values, part.rows, size, seed=1), part).any():
             # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
-            same = rows[: _batch_rows(rows)]
-            if _exceeds(_outputs(network, values, same, seed=1), expected).any():
-                raise UserError(is_random(network.module, same[:2]))
+            same = expected.part(slice(_batch_rows(rows)))
+            if _exceeds(_outputs(network, values, same.rows, seed=1), same).any():
+                raise UserError(is_random(network.module, rows[:2]))
             raise UserError(depends_on_batch(network.module, size))
 
 
@@ -225,29 +232,28 @@ def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Referen
     """
     for part in expected.shorter:
         check_equivalence(compute, part, f"{name}, with token ids cut to {part.rows.shape[1]},")
-    whole = (_batch_rows(expected.rows), len(expected.rows))
-    for size, count in (whole, *_small_batches(expected.rows)):
-        rows = expected.rows[:count]
+    for size, which in _batches(expected.rows):
+        part = expected.part(which)
+        rows = part.rows
         try:
-            computed = np.concatenate([compute(part) for part in rows.split(size)])
+            computed = np.concatenate([compute(batch) for batch in rows.split(size)])
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EquivalenceError(
                 f"{name} cannot read {min(size, len(rows))} rows at a time: {reason}"
             ) from error
-        expected_outputs = expected.outputs[: len(rows)]
-        if computed.shape != expected_outputs.shape:
+        if computed.shape != part.outputs.shape:
             raise EquivalenceError(
-                f"{name} returns {computed.shape}, the network {expected_outputs.shape}; it is not shipped."
+                f"{name} returns {computed.shape}, the network {part.outputs.shape}; it is not shipped."
             )
-        beyond = _exceeds(computed, expected)
+        beyond = _exceeds(computed, part)
         if beyond.any():
-            differences = _differences(computed, expected_outputs)
-            worst = int(np.argmax(differences / expected.tolerance[: len(rows)]))
+            differences = _differences(computed, part.outputs)
+            worst = int(np.argmax(differences / part.tolerance))
             raise EquivalenceError(
                 f"{name} does not reproduce the network: the outputs of {int(beyond.sum())} of {len(rows)} rows differ "
                 "by more "
-                f"than float rounding (by {differences[worst]:.2g}; the tolerance is {expected.tolerance[worst]:.2g}), in "
+                f"than float rounding (by {differences[worst]:.2g}; the tolerance is {part.tolerance[worst]:.2g}), in "
                 f"batches of {min(size, len(rows))}; it is not shipped."
             )
 
@@ -257,14 +263,40 @@ def _batch_rows(rows: Tensor) -> int:
     return max(1, CHUNK // _values_per_row(rows))
 
 
-def _small_batches(rows: Tensor) -> list[tuple[int, int]]:
-    """Return the sizes of small batches, and the rows that are run in each: fewer where rows are large.
+def _is_large(rows: Tensor) -> bool:
+    """Return whether rows are so large that a check has fewer than `ROWS` of them."""
+    return _values_per_row(rows) > NUMBERS // ROWS
 
-    All rows run in chunks of `_batch_rows`. If that is no more than a small batch, such a batch shows nothing new.
+
+def _other_batches(rows: Tensor) -> list[tuple[int, int]]:
+    """Return the batch sizes in which a module is run once more, and the number of rows: fewer where they are large.
+
+    All rows run in chunks of `_batch_rows` before.
     """
-    if _batch_rows(rows) <= max(SMALL_BATCHES):
-        return [(1 if _batch_rows(rows) > 1 else FEW_ROWS, FEW_ROWS)]
-    return [(size, 8 * size) for size in SMALL_BATCHES]
+    if not _is_large(rows):
+        return [(size, 8 * size) for size in SMALL_BATCHES]
+    few = _batch_rows(rows) <= max(SMALL_BATCHES)
+    return [(_another_size(rows), FEW_ROWS if few else SINGLE_ROWS)]
+
+
+def _batches(rows: Tensor) -> list[tuple[int, slice]]:
+    """Return the batch sizes in which a file or graph is run, and the rows.
+
+    All rows run at once, and some of them in small batches. Large rows run once, the last of them in a batch of another
+    size: a batch size is a number in the graph, of which two values differ where one is fixed.
+    """
+    count = len(rows)
+    if not _is_large(rows):
+        return [(_batch_rows(rows), slice(count)), *((size, slice(8 * size)) for size in SMALL_BATCHES)]
+    size, last = min(max(SMALL_BATCHES), _batch_rows(rows)), _another_size(rows)
+    if count <= FEW_ROWS:
+        return [(size, slice(count)), (last, slice(count))]
+    return [(size, slice(count - last)), (last, slice(count - last, count))]
+
+
+def _another_size(rows: Tensor) -> int:
+    """Return the smallest batch size that is not that of `_batch_rows`."""
+    return 1 if _batch_rows(rows) > 1 else 2
 
 
 def _outputs(
@@ -346,5 +378,5 @@ def _differences(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _exceeds(outputs: np.ndarray, expected: Reference) -> np.ndarray:
-    """Return whether each of the first rows differs by more than its tolerance [rows]."""
-    return _differences(outputs, expected.outputs[: len(outputs)]) > expected.tolerance[: len(outputs)]
+    """Return whether each row differs by more than its tolerance [rows]."""
+    return _differences(outputs, expected.outputs) > expected.tolerance

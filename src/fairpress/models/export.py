@@ -18,10 +18,13 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
+from fairpress.models.attention_products import translate_attention
 from fairpress.models.equivalence import check_file_equivalence, references
+from fairpress.models.exporter_registry import translations_read_once
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
 from fairpress.models.lowered_program import lowered_program
+from fairpress.models.rewriting_by_operator import rules_by_operator
 from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
     BatchNormFold,
@@ -34,6 +37,7 @@ from fairpress.models.tracing import (
     node_at_fault,
     trace,
 )
+from fairpress.models.translated_operators import translations_of
 from fairpress.runtime.onnx.weight_packing import finalize
 from fairpress.tokenization.model_inputs import TOKEN_INPUT
 
@@ -148,11 +152,11 @@ def export_graph(
     UserError
         ONNX does not support an operator; the message names the layer.
     """
-    with suppress_exporter_warnings(), without_garbage_collection():
+    with suppress_exporter_warnings(), without_garbage_collection(), translations_read_once():
         try:
             program = _translated(module, example, as_it_is=simplify)
             if simplify:
-                with _as_inputs(program.model, free):
+                with _as_inputs(program.model, free), rules_by_operator():
                     program.optimize()
         except Exception as error:
             root: BaseException = error
@@ -176,7 +180,7 @@ def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.
             output_names=[OUTPUT],
             verbose=False,
             optimize=False,
-            custom_translation_table=replace_unstable_operators(),
+            custom_translation_table={**replace_unstable_operators(), **translate_attention()},
             **options,
         )
         assert program is not None
@@ -187,7 +191,8 @@ def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.
             Exception
         ):  # an operator that has to be decomposed: the exporter's message would not say so
             if (lowered := lowered_program(module)) is not None:
-                return translate(lowered)
+                with translations_of(lowered.graph):
+                    return translate(lowered)
     return translate(module, dynamic_shapes=(dynamic_shape(example),))
 
 

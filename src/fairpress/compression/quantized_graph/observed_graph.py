@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
@@ -16,10 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from fairpress.compression.quantized_graph.fake_quantize import mode
-from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, numbers_of_layers
+from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, integers_of, numbers_of_layers
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Histogram
 from fairpress.compression.quantized_graph.row_chunks import Rows, positions_of_chunks, rows_at_once, take
+from fairpress.compression.quantized_graph.transposed_weights import store_transposed
 from fairpress.core.errors import UserError
 from fairpress.core.time_left import counted
 from fairpress.models.export import fill
@@ -93,6 +95,7 @@ def observed_graph(
     graph = model.graph
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
         return None
+    store_transposed(model, {integers_of(layer.name) for layer in prepared.layers})
     stored = {t.name: t for t in graph.initializer}
     floats = {bias.constants[0]: bias.name for bias in template.biases}
     sources: dict[str, str] = {}
@@ -156,8 +159,14 @@ class _Runner:
             computed = self._session.run_with_ort_values(self._outputs, fed)
         except Exception as error:  # the classes of ONNX Runtime's errors are not public
             raise UserError(f"ONNX Runtime cannot run the observed graph ({error}).") from error
-        values = {n: torch.from_dlpack(v) for n, v in zip(self._outputs, computed, strict=True)}
+        values = {n: _tensor(v) for n, v in zip(self._outputs, computed, strict=True)}
         return values | ({self._input: rows} if self._reads_input else {})
+
+
+def _tensor(value: Any) -> Tensor:
+    """Return a value of ONNX Runtime as a tensor without copying it."""
+    # In ONNX Runtime 1.24, only the value inside knows DLPack.
+    return torch.from_dlpack(value if hasattr(value, "__dlpack__") else value._ortvalue)
 
 
 @torch.no_grad()

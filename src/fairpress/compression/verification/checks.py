@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.prepare import Layer
+from fairpress.compression.quantized_graph.transposed_weights import transposed_weights
 from fairpress.core.errors import UserError
 from fairpress.core.output_kind import OutputKind
 from fairpress.models.equivalence import load_for_check
@@ -26,8 +27,9 @@ from fairpress.runtime.backends.batching import outputs as run
 from fairpress.runtime.backends.batching import rows_at_once
 from fairpress.runtime.backends.registry import open_session
 from fairpress.runtime.onnx.three_bits import three_bit_weights
+from fairpress.runtime.onnx.weight_packing import INT2
 
-WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, INT2: 2}
 RANDOM = frozenset(
     {
         "RandomNormal",
@@ -96,7 +98,10 @@ def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
 
 
 def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
-    """Return every integer weight, in the order they are read; one stored in two parts (`pack_channels`) is merged."""
+    """Return every integer weight, in the order they are read, output channels first.
+
+    One stored in two parts (`pack_channels`) is merged.
+    """
     graph = model.graph
     constants = {t.name: t for t in graph.initializer}
     stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
@@ -111,6 +116,7 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
             order = gathered[node.output[0]]
             parts[sources[0]] = (sources[1], numpy_helper.to_array(constants[cast.get(order, order)]))
     others = {other for other, _ in parts.values()}
+    transposed = {cast.get(name, name) for name in transposed_weights(graph)}
 
     def integers(name: str) -> np.ndarray:
         values: np.ndarray = numpy_helper.to_array(constants[name]).astype(np.int8)
@@ -127,6 +133,8 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
             other_values = integers(other)
             values = np.concatenate([values, other_values])[order]
             preserved = np.concatenate([preserved, np.ones(len(other_values), bool)])[order]
+        if tensor.name in transposed and values.ndim == 2:
+            values, preserved = values.T, np.zeros(values.shape[1], bool)
         if tensor.name not in others:
             out.append(StoredWeight(bits, values, preserved))
     return out

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,19 @@ INTEGER_LAYERS = (
 )
 
 
+_last: ContextVar[dict[str, Any] | None] = ContextVar("the session loaded last", default=None)
+
+
+@contextmanager
+def last_session_kept() -> Iterator[None]:
+    """Keep the last session within the context, so that a new file is loaded once to be checked, compared and scored."""
+    token = _last.set({})
+    try:
+        yield
+    finally:
+        _last.reset(token)
+
+
 def session(
     data: bytes | Path,
     *,
@@ -48,6 +63,8 @@ def session(
 
     Parameters
     ----------
+    data
+        An ONNX file, or its path. The same bytes with the same options give the last session within `last_session_kept`.
     threads
         Threads within an operator.
     dump
@@ -59,6 +76,9 @@ def session(
     """
     import onnxruntime as ort
 
+    kept, chosen = _last.get(), (threads, exact, provider)
+    if kept and kept["data"] is data and kept["options"] == chosen and dump is None:
+        return kept["session"]
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
@@ -80,6 +100,8 @@ def session(
             f"ONNX Runtime cannot start the provider {provider} on this machine and would take "
             f"{opened.get_providers()[0].removesuffix('ExecutionProvider')} silently; use `provider='CPU'`."
         )
+    if kept is not None and isinstance(data, bytes):
+        kept.update(data=data, options=chosen, session=opened)
     return opened
 
 

@@ -18,7 +18,13 @@ def widen_two_bits(data: bytes) -> bytes:
     import numpy as np
     from onnx import TensorProto, numpy_helper
 
-    wide = {TensorProto.INT2: (np.int8, TensorProto.INT8), TensorProto.UINT2: (np.uint8, TensorProto.UINT8)}
+    wide = {
+        getattr(TensorProto, name, -1): (dtype, kind)  # since onnx 1.20
+        for name, dtype, kind in (
+            ("INT2", np.int8, TensorProto.INT8),
+            ("UINT2", np.uint8, TensorProto.UINT8),
+        )
+    }
     model = parse_model(data)
     kinds: dict[str, int] = {}
     for tensor in model.graph.initializer:
