@@ -102,6 +102,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "classes-power": (classes.power, 300),
     "classes-means": (classes.means, 2000),
     "nearly-perfect": (scores.nearly_perfect, 200),
+    "correlated-scores": (scores.correlated_changes, 1000),
 }
 
 

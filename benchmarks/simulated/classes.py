@@ -14,7 +14,7 @@ from simulated.found import DELTA, Found, Rng, found
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.class_comparison import with_classes
 from fairpress.auditing.class_recall import class_metric
-from fairpress.auditing.inference.flip_strata import loss_p_adjusted
+from fairpress.auditing.inference.flip_strata import flip_strata
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.judging import JudgingRules, judge_family
 from fairpress.auditing.result import Margin
@@ -69,7 +69,7 @@ def null(rng: Rng, size: int) -> Iterator[Found]:
         hits = []
         for _ in range(size):
             cells = world(rng, *even(flips))
-            p = loss_p_adjusted(cells, "base", ["int8"], BY, METRICS, draws=DRAWS)
+            p = flip_strata(cells, "base", ["int8"], BY, METRICS).p_adjusted(DRAWS)
             hits.append(any(bool((x < ALPHA).any()) for x in p.values()))
         setting = f"{flips:.0%} of the rows flip, evenly in every class and group"
         yield found("False `loss`, recall of classes", setting, hits, ALPHA, at_least=False)
@@ -78,7 +78,7 @@ def null(rng: Rng, size: int) -> Iterator[Found]:
     true = class_metric("c3")
     hits = []
     for _ in range(size):
-        p = loss_p_adjusted(world(rng, lost, gained), "base", ["int8"], BY, METRICS, draws=DRAWS)
+        p = flip_strata(world(rng, lost, gained), "base", ["int8"], BY, METRICS).p_adjusted(DRAWS)
         others = [x for (_, a, m), x in p.items() if m not in (true, "accuracy")]
         others += [np.delete(x, 2) for (_, a, m), x in p.items() if m in (true, "accuracy") and a != OVERALL]
         hits.append(any(bool((x < ALPHA).any()) for x in others))
@@ -114,7 +114,7 @@ def power(rng: Rng, size: int) -> Iterator[Found]:
         lost[c, g] += loss / RIGHT
         hits = []
         for _ in range(size):
-            p = loss_p_adjusted(world(rng, lost, gained), "base", ["int8"], BY, METRICS, draws=DRAWS)
+            p = flip_strata(world(rng, lost, gained), "base", ["int8"], BY, METRICS).p_adjusted(DRAWS)
             hits.append(bool(p["int8", BY[1], class_metric(CLASSES[c])][g] < ALPHA))
         setting = f"{rows} rows lose {100 * loss:.0f} points, 2 % flip evenly besides"
         yield found("Power: `loss` of a class in a group", setting, hits, bound)

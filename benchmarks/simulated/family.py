@@ -13,7 +13,7 @@ import numpy as np
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
-from fairpress.auditing.inference.flip_strata import loss_p_adjusted, loss_p_values
+from fairpress.auditing.inference.flip_strata import flip_strata
 from fairpress.auditing.statistics.largest_loss import bonferroni_lower_bounds, dealt_lower_bounds
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.westfall_young import step_down_min_p
@@ -195,9 +195,9 @@ def study(rng: Rng, size: int) -> Iterator[Found]:
         by_deals, by_holm = [], []
         for _ in range(size):
             cells = _equal_models(rng, people, right, names)
-            query = ("base", names, STUDIED, tuple(METRICS))
-            by_deals.append(_rejects(loss_p_adjusted(cells, *query, draws=DRAWS)))
-            p = loss_p_values(cells, *query)
+            flips = flip_strata(cells, "base", names, STUDIED, tuple(METRICS))
+            by_deals.append(_rejects(flips.p_adjusted(DRAWS)))
+            p = flips.p_values()
             by_holm.append(_rejects({"": holm(np.concatenate(list(p.values())))}))
         setting = (
             f"{people:,} rows, five models and the baseline right on {right:.0%} of the hard rows (15 %)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
@@ -110,6 +110,37 @@ def nearly_perfect(rng: Rng, size: int) -> Iterator[Found]:
                     "AUC of a nearly perfect ranking", setting, rate, 0.93, width=float(np.mean(widths[0]))
                 )
                 yield found("… its change", setting, change, 0.93, width=float(np.mean(widths[1])))
+
+
+def correlated_changes(rng: Rng, size: int) -> Iterator[Found]:
+    """Coverage of changes of AUC of models whose scores hardly differ; or that do in few positives, which lose everything.
+
+    No row of most samples shows the last kind, and the interval claims nothing about it: it has no bound.
+    """
+    for positives, negatives in ((20, 20), (30, 300), (100, 100), (300, 1000)):
+        y = np.repeat([1, 0], [positives, negatives])
+        for area in (0.8, 0.95, 0.99):
+            apart = np.sqrt(2) * ndtri(area)
+            for noise, lost in ((0.02, 0.0), (0.1, 0.0), (0.5, 0.0), (0.0, 0.01), (0.0, 0.05)):
+                after = (1 - lost) * ndtr(apart / np.sqrt(2 + 2 * noise**2)) + lost * ndtr(-6.0)
+                hits, widths = [], []
+                for _ in range(size):
+                    z = rng.standard_normal(len(y)) + y * apart
+                    other = z + noise * rng.standard_normal(len(y))
+                    other[(y == 1) & (rng.random(len(y)) < lost)] = -6
+                    scores = tuple(1 / (1 + np.exp(-v)) for v in (z, other))
+                    e = pair(y, (scores[0], scores[1])).changes(OVERALL, 0.95)["auc"][0]
+                    low, high = e.low or 0.0, e.high or 0.0
+                    hits.append(low <= after - area <= high)
+                    widths.append(high - low)
+                kind = f"{lost:.0%} of the positives lose everything" if lost else f"noise {noise:g}"
+                yield found(
+                    "Change of AUC, correlated models" if not lost else "… of which few rows lose everything",
+                    f"{positives} positives, {negatives} negatives, AUC {area:g}, {kind}",
+                    hits,
+                    None if lost else 0.93,
+                    width=float(np.mean(widths)),
+                )
 
 
 def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:

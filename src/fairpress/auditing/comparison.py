@@ -39,6 +39,7 @@ from fairpress.auditing.result import (
     Loss,
     Pool,
     RowsToDecide,
+    SeedNoise,
     Values,
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
@@ -300,15 +301,11 @@ class CompressionComparison:
 
     def _losses(self, key: Key, family: JudgedFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
-        metric = key[2]
-        losses = _loss(metric, family.tested[key], family.judged[key], self.confidence)
+        metric, judged = key[2], family.judged[key]
+        more: Sequence[RowsToDecide | None] | None = None
         if metric == self.metrics[0] and not self.rules.margins[metric].relative:
-            losses = [
-                replace(x, rows_to_decide=more)
-                for x, more in zip(losses, self._rows_to_decide(key, family), strict=True)
-            ]
-        noise = family.noise.get(key, [None] * len(losses))
-        excesses: Sequence[Estimate | None] = [None] * len(losses)
+            more = self._rows_to_decide(key, family)
+        excesses: Sequence[Estimate] | None = None
         if key in family.excess:
             excess = family.excess[key]
             excesses = to_estimates(
@@ -318,11 +315,21 @@ class CompressionComparison:
                 excess.p_above(0.0),
                 family.excess_adjusted[key],
             )
-        return [replace(x, excess=e, seeds=s) for x, e, s in zip(losses, excesses, noise, strict=True)]
+        return _loss(
+            metric, family.tested[key], judged, self.confidence, excesses, more, family.noise.get(key)
+        )
 
 
-def _loss(metric: str, tested: Tested, judged: Verdicts, confidence: float) -> list[Loss]:
-    """Return the losses of some groups with their verdicts, bounds and intervals."""
+def _loss(
+    metric: str,
+    tested: Tested,
+    judged: Verdicts,
+    confidence: float,
+    excesses: Sequence[Estimate] | None = None,
+    more: Sequence[RowsToDecide | None] | None = None,
+    seeds: Sequence[SeedNoise | None] | None = None,
+) -> list[Loss]:
+    """Return the losses of some groups with their verdicts, bounds and intervals, and what else is known of each group."""
     estimates = to_estimates(
         tested.loss,
         confidence,
@@ -335,13 +342,26 @@ def _loss(metric: str, tested: Tested, judged: Verdicts, confidence: float) -> l
         Loss(
             metric,
             estimate,
-            float(judged.upper[g]) if estimate.estimable else None,
-            float(judged.p_harm_adjusted[g]) if estimate.estimable else None,
-            judged.verdict[g],
-            float(tested.margin[g]),
-            bool(tested.assessed[g]),
+            upper if estimate.estimable else None,
+            p_harm if estimate.estimable else None,
+            verdict,
+            margin,
+            assessed,
+            None if excesses is None else excesses[g],
+            None if more is None else more[g],
+            None if seeds is None else seeds[g],
         )
-        for g, estimate in enumerate(estimates)
+        for g, (estimate, upper, p_harm, verdict, margin, assessed) in enumerate(
+            zip(
+                estimates,
+                judged.upper.tolist(),
+                judged.p_harm_adjusted.tolist(),
+                judged.verdict,
+                tested.margin.tolist(),
+                tested.assessed.tolist(),
+                strict=True,
+            )
+        )
     ]
 
 

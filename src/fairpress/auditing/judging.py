@@ -11,7 +11,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.class_recall import is_class_metric
 from fairpress.auditing.inference.denominators import denominator_sizes
-from fairpress.auditing.inference.flip_strata import POOL, Key, PoolKey, loss_p_adjusted, loss_p_values
+from fairpress.auditing.inference.flip_strata import POOL, Key, PoolKey, flip_strata
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.relative_margins import with_relative_margin
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -130,9 +130,10 @@ def judge_family(
     exact: dict[Key | PoolKey, Floats] | None = None
     if is_exact(evidence, rules):
         pools = {(name, a, m): x.pool for name in names for (a, m), x in eligibility.items() if x.pool}
-        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.tested, pools)
-        exact = loss_p_adjusted(*hypotheses)
-        for key, p in loss_p_values(*hypotheses).items():
+        flips = flip_strata(evidence.cells, baseline, names, (OVERALL, *attributes), rules.tested)
+        strata = flips.with_pools(pools)
+        exact = strata.p_adjusted()
+        for key, p in strata.p_values().items():
             everything[key] = replace(everything[key], p_loss=p)
     judged = judge(everything, rules.confidence, adjust, exact)
     keys = _keys(names, eligibility)

@@ -74,25 +74,32 @@ def study_run(
     import contextlib
     import time
 
-    from fairpress.studies.execution.progress import StudyProgress
-    from fairpress.studies.execution.progress_file import ProgressFile
-    from fairpress.studies.execution.ray_engine import RayEngine
-    from fairpress.studies.execution.time_left import TimeLeft
-    from fairpress.studies.planning.durations import TaskDurations
-    from fairpress.studies.report.manifest import study_store
-    from fairpress.studies.report.write_folder import check_out
-    from fairpress.studies.run import run_study
-    from fairpress.training.device import require_torch
-
     started = time.monotonic()
-    title, config, filters = _selected(name, overrides, data, only, phase)
-    require_torch("Running a study")
-    options = [*(["--data", data] if data else []), *(part for text in filters for part in ("--only", text))]
-    command = shlex.join(["fairpress", "study", "run", name, *overrides, *options])
-    folder = out or Path("runs") / title
-    check_out(folder, store or folder.parent / ".store")
-    ray_engine: RayEngine | None = None
     with contextlib.ExitStack() as stack:
+        if engine == "local" and _is_first(out, store):  # what follows takes half a second
+            from fairpress.studies.execution.local_engine import LocalEngine
+
+            stack.enter_context(LocalEngine(workers).started_early())
+        from fairpress.studies.execution.progress import StudyProgress
+        from fairpress.studies.execution.progress_file import ProgressFile
+        from fairpress.studies.execution.ray_engine import RayEngine
+        from fairpress.studies.execution.time_left import TimeLeft
+        from fairpress.studies.planning.durations import TaskDurations
+        from fairpress.studies.report.manifest import study_store
+        from fairpress.studies.report.write_folder import check_out
+        from fairpress.studies.run import run_study
+        from fairpress.training.device import require_torch
+
+        title, config, filters = _selected(name, overrides, data, only, phase)
+        require_torch("Running a study")
+        options = [
+            *(["--data", data] if data else []),
+            *(part for text in filters for part in ("--only", text)),
+        ]
+        command = shlex.join(["fairpress", "study", "run", name, *overrides, *options])
+        folder = out or Path("runs") / title
+        check_out(folder, store or folder.parent / ".store")
+        ray_engine: RayEngine | None = None
         if engine == "ray":
             ray_engine = stack.enter_context(RayEngine(address, study_store(folder, store), workers=workers))
         time_left = TimeLeft(TaskDurations(study_store(folder, store)).expected)
@@ -115,6 +122,13 @@ def study_run(
     for task in done.outcome.skipped:
         sys.stderr.write(f"skipped: {task.title}: an input failed\n")
     return 0 if done.outcome.complete else TRIALS_FAILED
+
+
+def _is_first(out: Path | None, store: str | None) -> bool:
+    """Return whether a study has no folder of results yet, so that its networks have to be trained."""
+    if store is not None:
+        return "://" not in store and not Path(store).exists()
+    return not ((out or Path("runs/study")).parent / ".store").exists()
 
 
 def _selected(

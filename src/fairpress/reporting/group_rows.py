@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fairpress.auditing.result import (
     AttributeComparison,
@@ -94,6 +95,26 @@ def everybody(comparison: Comparison) -> GroupRow:
 
 def group_rows(comparison: Comparison, max_rows: int | None = None) -> list[GroupRow]:
     """Return the rows of all groups and pools of a comparison, worst first; groups without a verdict come last."""
+    return list(_rows_of(_Same(comparison))[:max_rows])
+
+
+class _Same:
+    """A comparison as a key of a cache; it is equal to itself alone, as its dictionaries have no hash."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+
+    def __hash__(self) -> int:
+        return id(self.comparison)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.comparison is self.comparison
+
+
+@lru_cache(maxsize=1)
+def _rows_of(key: _Same) -> tuple[GroupRow, ...]:
+    """Return the rows of a comparison; a report asks for those of each comparison several times in turn."""
+    comparison = key.comparison
     names = _short_names(comparison.attributes)
     metric = comparison.overall.losses[0].metric
     rows = []
@@ -104,7 +125,7 @@ def group_rows(comparison: Comparison, max_rows: int | None = None) -> list[Grou
             alone = group.verdict == "not_estimable" and dict(group.values) in pooled
             rows.append(_row(group, names[_key(group.values)], pooled=alone))
         rows += [_pool_row(p, attribute) for p in pools]
-    return worst_first(rows, metric)[:max_rows]
+    return tuple(worst_first(rows, metric))
 
 
 def worst_first(rows: Iterable[GroupRow], metric: str) -> list[GroupRow]:

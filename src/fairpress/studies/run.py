@@ -95,13 +95,9 @@ def _planned(config: StudyConfig, store: Store, only: Sequence[str], engine: Eng
     """Return the prepared study; what a first study in a store surely needs is loaded meanwhile, on both sides."""
     if not isinstance(engine, LocalEngine) or store.read_only or store.all_keys():
         return prepare(config, store, only)
-    engine.start_early()
-    try:
+    with engine.started_early():
         study = prepare(config, store, only)
         start_drawing()
-    except BaseException:
-        engine.kill()
-        raise
     return study
 
 

@@ -10,12 +10,7 @@ from scipy import stats
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference import flip_strata as module
-from fairpress.auditing.inference.flip_strata import (
-    flip_strata,
-    loss_lower_bounds,
-    loss_p_adjusted,
-    loss_p_values,
-)
+from fairpress.auditing.inference.flip_strata import flip_strata, loss_lower_bounds
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.verdicts.multiplicity import holm
@@ -68,7 +63,7 @@ def test_net_losses_and_shared_flips_are_those_of_the_rows(classes, models):
 
 def test_p_values_are_exact_tests_of_the_groups_rows():
     cells = random_cells(np.random.default_rng(1))
-    p = loss_p_values(cells, "base", ["m0"], BY, METRICS)
+    p = flip_strata(cells, "base", ["m0"], BY, METRICS).p_values()
     sex, label = cells.attributes["sex"].codes, cells.label
     before, after = cells.predicted["base"], cells.predicted["m0"]
     women_negative = (sex == 0) & (label == 0)
@@ -103,22 +98,22 @@ def test_counted_cells_and_single_rows_have_the_same_p_values():
         cells.positive,
     )
     query = ("base", ["m0"], BY, METRICS)
-    for key, p in loss_p_adjusted(cells, *query).items():
-        np.testing.assert_array_equal(p, loss_p_adjusted(counted, *query)[key])
+    for key, p in flip_strata(cells, *query).p_adjusted().items():
+        np.testing.assert_array_equal(p, flip_strata(counted, *query).p_adjusted()[key])
 
 
 def test_groups_without_rows_of_the_metric_have_no_p_value():
     cells = random_cells(np.random.default_rng(3), rows=300)
     women = cells.attributes["sex"].codes == 0
     subset = cells.select(~women | (cells.label == 1))
-    adjusted = loss_p_adjusted(subset, "base", ["m0"], (SEX,), METRICS)
+    adjusted = flip_strata(subset, "base", ["m0"], (SEX,), METRICS).p_adjusted()
     assert np.isnan(adjusted["m0", SEX, "fpr"]).tolist() == [True, False]
     assert not np.isnan(adjusted["m0", SEX, "tpr"]).any()
 
 
 def test_a_model_that_changes_nothing_loses_nothing():
     cells = random_cells(np.random.default_rng(4), flip=0.0)
-    adjusted = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
+    adjusted = flip_strata(cells, "base", ["m0"], BY, METRICS).p_adjusted()
     assert {float(p) for x in adjusted.values() for p in x} == {1.0}
 
 
@@ -126,8 +121,8 @@ def test_models_that_are_copies_of_each_other_are_corrected_as_one():
     """Rows that flip under both models are dealt together: a second copy costs nothing, where Holm doubles."""
     cells = random_cells(np.random.default_rng(5), rows=400)
     cells.predicted["copy"] = cells.predicted["m0"]
-    alone = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
-    both = loss_p_adjusted(cells, "base", ["m0", "copy"], BY, METRICS)
+    alone = flip_strata(cells, "base", ["m0"], BY, METRICS).p_adjusted()
+    both = flip_strata(cells, "base", ["m0", "copy"], BY, METRICS).p_adjusted()
     for (_, attribute, metric), p in alone.items():
         np.testing.assert_array_equal(both["m0", attribute, metric], p)
         np.testing.assert_array_equal(both["copy", attribute, metric], p)
@@ -137,7 +132,8 @@ def test_where_dealing_takes_too_long_holm_corrects_the_exact_p_values(monkeypat
     cells = random_cells(np.random.default_rng(6))
     monkeypatch.setattr(module, "MOST_DEALT", 0)
     query = ("base", ["m0"], BY, METRICS)
-    p, adjusted = loss_p_values(cells, *query), loss_p_adjusted(cells, *query)
+    flips = flip_strata(cells, *query)
+    p, adjusted = flips.p_values(), flips.p_adjusted()
     expected = holm(np.concatenate(list(p.values())))
     np.testing.assert_allclose(np.concatenate(list(adjusted.values())), expected)
 
@@ -169,15 +165,16 @@ def test_a_pool_is_a_hypothesis_about_its_groups_together():
     members = (0, races.size - 1)
     key = ("m0", BY[2], "accuracy")
     pools = {key: members}
-    exact = loss_p_values(cells, "base", ["m0"], BY, METRICS, pools)
+    flips = flip_strata(cells, "base", ["m0"], BY, METRICS)
+    exact = flips.with_pools(pools).p_values()
     inside = np.isin(races.index, members)
     net = (cells.correct("base") * 1 - cells.correct("m0"))[inside]
     lost, gained = (int(cells.rows[inside][net == sign].sum()) for sign in (1, -1))
     expected = stats.binomtest(lost, lost + gained, alternative="greater").pvalue
     assert exact[(*key, module.POOL)] == pytest.approx([expected])
-    adjusted = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS, pools)
+    adjusted = flips.with_pools(pools).p_adjusted()
     assert expected <= adjusted[(*key, module.POOL)][0] <= 1
-    without = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
+    without = flips.p_adjusted()
     assert set(adjusted) == {*without, (*key, module.POOL)}
 
 

@@ -55,7 +55,7 @@ def test_dealt_losses_of_chosen_hypotheses_are_sums_over_their_strata():
     flips, chosen = DealtFlips.of(lost, gained, array), np.array([3, 7, 1])
     strata = DealtFlips.of(lost, gained, np.eye(9))
     by_stratum, by_hypothesis = (
-        np.concatenate(list(x.deal(np.random.default_rng(1), 50)), axis=1)
+        np.concatenate([np.vstack(list(chunk)) for chunk in x.deal(np.random.default_rng(1), 50)], axis=1)
         for x in (strata, flips.select(chosen))
     )
     gains = (lost + gained)[:, None] - by_stratum

@@ -46,6 +46,24 @@ def test_logits_and_gradients_are_those_of_vmap(scheme):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+def test_ranges_of_networks_observed_together_are_those_of_each_alone(method):
+    architecture = registry.get("mlp", widths=(16, 12))
+    graphs = graphs_of(build(architecture, COLUMNS, 2), Scheme(4))
+    states = [
+        graphs.first_state(build(architecture, COLUMNS, 2, seed).state_dict()) for seed in range(NETWORKS)
+    ]
+    rows = list(torch.randn(NETWORKS, ROWS, COLUMNS, generator=torch.Generator().manual_seed(0)))
+    rows = [(1 + i) * part for i, part in enumerate(rows)]  # a range for each
+    together = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+    graphs.update_ranges(together, rows, [(method, method)] * NETWORKS)
+    for i, (state, part) in enumerate(zip(states, rows, strict=True)):
+        alone = {name: value[None].clone() for name, value in state.items()}
+        graphs.update_ranges(alone, [part], [(method, method)])
+        for name, value in alone.items():
+            torch.testing.assert_close(together[name][i], value[0])
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from textwrap import indent
 
 import pytest
 
+from fairpress.cli.study import study_run
 from fairpress.core.errors import UserError
 from fairpress.studies.execution.local_engine import LocalEngine, kill_server
 from fairpress.studies.load import load
@@ -98,3 +99,25 @@ def test_a_store_with_results_starts_no_server_before_the_plan(no_server, tmp_pa
     name, config = load("compas", [])
     with pytest.raises(UserError, match="the data is missing"):
         run_study(name, config, out=tmp_path / "compas")
+
+
+def test_a_command_starts_the_server_before_it_reads_the_study_and_ends_it_if_there_is_none(
+    no_server, tmp_path, monkeypatch
+):
+    started = []
+    real = LocalEngine.start_early
+
+    def start(engine):
+        real(engine)
+        started.append(running())
+
+    monkeypatch.setattr(LocalEngine, "start_early", start)
+    with pytest.raises(UserError, match="no-such-study"):
+        study_run("no-such-study", out=tmp_path / "runs" / "first")
+    assert started[0] is not None
+    os.waitpid(started[0], 0)  # returns because it was killed
+    forkserver._forkserver._forkserver_pid = None
+    (tmp_path / "runs" / ".store").mkdir(parents=True)
+    with pytest.raises(UserError, match="no-such-study"):
+        study_run("no-such-study", out=tmp_path / "runs" / "first")
+    assert len(started) == 1  # there may be results

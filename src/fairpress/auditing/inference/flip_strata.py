@@ -89,6 +89,23 @@ class FlipStrata:
         net = self.membership.net(self.lost - self.gained)
         return (total + net) / 2, (total - net) / 2
 
+    def p_values(self) -> dict[Key | PoolKey, Floats]:
+        """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups], and of pools."""
+        return self.by_key(mcnemar_loss(*self.counts()))
+
+    def p_adjusted(self, draws: int = DRAWS) -> dict[Key | PoolKey, Floats]:
+        """Return the same p-values, adjusted over all models, attributes, metrics and pools.
+
+        Westfall and Young's step-down min-p of exact McNemar tests (`westfall_young`). NaN where a group has no rows in the
+        metric's denominator, 1 where nothing flips. The coins are seeded: the same flips give the same p-values.
+        """
+        if self.dealt_fast(draws):
+            rng = np.random.default_rng(0)
+            adjusted = step_down_min_p(self.lost, self.gained, self.membership, rng, draws)
+        else:
+            adjusted = holm(np.where(self.rows > 0, mcnemar_loss(*self.counts()), np.nan))
+        return self.by_key(adjusted)
+
     def dealt_fast(self, draws: int) -> bool:
         """Return whether so many draws are dealt within some 10 s."""
         return max(len(self.rows), len(self.lost)) * draws <= MOST_DEALT
@@ -140,43 +157,6 @@ def flip_strata(
     size = sum(len(r) for r in rows)
     members = Membership.of_entries(_joined(hypothesis), _joined(column), _joined(entry), (size, count))
     return FlipStrata(lost, gained, members, np.concatenate(rows) if rows else np.zeros(0), slices)
-
-
-def loss_p_adjusted(
-    cells: Cells,
-    baseline: str,
-    names: Sequence[str],
-    attributes: Sequence[Attribute],
-    metrics: Sequence[str],
-    pools: Mapping[Key, Sequence[int]] | None = None,
-    draws: int = DRAWS,
-) -> dict[Key | PoolKey, Floats]:
-    """Return p-values of "the group loses nothing" [groups], adjusted over all models, attributes, metrics and pools given.
-
-    `pools` as in `FlipStrata.with_pools`. Westfall and Young's step-down min-p of exact McNemar tests (`westfall_young`).
-    NaN where a group has no rows in the metric's denominator, 1 where nothing flips. The coins are seeded: the same cells
-    give the same p-values.
-    """
-    strata = flip_strata(cells, baseline, names, attributes, metrics).with_pools(pools or {})
-    if strata.dealt_fast(draws):
-        rng = np.random.default_rng(0)
-        adjusted = step_down_min_p(strata.lost, strata.gained, strata.membership, rng, draws)
-    else:
-        adjusted = holm(np.where(strata.rows > 0, mcnemar_loss(*strata.counts()), np.nan))
-    return strata.by_key(adjusted)
-
-
-def loss_p_values(
-    cells: Cells,
-    baseline: str,
-    names: Sequence[str],
-    attributes: Sequence[Attribute],
-    metrics: Sequence[str],
-    pools: Mapping[Key, Sequence[int]] | None = None,
-) -> dict[Key | PoolKey, Floats]:
-    """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups], and of pools."""
-    strata = flip_strata(cells, baseline, names, attributes, metrics).with_pools(pools or {})
-    return strata.by_key(mcnemar_loss(*strata.counts()))
 
 
 def loss_lower_bounds(

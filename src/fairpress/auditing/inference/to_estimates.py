@@ -43,18 +43,17 @@ def to_estimates(
     `interval` replaces that of the estimate itself.
     """
     low, high = x.interval(confidence) if interval is None else interval
-    empty = np.full(x.value.shape, np.nan)
-    p, p_adjusted = (empty if v is None else np.asarray(v, float) for v in (p, p_adjusted))
+    columns = [np.asarray(v, float).tolist() for v in (x.value, low, high, x.n)]
+    absent = [None] * len(columns[0])
+    p_values = (absent if v is None else _none_if_nan(np.asarray(v, float)) for v in (p, p_adjusted))
     return [
-        Estimate(float(v), float(a), float(b), float(n), x.method, _none_if_nan(q), _none_if_nan(r))
-        if ok
-        else Estimate.not_estimable(why)
-        for v, a, b, n, q, r, ok in zip(x.value, low, high, x.n, p, p_adjusted, x.estimable, strict=True)
+        Estimate(v, a, b, n, x.method, q, r) if ok else Estimate.not_estimable(why)
+        for v, a, b, n, q, r, ok in zip(*columns, *p_values, x.estimable.tolist(), strict=True)
     ]
 
 
-def _none_if_nan(p: float) -> float | None:
-    return None if np.isnan(p) else float(p)
+def _none_if_nan(p: Floats) -> list[float | None]:
+    return [None if q != q else q for q in p.tolist()]
 
 
 def gap_estimate(gap: Gap, groups: int) -> Estimate:

@@ -89,20 +89,22 @@ def fairness_changes(
         befores = [t[0] for t in usable_triples]
         before, after = (metric_value(metric, [t[m].value for t in usable_triples]) for m in (0, 1))
         value = after - before
-        bounds, method = Bounds(np.nan, np.nan), ""
+        bounds, method, showable = Bounds(np.nan, np.nan), "", Showable(np.nan, 0)
         if np.isnan(value):
             pass  # too few groups
         elif metric == "pairwise_bias_mean" and same_groups(befores) and "pairwise_bias" in out:
             bounds, method = bounds_per_pair(out["pairwise_bias"], befores[0])
+        elif metric in RANGES and max(x.value.size for x in befores) <= MAX_GROUPS:
+            estimable = [t for t in usable_triples if t[0].value.size >= 2]
+            pairs = _PairedRanges.of(estimable, 1 - confidence, dependent)
+            bounds, method = pairs.bounds(), "pair-contrasts"
+            if bounds.low <= 0 <= bounds.high and keep[0].size <= _SHOWABLE_GROUPS:
+                showable = pairs.showable()
         else:
             bounds, method = _change_bounds(metric, usable_triples, 1 - confidence, dependent, rng)
             if metric.startswith("pairwise_bias"):
                 limit = max_pair_sum(metric, befores)
                 bounds = Bounds(*np.clip(bounds, -limit, limit))
-        showable = Showable(np.nan, 0)
-        if metric in RANGES and bounds.low <= 0 <= bounds.high and keep[0].size <= _SHOWABLE_GROUPS:
-            estimable = [t for t in usable_triples if t[0].value.size >= 2]
-            showable = showable_range_change(estimable, 1 - confidence, dependent)
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,
@@ -145,18 +147,13 @@ def _change_bounds(
             return pair_sum_change_bounds(triples, alpha, rng), "seminorm"
         case "disparate_impact":
             return _ratio_change(triples[0], alpha, dependent), "pair-contrasts-ratio"
-        case "average_odds_difference":
-            parts = [range_change_bounds([t], alpha / 2, dependent) for t in triples]
-            return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "pair-contrasts"
-    estimable = [t for t in triples if t[0].value.size >= 2]
-    return range_change_bounds(estimable, alpha, dependent), "pair-contrasts"
+    parts = [range_change_bounds([t], alpha / 2, dependent) for t in triples]  # average odds
+    return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "pair-contrasts"
 
 
 def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False) -> Bounds:
     """Return a 1 − `alpha` interval of G₁ − G₀, G = the largest range over the families given (TPR, FPR)."""
-    after, before, errors = _differences(triples, alpha, dependent)
-    low, high = maximum_change_bounds(after, before, errors, alpha)
-    return Bounds(max(-1.0, low), min(1.0, high))
+    return _PairedRanges.of(triples, alpha, dependent).bounds()
 
 
 def showable_range_change(
@@ -167,29 +164,44 @@ def showable_range_change(
     See `range_change.smallest_showable_change`. Close groups are those that may be extreme in the model with the smaller
     gap; of TPR and FPR together, those of the rate with more.
     """
-    after, before, errors = _differences(triples, alpha, dependent)
-    if after.value.max() < before.value.max():
-        after, before, errors = before, after, errors.swap()
-    extreme = sorted({*before.top[before.plausible].tolist(), *before.bottom[before.plausible].tolist()})
-    sizes = [t[0].value.size for t in triples]
-    family = np.repeat(np.arange(len(sizes)), sizes)
-    close = int(np.bincount(family[extreme]).max())
-    return Showable(smallest_showable_change(after, before, errors, alpha), close)
+    return _PairedRanges.of(triples, alpha, dependent).showable()
 
 
-def _differences(
-    triples: Sequence[Triple], alpha: float, dependent: bool
-) -> tuple[PairRates, PairRates, PairedErrors]:
-    """Return the pairs of the compressed model and of the baseline, and their errors."""
-    level = selection_level(alpha)
-    before = [t[0] for t in triples]
-    # Design effects and pseudo-rows of a change and of two rates may differ; the change of a pair is the paired estimate.
-    after = [replace(x1, centre=x0.centre + change.centre) for x0, x1, change in triples]
-    return (
-        pair_differences(after, level, dependent),
-        pair_differences(before, level, dependent),
-        paired_errors(triples, dependent),
-    )
+class _PairedRanges(NamedTuple):
+    """The pairs of the compressed model and of the baseline, their errors, and the number of groups of each family."""
+
+    after: PairRates
+    before: PairRates
+    errors: PairedErrors
+    sizes: Sequence[int]
+    alpha: float
+
+    @classmethod
+    def of(cls, triples: Sequence[Triple], alpha: float, dependent: bool) -> _PairedRanges:
+        level = selection_level(alpha)
+        # Design effects and pseudo-rows of a change and of two rates may differ; that of a pair is the paired estimate.
+        after = [replace(x1, centre=x0.centre + change.centre) for x0, x1, change in triples]
+        return cls(
+            pair_differences(after, level, dependent),
+            pair_differences([t[0] for t in triples], level, dependent),
+            paired_errors(triples, dependent),
+            [t[0].value.size for t in triples],
+            alpha,
+        )
+
+    def bounds(self) -> Bounds:
+        low, high = maximum_change_bounds(self.after, self.before, self.errors, self.alpha)
+        return Bounds(max(-1.0, low), min(1.0, high))
+
+    def showable(self) -> Showable:
+        after, before, errors = self.after, self.before, self.errors
+        if after.value.max() < before.value.max():
+            after, before, errors = before, after, errors.swap()
+        extreme = np.zeros(sum(self.sizes), dtype=bool)
+        for side in (before.top, before.bottom):
+            extreme[side[before.plausible]] = True
+        close = max(int(part.sum()) for part in np.split(extreme, np.cumsum(self.sizes)[:-1]))
+        return Showable(smallest_showable_change(after, before, errors, self.alpha), close)
 
 
 def _minimum_change(triple: Triple, alpha: float) -> Bounds:

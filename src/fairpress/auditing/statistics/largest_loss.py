@@ -14,12 +14,13 @@ more than y" is rejected for every y < Y takes one step; stepping down adds noth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.statistics import special
-from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
+from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulated
 from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
@@ -62,7 +63,9 @@ def dealt_lower_bounds(
         losses = bonett_price(count, total[group] - count, n[group])
         return np.asarray(losses.centre / losses.se)
 
-    largest = np.concatenate([tabulate(x, studentized).max(axis=0) for x in dealt_flips.deal(rng, draws)])
+    largest = np.concatenate(
+        [reduce(np.maximum, tabulated(x, studentized)) for x in dealt_flips.deal(rng, draws)]
+    )
     # The observed table is one of the draws + 1: ⌊α(draws + 1)⌋ of them are at or above the critical value.
     rank = int(np.floor((1 - confidence) * (draws + 1) * (1 + 1e-12)))
     if rank < 1:

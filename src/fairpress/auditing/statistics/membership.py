@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
+_AT_ONCE = 16
+"""Strata of a hypothesis that are summed at once, in little memory."""
+
 
 @dataclass(frozen=True)
 class Membership:
@@ -97,9 +100,12 @@ class Membership:
         """Return the sums of values [strata] over entries of −1 [hypotheses]."""
         return self._sum((self.sign < 0) * values[self.stratum])
 
-    def net_of_draws(self, draws: np.ndarray) -> np.ndarray:
-        """Return the sums of whole numbers [strata, draws] with the signs of the entries [hypotheses, draws]."""
-        out = np.zeros((self.shape[0], draws.shape[1]), dtype=np.int64)
+    def net_of_draws(self, draws: np.ndarray, kind: type = np.int64) -> np.ndarray:
+        """Return the sums of whole numbers [strata, draws] with the signs of the entries [hypotheses, draws].
+
+        `kind` is their type, which must hold them.
+        """
+        out: np.ndarray = np.zeros((self.shape[0], draws.shape[1]), dtype=kind)
         counts = self.counts
         first = np.cumsum(counts) - counts
         # Many hypotheses with few strata stratum by stratum, few with many one by one.
@@ -107,21 +113,24 @@ class Membership:
             rows = np.flatnonzero(counts == count)
             entries = first[rows, None] + np.arange(count)
             if len(rows) > count:
-                summed = self._signed(draws, entries[:, 0])
+                summed = self._signed(draws, entries[:, 0], kind)
                 for column in entries.T[1:]:
-                    summed += self._signed(draws, column)
+                    summed += self._signed(draws, column, kind)
                 out[rows] = summed
             else:
                 for row, at in zip(rows, entries, strict=True):
-                    self._signed(draws, at).sum(axis=0, out=out[row])
+                    for start in range(0, count, _AT_ONCE):
+                        some = self._signed(draws, at[start : start + _AT_ONCE], kind)
+                        out[row] += np.add.reduce(some, axis=0, dtype=kind)
         return out
 
-    def _signed(self, draws: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def _signed(self, draws: np.ndarray, at: np.ndarray, kind: type) -> np.ndarray:
         """Return the draws of the strata of some entries, with their signs [some entries, draws]."""
-        part = np.asarray(draws.take(self.stratum[at], axis=0))
-        if (self.sign[at] < 0).any():
-            part *= self.sign[at, None]
-        return part
+        part = draws.take(self.stratum[at], axis=0).astype(kind, copy=False)
+        sign = self.sign[at]
+        if (sign < 0).any():
+            part *= sign[:, None].astype(kind)
+        return np.asarray(part)
 
     def _sum(self, values: Floats) -> Floats:
         return np.bincount(self.hypothesis, weights=values, minlength=self.shape[0]).astype(float)

@@ -142,13 +142,12 @@ def _extreme_pair(centre: Floats, se: Floats, c: float, dependent: bool) -> floa
 def _frontier(value: Floats, spread: Floats) -> NDArray[np.intp]:
     """Return the groups not beaten in both value and spread by *two* others (i = j is excluded later)."""
     order = np.lexsort((-spread, -value))
-    best = second = -np.inf
-    keep: list[int] = []
-    for index, s in zip(order, spread[order], strict=True):
-        if s > second or len(keep) < 2:
-            keep.append(index)
-            best, second = (s, best) if s > best else (best, max(second, s))
-    return np.array(keep, dtype=np.intp)
+    ordered = spread[order]
+    # The second largest so far: a spread raises it to itself, or to the largest before.
+    second = np.maximum.accumulate(np.minimum(ordered[1:], np.maximum.accumulate(ordered)[:-1]))
+    beats = np.full(len(order), True)  # the first two have not two others before them
+    beats[2:] = ordered[2:] > second[:-1]
+    return np.asarray(order[beats], dtype=np.intp)
 
 
 def pair_se(a: Floats, b: Floats, dependent: bool) -> Floats:

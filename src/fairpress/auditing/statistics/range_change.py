@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,8 @@ class PairRates:
         The quantity, such as rate_top − rate_bottom [P].
     top_weight, bottom_weight
         Its derivative in the rate of each group [P].
+    se
+        Its standard error [P].
     plausible
         Whether the pair may be the one with the largest quantity [P].
     """
@@ -69,6 +72,7 @@ class PairRates:
     value: Floats
     top_weight: Floats
     bottom_weight: Floats
+    se: Floats
     plausible: NDArray[np.bool_]
 
 
@@ -124,13 +128,20 @@ def pair_differences(families: Sequence[TEstimate], alpha: float, dependent: boo
     reach = max(largest_low(x, alpha, dependent, len(families)) for x in families)
     parts, first = [], 0
     for x in families:
-        off_diagonal = ~np.eye(x.value.size, dtype=bool)
-        i, j = np.nonzero(off_diagonal)
+        i, j = _ordered_pairs(x.value.size)
         plausible = plausible_pairs(x, alpha, dependent, len(families), reach)[i, j]
-        parts.append((i + first, j + first, x.centre[i] - x.centre[j], plausible))
+        se = _pair_se(x.se[i], x.se[j], dependent)
+        parts.append((i + first, j + first, x.centre[i] - x.centre[j], se, plausible))
         first += x.value.size
-    top, bottom, value, among = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return PairRates(top, bottom, value, np.ones(value.size), -np.ones(value.size), among)
+    top, bottom, value, se, among = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return PairRates(top, bottom, value, np.ones(value.size), -np.ones(value.size), se, among)
+
+
+@lru_cache(maxsize=8)
+def _ordered_pairs(groups: int) -> tuple[Indices, Indices]:
+    """Return the two groups of each ordered pair."""
+    top, bottom = np.nonzero(~np.eye(groups, dtype=bool))
+    return top, bottom
 
 
 def pair_ratios(x: TEstimate, log: TEstimate, alpha: float, dependent: bool = False) -> PairRates:
@@ -141,7 +152,10 @@ def pair_ratios(x: TEstimate, log: TEstimate, alpha: float, dependent: bool = Fa
     pairs = pair_differences([log], alpha, dependent)
     over = x.centre[pairs.top]
     ratio = x.centre[pairs.bottom] / over
-    return PairRates(pairs.top, pairs.bottom, -ratio, ratio / over, -1 / over, pairs.plausible)
+    top_weight, bottom_weight = ratio / over, -1 / over
+    a, b = np.abs(top_weight) * x.se[pairs.top], np.abs(bottom_weight) * x.se[pairs.bottom]
+    se = _pair_se(a, b, dependent)
+    return PairRates(pairs.top, pairs.bottom, -ratio, top_weight, bottom_weight, se, pairs.plausible)
 
 
 def maximum_change_bounds(
@@ -169,11 +183,11 @@ def _lower(after: PairRates, before: PairRates, errors: PairedErrors, alpha: flo
     contrasts = _Contrasts(after, before, errors, alpha)
     inner = np.flatnonzero(after.plausible)
     if inner.size > _INNER:
-        separate = after.value - contrasts.c_other * contrasts.after_se
-        inner = inner[np.argsort(-separate[inner])[:_INNER]]
+        separate = after.value - contrasts.c_other * after.se
+        inner = inner[_largest(separate[inner], _INNER)]
     best = inner[np.argmax(after.value[inner])]
     every = np.arange(before.value.size)
-    same = np.where(after.plausible, contrasts.lower(every, every), -np.inf)
+    same = np.where(after.plausible, contrasts.lower_of_same(), -np.inf)
     least = np.maximum(same, contrasts.lower(np.array([best]), every))
     return _smallest_maximum(lambda q, p: contrasts.lower(p, q), least, inner)
 
@@ -200,7 +214,7 @@ def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats
         open_rows = np.flatnonzero(least < smallest)
         if not open_rows.size:
             return smallest
-        some = open_rows[np.argsort(least[open_rows])[:_ROWS]]
+        some = open_rows[_largest(-least[open_rows], _ROWS)]
         evaluated = value(some[:, None], columns[None, :])
         largest = np.maximum(least[some], evaluated.max(axis=1))
         smallest = min(smallest, float(largest.min()))
@@ -212,15 +226,19 @@ def _smallest_maximum(value: Callable[[Indices, Indices], Floats], least: Floats
             least[rows] = np.maximum(least[rows], value(rows, np.array([column])))
 
 
+def _largest(values: Floats, count: int) -> Indices:
+    """Return the indices of the largest values, in any order."""
+    if values.size <= count:
+        return np.arange(values.size)
+    return np.argpartition(values, values.size - count)[values.size - count :]
+
+
 class _Contrasts:
     """The contrasts r₁ₚ − r₀_q of pairs p after and q before, which broadcast, with their one-sided quantiles."""
 
     def __init__(self, after: PairRates, before: PairRates, errors: PairedErrors, alpha: float) -> None:
         self.after, self.before, self.errors = after, before, errors
-        self.after_se, self.before_se = (
-            _pair_se(x, se, errors.dependent) for x, se in ((after, errors.after), (before, errors.before))
-        )
-        self._after_variance, self._before_variance = self.after_se**2, self.before_se**2
+        self._after_variance, self._before_variance = after.se**2, before.se**2
         self._covariances = [
             (group, 2 * weight * errors.covariance[group]) for group, weight in self._sides(after)
         ]
@@ -240,6 +258,17 @@ class _Contrasts:
         """Return estimate − c·se."""
         return np.asarray(self.after.value[p] - self.before.value[q] - self.quantile(p, q) * self.se(p, q))
 
+    def lower_of_same(self) -> Floats:
+        """Return the same for each pair with itself."""
+        if self.errors.dependent:
+            every = np.arange(self.after.value.size)
+            return self.lower(every, every)
+        spread = self._after_variance + self._before_variance
+        for (_, covariance), (_, weight) in zip(self._covariances, self._sides(self.before), strict=True):
+            spread -= covariance * weight
+        se = np.sqrt(np.maximum(spread, 0))
+        return np.asarray(self.after.value - self.before.value - self._c_same * se)
+
     def se(self, p: Indices, q: Indices) -> Floats:
         """Return the standard errors."""
         if self.errors.dependent:
@@ -254,7 +283,7 @@ class _Contrasts:
 
     def _dependent_se(self, p: Indices, q: Indices) -> Floats:
         """Return bounds of the standard errors: those of groups that differ are added."""
-        errors, spread = self.errors, self.after_se[p] + self.before_se[q]
+        errors, spread = self.errors, self.after.se[p] + self.before.se[q]
         for group, weight in self._sides(self.after):
             for other, other_weight in self._sides(self.before):
                 g, v, w = group[p], weight[p], other_weight[q]
@@ -269,9 +298,8 @@ class _Contrasts:
         return (x.top, x.top_weight), (x.bottom, x.bottom_weight)
 
 
-def _pair_se(x: PairRates, se: Floats, dependent: bool) -> Floats:
-    """Return the standard error of each pair's quantity under one model."""
-    a, b = np.abs(x.top_weight) * se[x.top], np.abs(x.bottom_weight) * se[x.bottom]
+def _pair_se(a: Floats, b: Floats, dependent: bool) -> Floats:
+    """Return the standard errors of differences from those of both sides."""
     return np.asarray(a + b) if dependent else np.hypot(a, b)
 
 
@@ -288,11 +316,12 @@ def smallest_showable_change(
     """
     contrasts = _Contrasts(after, before, errors, alpha)
     # Of many q, those with the largest estimates: fewer q can only make the result smaller.
-    q = np.argsort(-before.value)[:_INNER]
+    q = _largest(before.value, _INNER)
 
     def needed(p: Indices, q: Indices) -> Floats:
         return np.asarray(before.value[q] + contrasts.quantile(p, q) * contrasts.se(p, q))
 
     every = np.arange(after.value.size)
-    least = np.maximum(*(needed(every, np.array([first])) for first in (q[0], q[-1])))
+    ends = q[[before.value[q].argmax(), before.value[q].argmin()]]
+    least = np.maximum(*(needed(every, np.array([end])) for end in ends))
     return _smallest_maximum(needed, least, q) - float(before.value.max())

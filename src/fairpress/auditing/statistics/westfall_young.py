@@ -26,11 +26,13 @@ losses are exchangeable, but not where few subjects gain much and many lose litt
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.statistics import special
-from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
+from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulated
 from fairpress.auditing.statistics.membership import Membership
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -79,13 +81,10 @@ def step_down_min_p(
     def p_rank(count: np.ndarray, h: np.ndarray) -> np.ndarray:
         return np.searchsorted(ascending, mcnemar_loss(count, total[h] - count)).astype(rank)
 
-    for losses in dealt_flips.select(order).deal(rng, draws):
-        smallest = tabulate(losses, p_rank)
-        # Row by row, which takes a fraction of the time of `np.minimum.accumulate` along the first axis.
-        for h, row in enumerate(smallest):
-            if h:
-                np.minimum(row, smallest[h - 1], out=row)
-            hits[h] += np.count_nonzero(row <= rank(len(order) - 1 - h))
+    for chunk in dealt_flips.select(order).deal(rng, draws):
+        ranks = accumulate(tabulated(chunk, p_rank), np.minimum)
+        for h, smallest in enumerate(ranks):
+            hits[h] += np.count_nonzero(smallest <= rank(len(order) - 1 - h))
     # From the smallest p on.
     stepwise = np.maximum.accumulate((1 + hits[::-1]) / (draws + 1))
     holm = np.maximum.accumulate(ordered[::-1] * np.arange(len(order), 0, -1))

@@ -165,23 +165,27 @@ def scales_of_activations(
         histograms = observe(template, prepared, state, rows)
     if histograms is None:
         histograms = _observe_in_torch(prepared, state, rows, device)
-    out: dict[Ranges, dict[str, Tensor]] = {}
-    for method in methods:
-        out[method] = {}
-        for name, histogram in zip(prepared.activations, histograms, strict=True):
-            assert histogram is not None
-            scale, zero = activation_scale(histogram, MAX_LEVEL, method)
-            out[method][f"{name}.scale"] = torch.tensor(scale)
-            out[method][f"{name}.zero_point"] = torch.tensor(zero)
+    found = dict(zip(prepared.activations, histograms, strict=True))
+    return {method: scales_of_histograms(found, method) for method in methods}
+
+
+def scales_of_histograms(histograms: Mapping[str, Histogram | None], method: Ranges) -> dict[str, Tensor]:
+    """Return scale and zero point of integer activations from the histogram of each."""
+    out: dict[str, Tensor] = {}
+    for name, histogram in histograms.items():
+        assert histogram is not None
+        scale, zero = activation_scale(histogram, MAX_LEVEL, method)
+        out[f"{name}.scale"], out[f"{name}.zero_point"] = torch.tensor(scale), torch.tensor(zero)
     return out
 
 
 def _observe_in_torch(
     prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Rows, device: torch.device
 ) -> list[Histogram | None]:
-    # All tensors of the graph, not only those that a state has: constants too have to be on the device.
-    graph_tensors = {**dict(prepared.graph.named_parameters()), **dict(prepared.graph.named_buffers())}
-    moved = {name: tensor.to(device) for name, tensor in {**graph_tensors, **state}.items()}
+    moved = {name: tensor.to(device) for name, tensor in state.items()}
+    if device.type != "cpu":  # constants too, which no state has, have to be on the device
+        graph_tensors = (*prepared.graph.named_parameters(), *prepared.graph.named_buffers())
+        moved = {name: tensor.to(device) for name, tensor in graph_tensors} | moved
     with mode(prepared.graph, weights="round", activations="watch") as observers:
         positions = positions_of_chunks(rows)
         for chunk in counted((rows[part] for part in positions), "calibration, batches", len(positions)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +14,13 @@ from fairpress.compression.quantization.calibrate import (
     Choice,
     calibrate,
     scales_of_activations,
+    scales_of_histograms,
     scales_of_weights,
 )
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges, replace_scales
-from fairpress.compression.quantized_graph.row_chunks import Rows
+from fairpress.compression.quantized_graph.rounded_chain import activation_histograms, rounded_chain
+from fairpress.compression.quantized_graph.row_chunks import Rows, rows_at_once
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.rounding.compensate import compensate
 from fairpress.core.errors import UserError
@@ -134,11 +136,24 @@ class QATGraphs:
                 scales[name] = replace_scales(flat, layer.tops(layer_tensors), current, scales[name])
             for name, value in scales.items():
                 tensors[name][indices] = value
-        for i, (rows, (_, method)) in enumerate(zip(calibration, methods, strict=True)):
+        for i, scales in enumerate(self._activation_scales(tensors, calibration, [a for _, a in methods])):
+            for name, value in scales.items():
+                tensors[name][i] = value
+
+    def _activation_scales(
+        self, tensors: Mapping[str, Tensor], calibration: Sequence[Rows], methods: Sequence[Ranges]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the scales and zero points of each network of a stack: of small networks that are chains, together."""
+        chain = rounded_chain(self.training.graph) if _fit_together(calibration) else None
+        if chain is not None:
+            found = activation_histograms(chain, tensors, [rows[:] for rows in calibration])
+            for i, method in enumerate(methods):
+                yield scales_of_histograms({name: each[i] for name, each in found.items()}, method)
+            return
+        for i, (rows, method) in enumerate(zip(calibration, methods, strict=True)):
             # In training mode batch norm updates its running statistics: give it copies.
             state = {k: v[i].clone() if "running" in k else v[i] for k, v in tensors.items()}
-            for name, value in scales_of_activations(self.training, state, rows, (method,))[method].items():
-                tensors[name][i] = value
+            yield scales_of_activations(self.training, state, rows, (method,))[method]
 
     def finish(self, state: Mapping[str, Tensor], rows: Rows, methods: tuple[Ranges, Ranges]) -> Quantized:
         """Write a trained network's file: integers as trained, ranges of activations re-estimated on the folded graph.
@@ -156,3 +171,15 @@ class QATGraphs:
         weights, activations = methods
         folded |= scales_of_activations(self.shipping, folded, rows, (activations,))[activations]
         return self.engine.finish(self.shipping, Calibrated(folded, weights, activations), rows)
+
+
+def _fit_together(calibration: Sequence[Rows]) -> bool:
+    """Return whether several networks have as many rows each, of which all fit into one call."""
+    first = calibration[0]
+    return (
+        len(calibration) > 1
+        and isinstance(first, Tensor)
+        and first.is_floating_point()
+        and all(isinstance(rows, Tensor) and rows.shape == first.shape for rows in calibration)
+        and len(calibration) * len(first) <= rows_at_once(first)
+    )

@@ -1,4 +1,4 @@
-"""A fake-quantized graph of scaled columns, linear layers and ReLUs as a `LinearChain`, to train many networks at once."""
+"""A fake-quantized graph of scaled columns, linear layers and ReLUs as a `LinearChain`, to run many networks at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from fairpress.compression.quantized_graph.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
+from fairpress.compression.quantized_graph.range_estimators import Histogram
 from fairpress.models.feature_scaling import LIMIT
 from fairpress.training.linear_chain import (
     ChainOperator,
@@ -38,9 +39,13 @@ class RoundedLinear:
     def parameters(self) -> tuple[str, ...]:
         return self.linear.parameters
 
-    def forward(self, x: Tensor, tensors: Tensors) -> tuple[Tensor, Kept]:
+    def rounded(self, tensors: Tensors) -> Tensor:
+        """Return the rounded weights [networks, out, in]."""
         weight, scale = tensors[self.linear.weight].detach(), tensors[f"{self.module}.scale"][..., None]
-        rounded = (weight * scale.reciprocal()).round_().clamp_(self.low, self.high).mul_(scale)
+        return (weight * scale.reciprocal()).round_().clamp_(self.low, self.high).mul_(scale)
+
+    def forward(self, x: Tensor, tensors: Tensors) -> tuple[Tensor, Kept]:
+        weight, rounded = tensors[self.linear.weight].detach(), self.rounded(tensors)
         rounded.sub_(weight).add_(weight)  # as in training; the sum is not always exact
         return self.linear.forward(x, {**tensors, self.linear.weight: rounded})
 
@@ -91,6 +96,34 @@ def rounded_chain(graph: GraphModule) -> LinearChain | None:
             return None
         operators.append(operator)
     return None
+
+
+@torch.no_grad()
+def activation_histograms(
+    chain: LinearChain, tensors: Tensors, rows: Sequence[Tensor]
+) -> dict[str, list[Histogram]]:
+    """Return the histograms of what each `RoundedActivation` reads, one for each network, by the names of its module.
+
+    Weights are rounded as in evaluation mode, and activations are not.
+
+    Parameters
+    ----------
+    tensors
+        Tensors [networks, …] by name.
+    rows
+        Inputs [rows, columns] of each network, as many of each.
+    """
+    x, found = torch.stack(list(rows)), dict[str, list[Histogram]]()
+    for operator in chain.operators:
+        if isinstance(operator, RoundedActivation):
+            found[operator.module] = [Histogram() for _ in rows]
+            for histogram, values in zip(found[operator.module], x, strict=True):
+                histogram.add(values)
+        elif isinstance(operator, RoundedLinear):
+            x, _ = operator.linear.forward(x, {**tensors, operator.linear.weight: operator.rounded(tensors)})
+        else:
+            x, _ = operator.forward(x, tensors)
+    return found
 
 
 def _is_linear(operator: ChainOperator) -> bool:

@@ -36,6 +36,8 @@ PRELOAD, PRELOAD_WITHOUT_TRAINING = (
 )
 # One thread per process: two processes that each use all cores are slower than one.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# glibc gives memory of large tensors back and asks for it again in every step of a training, unless it may keep so much.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 # A killed worker leaves semaphores of its libraries behind; Python's resource tracker removes them and warns, needlessly.
 WARNING_FILTER = "ignore:resource_tracker:UserWarning"
 # A socket's path has at most 107 bytes, and multiprocessing appends /listener-xxxxxxxx to that of its folder.
@@ -122,7 +124,8 @@ def _context(preload: Sequence[str]) -> BaseContext:
 def _of_workers() -> dict[str, str]:
     """Return the environment variables for workers, the fork server and Python's resource tracker."""
     warning_filters = ",".join(filter(None, [WARNING_FILTER, os.environ.get("PYTHONWARNINGS")]))
-    return {**THREADS, "PYTHONWARNINGS": warning_filters, "TMPDIR": str(temporary.folder())}
+    kept = {name: os.environ.get(name, value) for name, value in MEMORY.items()}
+    return {**THREADS, **kept, "PYTHONWARNINGS": warning_filters, "TMPDIR": str(temporary.folder())}
 
 
 def _temporary_folder() -> Path:
@@ -170,6 +173,16 @@ class LocalEngine:
                 resource_tracker.ensure_running()  # which would unblock Ctrl-C
                 with _uninterrupted():
                     forkserver.ensure_running()
+
+    @contextmanager
+    def started_early(self) -> Iterator[None]:
+        """Start the fork server early, and end it if the context raises an error."""
+        self.start_early()
+        try:
+            yield
+        except BaseException:
+            self.kill()
+            raise
 
     def start_worker(self, trains: bool) -> Worker:
         return Worker([PRELOAD if trains else PRELOAD_WITHOUT_TRAINING])
