@@ -146,9 +146,9 @@ class QATGraphs:
         """Yield the scales and zero points of each network of a stack: of small networks that are chains, together."""
         chain = rounded_chain(self.training.graph) if _fit_together(calibration) else None
         if chain is not None:
-            found = activation_histograms(chain, tensors, [rows[:] for rows in calibration])
+            histograms = activation_histograms(chain, tensors, [rows[:] for rows in calibration])
             for i, method in enumerate(methods):
-                yield scales_of_histograms({name: each[i] for name, each in found.items()}, method)
+                yield scales_of_histograms({name: each[i] for name, each in histograms.items()}, method)
             return
         for i, (rows, method) in enumerate(zip(calibration, methods, strict=True)):
             # In training mode batch norm updates its running statistics: give it copies.

@@ -113,17 +113,17 @@ def activation_histograms(
     rows
         Inputs [rows, columns] of each network, as many of each.
     """
-    x, found = torch.stack(list(rows)), dict[str, list[Histogram]]()
+    x, histograms = torch.stack(list(rows)), dict[str, list[Histogram]]()
     for operator in chain.operators:
         if isinstance(operator, RoundedActivation):
-            found[operator.module] = [Histogram() for _ in rows]
-            for histogram, values in zip(found[operator.module], x, strict=True):
+            histograms[operator.module] = [Histogram() for _ in rows]
+            for histogram, values in zip(histograms[operator.module], x, strict=True):
                 histogram.add(values)
         elif isinstance(operator, RoundedLinear):
             x, _ = operator.linear.forward(x, {**tensors, operator.linear.weight: operator.rounded(tensors)})
         else:
             x, _ = operator.forward(x, tensors)
-    return found
+    return histograms
 
 
 def _is_linear(operator: ChainOperator) -> bool:
