@@ -41,7 +41,7 @@ def translations_read_once() -> Iterator[None]:
         if key not in _tables:
             _tables[key] = build(*args, **kwargs)
         table = copy.copy(_tables[key])
-        table.functions = {target: list(entries) for target, found in table.functions.items()}
+        table.functions = {target: list(entries) for target, entries in table.functions.items()}
         return table
 
     ONNXRegistry.from_torchlib = staticmethod(from_torchlib)
