@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import optimized_graph, stored_weights
+from fairpress.core.errors import UserError
 from fairpress.runtime.backends.onnxruntime import run
+from fairpress.runtime.onnx import weight_packing
 from fairpress.runtime.onnx.compatibility import widen_two_bits
 from fairpress.runtime.onnx.three_bits import three_bit_weights
 from fairpress.runtime.onnx.weight_packing import finalize, pack_channels, pack_weights, weight_bits
@@ -112,3 +117,12 @@ def test_other_sums_are_not_taken_for_a_weight():
     pack_weights(model, {"w0": 2})
     assert three_bit_weights(model.graph) == []
     assert list(weight_bits(finalize(model)).values()) == [2]
+
+
+@pytest.mark.parametrize("bits", [3, 2])
+def test_an_onnx_without_the_type_of_two_bits_is_named_before_anything_is_computed(bits, monkeypatch):
+    monkeypatch.setattr(weight_packing, "INT2", -1)
+    engine = BatchQuantizer.from_module(torch.nn.Linear(4, 2).eval(), torch.zeros(2, 4))
+    with pytest.raises(UserError, match=r"2 and 3 bits need onnx 1\.20 or later, and .* is installed"):
+        engine.prepare(Scheme(bits))
+    assert [layer.bits for layer in engine.prepare(Scheme(4)).layers] == [4]

@@ -20,6 +20,7 @@ from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.storable_weights import storable_weights
 from fairpress.models.tracing import LOOKUP, hide_batch_norm, layer_of_weight, products
+from fairpress.runtime.onnx.weight_packing import require_packing
 
 with suppress_exporter_warnings():  # torchao's registration of enums raises a deprecation warning
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
@@ -126,9 +127,10 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     Raises
     ------
     UserError
-        The scheme names an unknown layer, or its `preserve` is too small for any channel.
+        The scheme names an unknown layer, its `preserve` is too small for any channel, or onnx is too old for a width.
     """
     widths = scheme.widths(layers(graph), small_tables(graph))
+    require_packing(set(widths.values()))
     limits = {
         name: None if bits is None else (scheme.low(bits), scheme.top(bits)) for name, bits in widths.items()
     }

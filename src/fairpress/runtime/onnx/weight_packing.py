@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fairpress.core.errors import UserError
 from fairpress.runtime.onnx.three_bits import split_three_bits, three_bit_weights
 from fairpress.runtime.onnx.zero_points import separate_zero_points
 
@@ -15,6 +16,15 @@ from fairpress.runtime.onnx.zero_points import separate_zero_points
 # see 8-bit weights while the file contains packed ones.
 INT2: int = getattr(TensorProto, "INT2", -1)  # since onnx 1.20, without which nothing has 2 bits
 FORMATS = {4: (TensorProto.INT4, 21, 10), 2: (INT2, 25, 13)}
+
+
+def require_packing(widths: Collection[int | None]) -> None:
+    """Raise UserError if the installed onnx has no type for one of these bit widths."""
+    if INT2 < 0 and not {2, 3}.isdisjoint(widths):
+        raise UserError(
+            f"weights of 2 and 3 bits need onnx 1.20 or later, and {onnx.__version__} is installed; update it with "
+            "`pip install -U onnx`, or take 4 bits."
+        )
 
 
 def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
