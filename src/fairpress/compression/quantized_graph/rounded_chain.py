@@ -119,8 +119,8 @@ def activation_histograms(
     for operator in chain.operators:
         if isinstance(operator, RoundedActivation):
             histograms[operator.module] = [Histogram() for _ in rows]
-            for histogram, values, own in zip(histograms[operator.module], x, rows, strict=True):
-                histogram.add(values[: len(own)])
+            for histogram, values, inputs in zip(histograms[operator.module], x, rows, strict=True):
+                histogram.add(values[: len(inputs)])
         elif isinstance(operator, RoundedLinear):
             x, _ = operator.linear.forward(x, {**tensors, operator.linear.weight: operator.rounded(tensors)})
         else:
