@@ -174,12 +174,12 @@ class QATGraphs:
 
 
 def _fit_together(calibration: Sequence[Rows]) -> bool:
-    """Return whether several networks have as many rows each, of which all fit into one call."""
+    """Return whether the rows of several networks that read tables fit into one call."""
     first = calibration[0]
     return (
         len(calibration) > 1
-        and isinstance(first, Tensor)
-        and first.is_floating_point()
-        and all(isinstance(rows, Tensor) and rows.shape == first.shape for rows in calibration)
-        and len(calibration) * len(first) <= rows_at_once(first)
+        and all(
+            isinstance(rows, Tensor) and rows.is_floating_point() and rows.dim() == 2 for rows in calibration
+        )
+        and len(calibration) * max(map(len, calibration)) <= rows_at_once(first)
     )
