@@ -181,7 +181,7 @@ def test_a_file_without_any_integer_kernel_is_no_int8_file_without_a_word():
             lambda x: torch.cond(x.sum() > 0, lambda x: 2 * x, lambda x: 3 * x, (x,)),
             "choose with torch.where",
         ),
-        (lambda x: F.scaled_dot_product_attention(x, x, x), r"with \.unsqueeze\(1\)"),
+        (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), r"with \.unsqueeze\(1\)"),
     ],
 )
 def test_what_cannot_be_exported_is_named_with_what_to_write(forward, remedy):

@@ -31,6 +31,29 @@ def masked(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
     return attend(q, k, v, later(x))
 
 
+def masked_whole(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    """Attend to nothing in most rows."""
+    return attend(q, k, v, (x[:, :, 0] > 5)[:, None, None])
+
+
+def penalized_whole(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    penalties = torch.zeros_like(x[:, :, 0]).masked_fill(x[:, :, 0] <= 5, -torch.inf)
+    return attend(q, k, v, penalties[:, None, None])
+
+
+def masked_grouped(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    return attend(q, k[:, :1], v[:, :1], (x[:, :, 0] > 5)[:, None, None], enable_gqa=True)
+
+
+def three_axes(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    heads = [attend(q[:, i], k[:, i], v[:, i], (x[:, :, 0] > 5)[:, None]) for i in range(2)]
+    return torch.stack(heads, 1)
+
+
+def five_axes(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    return attend(q[:, None], k[:, None], v[:, None], -x[:, None, None, None, :, 0].abs()).squeeze(1)
+
+
 def plain(q: Tensor, k: Tensor, v: Tensor, _: Tensor, **options: object) -> Tensor:
     return attend(q, k, v, **options)
 
@@ -63,8 +86,11 @@ def file_of(attention: Callable[..., Tensor]) -> tuple[nn.Module, bytes]:
 
 @pytest.mark.parametrize(
     "attention",
-    [plain, partial(plain, scale=0.7), partial(plain, is_causal=True), penalized, masked, grouped],
-    ids=["plain", "scaled", "causal", "float mask", "boolean mask", "grouped"],
+    [
+        *(plain, partial(plain, scale=0.7), partial(plain, is_causal=True), penalized, masked, grouped),
+        *(masked_whole, penalized_whole, masked_grouped, three_axes, five_axes),
+    ],
+    ids=lambda attention: getattr(attention, "__name__", None),
 )
 def test_a_file_attends_as_its_network_does(attention: Callable[..., Tensor]) -> None:
     net, data = file_of(attention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from threading import Event, Thread
 
@@ -102,3 +103,21 @@ def test_exports_of_two_threads_do_not_take_each_others_translations() -> None:
     thread.join()
     assert left == [True]
     assert type(registration.default_registry) is registration.Registry
+
+
+def test_two_threads_export_one_after_the_other_and_leave_loggers_as_they_were() -> None:
+    logger, exports = logging.getLogger("torch.onnx"), list[bytes]()
+    before = logger.level, ONNXRegistry.__dict__["from_torchlib"]
+
+    def export_one() -> None:
+        net = nn.Sequential(nn.Linear(3, 2), nn.GELU()).eval()
+        (data,) = export.export_many(net, [net.state_dict()], torch.zeros(2, 3))
+        exports.append(data)
+
+    threads = [Thread(target=export_one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(exports) == 2
+    assert (logger.level, ONNXRegistry.__dict__["from_torchlib"]) == before

@@ -124,8 +124,8 @@ def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
         )
     if "only 4D query" in str(error):
         return (
-            f"{layer_text} calls scaled_dot_product_attention on three axes, and the exporter takes four; give it query, "
-            "key and value with .unsqueeze(1), and take .squeeze(1) of the result."
+            f"{layer_text} calls scaled_dot_product_attention with is_causal or enable_gqa, and the exporter takes four "
+            "axes then; give it query, key and value of three with .unsqueeze(1), and take .squeeze(1) of the result."
         )
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
