@@ -14,7 +14,6 @@ import pytest
 from fairpress.auditing.cells.relation import Relation
 from fairpress.datasets.dataset import Dataset
 from made_dataset import make_dataset
-from operator_table import share_operator_table
 
 # Files that take minutes, and are one process's from their beginning to their end.
 LONG = (
@@ -32,10 +31,6 @@ def pytest_collection_finish() -> None:
     """Take what all test files imported out of garbage collection: it stays, and each collection would look through it."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_runtest_setup() -> None:
-    share_operator_table()
 
 
 @pytest.fixture

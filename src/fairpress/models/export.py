@@ -18,7 +18,9 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
+from fairpress.models.attention_products import translate_attention
 from fairpress.models.equivalence import check_file_equivalence, references
+from fairpress.models.exporter_registry import translations_read_once
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.garbage import without_garbage_collection
 from fairpress.models.lowered_program import lowered_program
@@ -150,7 +152,7 @@ def export_graph(
     UserError
         ONNX does not support an operator; the message names the layer.
     """
-    with suppress_exporter_warnings(), without_garbage_collection():
+    with suppress_exporter_warnings(), without_garbage_collection(), translations_read_once():
         try:
             program = _translated(module, example, as_it_is=simplify)
             if simplify:
@@ -178,7 +180,7 @@ def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.
             output_names=[OUTPUT],
             verbose=False,
             optimize=False,
-            custom_translation_table=replace_unstable_operators(),
+            custom_translation_table={**replace_unstable_operators(), **translate_attention()},
             **options,
         )
         assert program is not None

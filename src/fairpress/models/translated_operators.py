@@ -6,6 +6,7 @@ some thirty operators.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -37,6 +38,12 @@ def translations_of(graph: Graph) -> Iterator[None]:
             yield
         finally:
             registration.default_registry = every
+
+
+def are_of_one_graph() -> bool:
+    """Return whether the exporter sees the translations of one graph alone: within `translations_of`."""
+    registration = sys.modules.get("onnxscript.function_libs.torch_lib.registration")
+    return isinstance(getattr(registration, "default_registry", None), _Chosen)
 
 
 class _Chosen:

@@ -23,6 +23,14 @@ def test_integers_are_numbered_in_the_order_of_their_first_line_whether_close_or
     assert (encoded.values, encoded.codes.tolist()) == by_hand([int(v) for v in values])
 
 
+@pytest.mark.parametrize("late", [0, 2, 3])
+def test_an_integer_of_the_last_lines_alone_is_found_behind_many_others(late):
+    head = [2, 0, 3, 1] if late == 0 else [v for v in (2, 0, 3, 1) if v != late]
+    values = [7 + v for v in [*head * 4000, late, *head]]
+    encoded = encode(ResultColumn("BIGINT", np.array(values)))
+    assert (encoded.values, encoded.codes.tolist()) == by_hand(values)
+
+
 def test_texts_are_numbered_likewise_and_a_missing_one_is_a_value():
     texts = ["b", "a", None, "b", "", None, "a"]
     encoded = encode(ResultColumn.of_objects("VARCHAR", texts))

@@ -114,8 +114,7 @@ def test_shares_on_the_card_are_those_of_the_file():
     integers, _ = integers_and_scales(artifact)
     total = sum(value.numel() for value in from_bytes(encoder().weights).values())
     at_four = sum(q.size for layer, q in integers.items() if layer != "positions")
-    # The file has one number more, the floor of the attention mask, which cannot be told from a parameter.
-    assert sum(s["count"] for s in shares.values()) == total + 1
+    assert sum(s["count"] for s in shares.values()) == total
     assert shares["4"]["count"] == at_four
     assert shares["8"]["count"] == integers["positions"].size
     assert sum(s["parameters"] for s in shares.values()) == pytest.approx(1)
@@ -126,7 +125,7 @@ def test_shares_on_the_card_are_those_of_the_file():
     packed = at_four / 2 + integers["positions"].size
     assert stored == packed
     scales = sum(len(q) for q in integers.values())
-    floats = total + 1 - sum(q.size for q in integers.values())
+    floats = total - sum(q.size for q in integers.values())
     assert shares["4"]["bytes"] == pytest.approx(at_four / 2 / (packed + 4 * (scales + floats)))
 
 

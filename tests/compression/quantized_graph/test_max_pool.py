@@ -10,10 +10,8 @@ from onnx import numpy_helper
 from torch import nn
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
-from fairpress.compression.quantized_graph import onnx_template
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.runtime.backends import registry
-from fairpress.runtime.backends.onnxruntime import kernels, operators, run
+from fairpress.runtime.backends.onnxruntime import kernels, operators
 from trained import images
 
 
@@ -70,34 +68,3 @@ def test_a_pool_writes_the_grid_that_it_reads(created):
 def test_the_graph_rounds_once_for_each_pool(created):
     # What the first layer reads, the three pools, and the layer behind the join; not what the pools give.
     assert len(created[8].prepared.activations) == 5
-
-
-class Averaged(nn.Module):
-    """A mean over the pixels, flattened for the last layer, as most convolutional networks end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = nn.functional.adaptive_avg_pool2d(torch.relu(self.first(x)), 1)
-        return self.head(torch.flatten(x, 1))
-
-
-def test_a_mean_is_quantized_before_it_is_flattened_and_its_numbers_stay(monkeypatch):
-    torch.manual_seed(0)
-    net, (x, _) = Averaged(), images(128)
-    engine = BatchQuantizer.from_module(net, x)
-    (new,) = quantize_many(engine, [net.state_dict()], [x])
-    monkeypatch.setattr(onnx_template, "quantize_before_reshapes", lambda _: None)
-    (old,) = quantize_many(BatchQuantizer.from_module(net, x), [net.state_dict()], [x])
-    assert np.array_equal(run(new.onnx, x.numpy()), run(old.onnx, x.numpy()))
-    before, after = (onnx.load_from_string(q.onnx).graph for q in (old, new))
-    (reshape,) = (n for n in after.node if n.op_type in ("Flatten", "Reshape"))
-    source = next(n for n in after.node if reshape.input[0] in n.output)
-    assert source.op_type == "DequantizeLinear"
-    assert len(after.node) == len(before.node) + 2
-    pytest.importorskip("openvino")
-    assert all(registry.kernels(q.onnx, registry.choose("openvino")).floating == 0 for q in (old, new))
-    conversions = [registry.kernels(q.onnx, registry.choose("openvino")).conversions for q in (old, new)]
-    assert conversions[1] == conversions[0] - 1

@@ -18,7 +18,8 @@ from fairpress.reporting.benchmark_table import duration, render
 from fairpress.runtime.backends.base import Backend, Kernels
 from fairpress.runtime.benchmark import inputs
 from fairpress.runtime.benchmark import measure as bench_module
-from fairpress.runtime.benchmark.inputs import input_of, rows_for
+from fairpress.runtime.benchmark import run as run_module
+from fairpress.runtime.benchmark.inputs import BenchmarkModel, input_of, rows_for
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
 from fairpress.runtime.benchmark.result import BenchmarkResult, Size, format_ratio
 from fairpress.runtime.benchmark.statistics import median_ratio, order_statistic_rank, quartiles
@@ -177,6 +178,18 @@ INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}
 def test_a_model_that_is_slower_is_told_with_what_is_known_of_the_reason(result, sentence):
     assert result.sentences() == [sentence]
     assert sentence in "".join(str(part) for part in render(result))
+
+
+def test_kernels_are_counted_in_the_graph_of_the_smallest_batch_at_which_a_model_is_slower(monkeypatch):
+    counted = []
+    monkeypatch.setattr(
+        run_module, "measure", lambda runs, batch, **_: pair(0.5 if batch > 1 else 2.0, batch)
+    )
+    monkeypatch.setattr(run_module, "kernels", lambda *what: counted.append(what) or Kernels(9, 0, 1))
+    entries = [BenchmarkModel(name, linear(), None, (Backend(),)) for name in ("base", "int8")]
+    result = run_module.bench_all(entries, [1, 8, 32])
+    assert counted == [(linear(), Backend(), 8)]
+    assert result.kernels == INTEGER
 
 
 def test_what_is_not_shown_to_be_slower_is_not_said_to_be():

@@ -95,16 +95,24 @@ class Cells:
 
     def select(self, lines: np.ndarray | slice) -> Cells:
         """Return the cells of the given combinations only."""
+        rows, weight, weight_squares = self._counts_of(lines)
         return replace(
             self,
             attributes={k: EncodedTable(c.names, c.codes[lines]) for k, c in self.attributes.items()},
             label=self.label[lines],
             predicted={k: v[lines] for k, v in self.predicted.items()},
-            rows=self.rows[lines],
-            weight=self.weight[lines],
-            weight_squares=self.weight_squares[lines],
+            rows=rows,
+            weight=weight,
+            weight_squares=weight_squares,
             keys={k: v[lines] for k, v in self.keys.items()},
         )
+
+    def _counts_of(self, lines: np.ndarray | slice) -> tuple[Floats, Floats, Floats]:
+        """Return the rows and weights of some combinations; without weights all three are one array, and stay so."""
+        rows = self.rows[lines]
+        if self.weight is self.rows and self.weight_squares is self.rows:
+            return rows, rows, rows
+        return rows, self.weight[lines], self.weight_squares[lines]
 
     def with_counts(self, rows: Floats, weight: Floats, weight_squares: Floats) -> Cells:
         """Return the same combinations with other numbers of rows and weights."""

@@ -169,8 +169,8 @@ def to_cell_counts(
                 f"{name}: the weight {weight!r} is missing, negative or not a number in {where}; correct it."
             )
     encoded = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
-    measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
-    rows, w, ww = (numbers(table[k]) for k in measures)
+    rows = numbers(table["n"])
+    w, ww = (rows, rows) if weight is None else (numbers(table["w"]), numbers(table["ww"]))
     if not np.isfinite(ww.sum()):
         raise UserError(
             f"{name}: the weights {weight!r} overflow when squared; divide all of them by the largest."

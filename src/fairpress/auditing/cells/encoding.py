@@ -129,8 +129,8 @@ def build(
         np.array([class_index[n] for n in labels.names], dtype=np.int64)[labels.codes],
         predicted,
         rows,
-        cell_counts.weight * scale,
-        cell_counts.weight_squares * scale**2,
+        cell_counts.weight if scale == 1 else cell_counts.weight * scale,
+        cell_counts.weight_squares if scale == 1 else cell_counts.weight_squares * scale**2,
         classes,
         chosen.name,
         {

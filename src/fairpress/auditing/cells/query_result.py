@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -133,11 +134,11 @@ def encode(column: ResultColumn) -> DictionaryColumn:
     if column.kind == "FLOAT":
         values = [None if v is None else np.float32(v) for v in values]
     if column.kind == "VARCHAR":
-        index = {value: i for i, value in enumerate(dict.fromkeys(values))}
-        return DictionaryColumn(
-            list(index), np.fromiter(map(index.__getitem__, values), np.int64, len(values))
-        )
-    index = {}
+        numbering: defaultdict[Any, int] = defaultdict()
+        numbering.default_factory = numbering.__len__  # one pass, which hashes each text once
+        codes = np.fromiter(map(numbering.__getitem__, values), np.int64, len(values))
+        return DictionaryColumn(list(numbering), codes)
+    index: dict[Any, int] = {}
     # NaN differs from itself, and is one value here.
     coded = (index.setdefault(v if v == v else _NAN, len(index)) for v in values)
     codes = np.fromiter(coded, np.int64, len(values))
@@ -146,16 +147,30 @@ def encode(column: ResultColumn) -> DictionaryColumn:
 
 def _encode_integers(values: np.ndarray, lowest: int, highest: int) -> DictionaryColumn:
     """Encode integers that lie close together by a table of their first lines, which takes no sorting."""
-    offset = (values - values.dtype.type(lowest)).astype(f"u{values.dtype.itemsize}").astype(np.intp)
-    first = np.full(highest - lowest + 1, len(values))
-    first[offset[::-1]] = np.arange(len(values))[::-1]  # of equal offsets the last assignment holds
-    present = np.flatnonzero(first < len(values))
+    offset = values
+    if lowest:
+        offset = (values - values.dtype.type(lowest)).astype(f"u{values.dtype.itemsize}")
+    offset = offset.astype(np.intp, copy=False)
+    size = highest - lowest + 1
+    # Often the first lines have every integer, as of two classes, or of rows whose runs are stacked.
+    first = _first_lines(offset[: max(2 * size, _HEAD)], size)
+    if (first < 0).any():
+        first = _first_lines(offset, size)
+    present = np.flatnonzero(first >= 0)
     present = present[np.argsort(first[present])]
-    rank = np.zeros(len(first), dtype=np.int64)
+    rank = np.zeros(size, dtype=np.int64)
     rank[present] = np.arange(len(present))
     return DictionaryColumn([lowest + p for p in present.tolist()], rank[offset])
 
 
+def _first_lines(offset: np.ndarray, size: int) -> np.ndarray:
+    """Return the first line of each number below `size`; −1 where there is none."""
+    first = np.full(size, -1)
+    first[offset[::-1]] = np.arange(len(offset))[::-1]  # of equal numbers the last assignment holds
+    return first
+
+
+_HEAD = 4096
 _NAN = float("nan")
 
 

@@ -7,6 +7,7 @@ then *void*, unless a harm is demonstrated nevertheless (`comparison`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -48,6 +49,21 @@ def degenerate(
     the margin); it guesses, that is, it is not demonstrably more accurate than always predicting the most frequent class,
     and its balanced accuracy is demonstrably within the margin of chance.
     """
+    known = _KNOWN.setdefault(evidence, {})
+    key = model, margin, confidence
+    if key not in known:  # the baseline is asked for with each compressed model
+        known[key] = _degenerate(evidence, model, margin, confidence)
+    return known[key]
+
+
+_KNOWN: WeakKeyDictionary[GroupEstimator, dict[tuple[str, float, float], DegenerateModel | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def _degenerate(
+    evidence: GroupEstimator, model: str, margin: float, confidence: float
+) -> DegenerateModel | None:
     cells = evidence.cells
     labels, predicted = (_class_weights(cells, codes) for codes in (cells.label, cells.predicted[model]))
     if (labels > 0).sum() == 1:  # right or wrong: a model that is always right is none of these

@@ -21,6 +21,7 @@ from fairpress.auditing.statistics.auc_interval import (
     auc_interval,
     effective_rows,
 )
+from fairpress.auditing.statistics.rare_changes import ENOUGH, UNSEEN
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
@@ -178,9 +179,9 @@ class ScorePair:
     ) -> list[Estimate]:
         before, after = (z[ranks.index] for z, ranks in zip(placed, self.lines.ranks, strict=True))
         x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
-        change = self.evidence.mean(
-            x, grouping, _rms_change(self.evidence, x, grouping), (-1.0, 1.0), "delong"
-        )
+        sizes = [denominator_sizes(self.evidence, rate, grouping) for rate in ("tpr", "fpr")]
+        reach = _reach_of_unseen(self.evidence, x, grouping, _rows_per_smaller_class(*sizes))
+        change = self.evidence.mean(x, grouping, reach, (-1.0, 1.0), "delong")
         low, high = change.interval(confidence)
         if not self.evidence.dependent:
             noise = self.evidence.mean(x, grouping, 0.0, (-1.0, 1.0), "delong").se
@@ -281,6 +282,44 @@ def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Flo
     with np.errstate(divide="ignore", invalid="ignore"):
         usual = np.sqrt(np.maximum(squares, 0) / ww)
     return np.where(usual > 0, usual, 1.0)
+
+
+def _rows_per_smaller_class(positives: Floats, negatives: Floats) -> Floats:
+    """Return the most that one row can add to the value whose mean is an AUC: rows per row of the smaller class [groups]."""
+    smaller = np.minimum(positives, negatives)
+    return np.where(smaller > 0, (positives + negatives) / np.where(smaller > 0, smaller, 1.0), 1.0)
+
+
+def _reach_of_unseen(evidence: GroupEstimator, x: Moments, grouping: Grouping, otherwise: Floats) -> Floats:
+    """Return how far two pseudo-rows lie from the mean change, so that they stand for changes that no row shows [groups].
+
+    m rows (people) of equal change have (Σd²)²/Σd⁴ = m, and one of them has the square Σd⁴/Σd². With fewer than `ENOUGH`,
+    the two pseudo-rows are worth up to `UNSEEN` of them (`rare_changes`), and never less than two rows of the root mean
+    square. The change that a row may have where none changed is `otherwise`.
+    """
+    inside = ~np.isnan(x.first)
+    g, people = grouping.index[inside], evidence.cells.keys.get("subject")
+    first, second, weight, ww, rows = (
+        v[inside]
+        for v in (
+            x.first,
+            x.second,
+            evidence.cells.weight,
+            evidence.cells.weight_squares,
+            evidence.cells.rows,
+        )
+    )
+    square, fourth, size = second, second**2 / rows, ww
+    if people is not None:
+        person, person_index = np.unique(people[inside] * grouping.size + g, return_inverse=True)
+        total, weight = (per_group(v, person_index, len(person)) for v in (first, weight))
+        g, square, fourth, size = person % grouping.size, total**2, total**4, weight**2
+    squares, fourths, sizes, n = (per_group(v, g, grouping.size) for v in (square, fourth, size, weight))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        typical, one = sizes / n, fourths / squares
+        unseen = UNSEEN / 2 * np.maximum(0.0, 1 - squares / one / ENOUGH) * one / typical**2
+        usual = np.sqrt(np.fmax(squares / sizes, unseen))
+    return np.where(usual > 0, usual, otherwise)
 
 
 def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:

@@ -165,8 +165,8 @@ def scales_of_activations(
         histograms = observe(template, prepared, state, rows)
     if histograms is None:
         histograms = _observe_in_torch(prepared, state, rows, device)
-    found = dict(zip(prepared.activations, histograms, strict=True))
-    return {method: scales_of_histograms(found, method) for method in methods}
+    named = dict(zip(prepared.activations, histograms, strict=True))
+    return {method: scales_of_histograms(named, method) for method in methods}
 
 
 def scales_of_histograms(histograms: Mapping[str, Histogram | None], method: Ranges) -> dict[str, Tensor]:

@@ -146,9 +146,9 @@ class QATGraphs:
         """Yield the scales and zero points of each network of a stack: of small networks that are chains, together."""
         chain = rounded_chain(self.training.graph) if _fit_together(calibration) else None
         if chain is not None:
-            found = activation_histograms(chain, tensors, [rows[:] for rows in calibration])
+            histograms = activation_histograms(chain, tensors, [rows[:] for rows in calibration])
             for i, method in enumerate(methods):
-                yield scales_of_histograms({name: each[i] for name, each in found.items()}, method)
+                yield scales_of_histograms({name: each[i] for name, each in histograms.items()}, method)
             return
         for i, (rows, method) in enumerate(zip(calibration, methods, strict=True)):
             # In training mode batch norm updates its running statistics: give it copies.
@@ -174,12 +174,12 @@ class QATGraphs:
 
 
 def _fit_together(calibration: Sequence[Rows]) -> bool:
-    """Return whether several networks have as many rows each, of which all fit into one call."""
+    """Return whether the rows of several networks that read tables fit into one call."""
     first = calibration[0]
     return (
         len(calibration) > 1
-        and isinstance(first, Tensor)
-        and first.is_floating_point()
-        and all(isinstance(rows, Tensor) and rows.shape == first.shape for rows in calibration)
-        and len(calibration) * len(first) <= rows_at_once(first)
+        and all(
+            isinstance(rows, Tensor) and rows.is_floating_point() and rows.dim() == 2 for rows in calibration
+        )
+        and len(calibration) * max(map(len, calibration)) <= rows_at_once(first)
     )

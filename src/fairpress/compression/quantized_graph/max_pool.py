@@ -20,7 +20,6 @@ MAX_POOLS = (aten.max_pool2d.default,)
 RESHAPES = (aten.flatten.using_ints,)
 RESHAPED = ("Flatten", "Reshape")
 GRID_PRESERVING = ("MaxPool", *RESHAPED)
-MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 
 
 def on_grid(node: Any) -> bool:
@@ -52,33 +51,3 @@ def pass_grids_on(model: onnx.ModelProto) -> None:
             graph.node.insert(position, new)
             producer |= dict.fromkeys(new.output, new)
         integer_results.add(result)
-
-
-def quantize_before_reshapes(model: onnx.ModelProto) -> None:
-    """Quantize a mean before it is reshaped for a layer, not only afterwards, in place.
-
-    Both are the same numbers. But where the reshape comes first, runtimes compute the mean and its reshape in float, and
-    OpenVINO adds a conversion of its own.
-    """
-    graph = model.graph
-    producer = {output: node for node in graph.node for output in node.output}
-    for quantize in [n for n in graph.node if n.op_type == "QuantizeLinear"]:
-        reshape = producer.get(quantize.input[0])
-        if reshape is None or reshape.op_type not in RESHAPED:
-            continue
-        mean = producer.get(reshape.input[0])
-        readers = [n for n in graph.node if reshape.output[0] in n.input]
-        if mean is None or mean.op_type not in MEANS or len(readers) > 1:
-            continue
-        value = reshape.input[0]
-        integers, rounded = (
-            f"{value} before {reshape.output[0]} integers",
-            f"{value} before {reshape.output[0]}",
-        )
-        reshape.input[0] = rounded
-        position = list(graph.node).index(reshape)
-        for new in (
-            helper.make_node("DequantizeLinear", [integers, *quantize.input[1:]], [rounded]),
-            helper.make_node("QuantizeLinear", [value, *quantize.input[1:]], [integers]),
-        ):
-            graph.node.insert(position, new)

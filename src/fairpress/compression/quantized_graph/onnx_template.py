@@ -16,7 +16,9 @@ from torch.fx import GraphModule
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.embedding_tables import gather_integers
-from fairpress.compression.quantized_graph.max_pool import pass_grids_on, quantize_before_reshapes
+from fairpress.compression.quantized_graph.integer_biases import Bias, integer_biases
+from fairpress.compression.quantized_graph.integer_reshapes import quantize_before_reshapes
+from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.transposed_weights import store_transposed
 from fairpress.compression.quantized_graph.weight_readers import (
@@ -43,32 +45,6 @@ decomposed = torch.ops.quantized_decomposed
 DRAWS = 20  # of integers that differ from those of other layers
 # Operators whose float weights ONNX Runtime would quantize by itself.
 SHIELDED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-
-
-@dataclass(frozen=True)
-class Bias:
-    """The names of a bias stored as int32 at the scale of a product, of that product, and of its two scales.
-
-    A layer that runs twice has one for each of its products, since their scales differ.
-    """
-
-    name: str
-    product: str
-    activation: str
-    weights: str
-
-    @property
-    def constants(self) -> tuple[str, str, str]:
-        """Names of the integers, their scale and their zero point."""
-        prefix = f"{self.name} of {self.product}"
-        return (f"{prefix} integers", f"{prefix} scales", f"{prefix} zero")
-
-    def numbers(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        scale = (values[self.activation] * values[self.weights]).astype(np.float32)
-        limit = 2**31 - 1
-        exact = values[self.name].astype(np.float64) / scale
-        integers = np.clip(np.round(exact), -limit, limit).astype(np.int32)
-        return dict(zip(self.constants, (integers, scale, np.zeros_like(integers)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -161,9 +137,10 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     compute_constants_at_load(model)
     transpose_shared_weights(model)
     pass_grids_on(model)
-    quantize_before_reshapes(model)
     _shield_floats(model)
-    return OnnxTemplate(model, _integer_biases(model))
+    biases = integer_biases(model)
+    quantize_before_reshapes(model)  # last: what precedes looks for conversions right before layers
+    return OnnxTemplate(model, biases)
 
 
 def _without_equal_integers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -290,30 +267,3 @@ def _float_constants(graph: onnx.GraphProto) -> set[str]:
         ):
             constants |= set(node.output)
     return constants
-
-
-def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
-    """Store biases of quantized Gemm nodes as int32 at the scale of their products; `OnnxTemplate.fill` computes them.
-
-    ONNX Runtime uses the integer kernel (QGemm) only with such a bias.
-    """
-    graph = model.graph
-    stored = {t.name: t for t in graph.initializer}
-    producer = {o: n for n in graph.node for o in n.output}
-    biases = []
-    for node in list(graph.node):
-        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
-            continue
-        x, w = (producer.get(name) for name in node.input[:2])
-        if x is None or w is None or {x.op_type, w.op_type} != {"DequantizeLinear"}:
-            continue
-        bias = Bias(node.input[2], node.output[0], x.input[1], w.input[1])
-        biases.append(bias)
-        channels = numpy_helper.to_array(stored[bias.name]).shape
-        for name, kind in zip(bias.constants, (np.int32, np.float32, np.int32), strict=True):
-            graph.initializer.append(numpy_helper.from_array(np.zeros(channels, kind), name))
-        result = f"{bias.name} of {bias.product} dequantized"
-        position = list(graph.node).index(node)
-        graph.node.insert(position, helper.make_node("DequantizeLinear", bias.constants, [result], axis=0))
-        node.input[2] = result
-    return tuple(biases)

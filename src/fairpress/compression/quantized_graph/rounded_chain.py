@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.nn.utils.rnn import pad_sequence
 
 from fairpress.compression.quantized_graph.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
 from fairpress.compression.quantized_graph.range_estimators import Histogram
@@ -111,19 +112,20 @@ def activation_histograms(
     tensors
         Tensors [networks, …] by name.
     rows
-        Inputs [rows, columns] of each network, as many of each.
+        Inputs [rows, columns] of each network.
     """
-    x, found = torch.stack(list(rows)), dict[str, list[Histogram]]()
+    # Parts of a table differ by a few rows: what is computed of the rows that pad the shorter ones is left out.
+    x, histograms = pad_sequence(list(rows), batch_first=True), dict[str, list[Histogram]]()
     for operator in chain.operators:
         if isinstance(operator, RoundedActivation):
-            found[operator.module] = [Histogram() for _ in rows]
-            for histogram, values in zip(found[operator.module], x, strict=True):
-                histogram.add(values)
+            histograms[operator.module] = [Histogram() for _ in rows]
+            for histogram, values, inputs in zip(histograms[operator.module], x, rows, strict=True):
+                histogram.add(values[: len(inputs)])
         elif isinstance(operator, RoundedLinear):
             x, _ = operator.linear.forward(x, {**tensors, operator.linear.weight: operator.rounded(tensors)})
         else:
             x, _ = operator.forward(x, tensors)
-    return found
+    return histograms
 
 
 def _is_linear(operator: ChainOperator) -> bool:

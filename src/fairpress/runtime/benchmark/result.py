@@ -35,7 +35,8 @@ class BenchmarkResult:
     measurements
         By batch size, then in the order of the models.
     kernels
-        (Model, runtime) → how its layers are executed, for models that are slower than the first.
+        (Model, runtime) → how its layers are executed, for models that are slower than the first; at the smallest batch
+        size at which they are.
     notes
         Remarks on the conditions of the measurement.
     """

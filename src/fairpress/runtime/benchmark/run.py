@@ -74,13 +74,15 @@ def bench_all(
                 "that batch size."
             )
     bench = BenchmarkResult(sizes, measurements, processor(), notes=notes)
-    slow = {(m.model, m.runtime) for m in bench.slower()}
+    slow: dict[tuple[str, str], int] = {}  # the smallest batch size at which a model is slower
+    for m in bench.slower():
+        slow.setdefault((m.model, m.runtime), m.batch)
     return replace(
         bench,
         kernels={
-            (c.model, c.runtime.name): kernels(c.onnx, c.runtime)
+            key: kernels(c.onnx, c.runtime, slow[key])
             for c in runs
-            if (c.model, c.runtime.name) in slow and c.path is None
+            if (key := (c.model, c.runtime.name)) in slow and c.path is None
         },
     )
 
