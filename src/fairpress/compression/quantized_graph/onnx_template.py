@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from torch import Tensor
 from torch.fx import GraphModule
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.embedding_tables import gather_integers
+from fairpress.compression.quantized_graph.float_reductions import read_floats, reduce_floats
 from fairpress.compression.quantized_graph.integer_biases import Bias, integer_biases
 from fairpress.compression.quantized_graph.integer_reshapes import quantize_before_reshapes
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
@@ -139,7 +140,8 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     pass_grids_on(model)
     _shield_floats(model)
     biases = integer_biases(model)
-    quantize_before_reshapes(model)  # last: what precedes looks for conversions right before layers
+    quantize_before_reshapes(model)  # after what looks for conversions right before layers
+    reduce_floats(model)
     return OnnxTemplate(model, biases)
 
 
@@ -242,18 +244,11 @@ def _shield_floats(model: onnx.ModelProto) -> None:
     graph = model.graph
     dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     constant = _float_constants(graph)
-    lowest = "lowest"
     for node in list(graph.node):
         if node.op_type not in SHIELDED or node.input[1] not in constant:
             continue
         if node.input[0] in dequantized:
-            if lowest not in {t.name for t in graph.initializer}:
-                value = np.array(np.finfo(np.float32).min, np.float32)
-                graph.initializer.append(numpy_helper.from_array(value, lowest))
-            shielded = f"{node.input[0]} for {node.output[0]}"
-            position = list(graph.node).index(node)
-            graph.node.insert(position, helper.make_node("Max", [node.input[0], lowest], [shielded]))
-            graph.node[position + 1].input[0] = shielded
+            read_floats(graph, node)
 
 
 def _float_constants(graph: onnx.GraphProto) -> set[str]:
