@@ -1,8 +1,8 @@
 """Reduce floats where OpenVINO reduces integers wrongly.
 
-OpenVINO 2026.4 returns numbers that have nothing to do with the input where it reduces integers whose zero point is not 0
-over tokens, or after a reshape; it also rounds before a maximum what is rounded after it. Its means of images over height and
-width are right, and fast.
+OpenVINO 2026.4 returns numbers that have nothing to do with the input where integers whose zero point is not 0 are reduced
+over tokens, or after a reshape, and where such a maximum is quantized. Its means of images over height and width are right,
+and fast.
 """
 
 from __future__ import annotations
