@@ -96,7 +96,7 @@ def test_tensors_of_gigabytes_are_refused(tmp_path, data, when):
 
 
 def test_what_is_meant_may_take_more(tmp_path, data, monkeypatch):
-    shape = constant("shape", np.array([20_000_000], np.int64))  # 80 MB
+    shape = constant("shape", np.array([100_000_000], np.int64))  # 400 MB: more than allocators return late
     path = save(tmp_path, adding(h.make_node("ConstantOfShape", ["shape"], ["big"])), shape)
     assert fp.predict({"m": str(path)}, data, part="all").num_rows == 80
     gc.collect()  # what an earlier test left would give its memory to the call

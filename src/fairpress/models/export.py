@@ -193,7 +193,14 @@ def _translated(module: nn.Module, example: Tensor, *, as_it_is: bool) -> torch.
             if (lowered := lowered_program(module)) is not None:
                 with translations_of(lowered.graph):
                     return translate(lowered)
-    return translate(module, dynamic_shapes=(dynamic_shape(example),))
+    shapes = (dynamic_shape(example),)
+    try:
+        return translate(module, dynamic_shapes=shapes)
+    except Exception:
+        # The exporter of torch 2.9 refuses graphs that torch.export reads.
+        with suppress(Exception):
+            return translate(torch.export.export(module, (example,), dynamic_shapes=shapes))
+        raise
 
 
 def input_name(example: Tensor) -> str:
