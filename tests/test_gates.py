@@ -417,6 +417,20 @@ def test_a_closed_standard_output_takes_nothing_and_changes_no_code(folder):
     assert b"Traceback" not in silent.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in a shell")
+def test_processes_that_a_command_with_closed_streams_starts_have_open_ones(tmp_path):
+    child = (
+        "import sys; open('child', 'w').write(str([s is None for s in (sys.stdin, sys.stdout, sys.stderr)]))"
+    )
+    parent = (
+        "import subprocess, sys; from fairpress.cli.app import open_closed_streams; open_closed_streams(); "
+        f"subprocess.run([sys.executable, '-c', {child!r}])"
+    )
+    command = f"{shlex.join([sys.executable, '-c', parent])} <&- >&- 2>&-"
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / "child").read_text() == "[False, False, False]"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_command_that_is_told_to_end_clears_up(folder, name, code):

@@ -126,12 +126,19 @@ def _full_output() -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Open the null device for each standard stream that is closed (``>&-``), or the next file would get its descriptor."""
+    """Open the null device for each standard stream that is closed (``>&-``), or the next file would get its descriptor.
+
+    Processes that this one starts inherit it.
+    """
     for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is not None:
             continue
         with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            null_device = os.open(os.devnull, os.O_RDWR)
+            if null_device != descriptor:
+                os.dup2(null_device, descriptor)
+                os.close(null_device)
+            os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
@@ -166,9 +173,8 @@ def output_error() -> OSError | None:
     """Return why standard output takes nothing; None if it does, or cannot be asked."""
     try:
         close_output()
-        os.write(
-            sys.stdout.fileno(), b""
-        )  # a terminal's lines are gone from the buffer even where writing them failed
+        # A terminal's lines are gone from the buffer even where writing them failed.
+        os.write(sys.stdout.fileno(), b"")
     except ValueError:  # closed, or replaced by an object without a descriptor
         return None
     except OSError as error:

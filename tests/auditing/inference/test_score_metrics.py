@@ -291,3 +291,74 @@ def test_few_changed_rows_are_as_uncertain_with_weights_and_with_copies_of_peopl
     assert widths["rows"] > 2 * 3 / 40 * 0.6  # three lost rows of 40 cannot be ruled out, in either direction
     assert widths["weights"] == pytest.approx(widths["rows"], rel=1e-6)
     assert widths["people"] == pytest.approx(widths["rows"], rel=0.05)
+
+
+def test_few_changed_rows_of_small_weight_stand_for_rows_of_any_weight():
+    """A quarter of the rows weigh fifty times as much: the size of seen changes, light ones as a rule, covered 60 %."""
+    rng, covered = np.random.default_rng(8), []
+    y = np.repeat([1, 0], [100, 300])
+    for _ in range(100):
+        before = ndtr(rng.normal(size=400) + 1.5 * y)
+        after = np.where((y == 1) & (rng.random(400) < 0.03), 0.0, before)
+        table = pd.DataFrame({"label": y, "g": "a", "a.score": before, "b.score": after})
+        table["w"] = rng.choice([0.1, 0.1, 0.1, 5.0], 400)
+        change = audit(table, by=["g"], weight="w", **PAIR).comparisons[0].overall.changes["auc"]
+        covered.append(change.low <= -0.03 * ndtr(1.5 / np.sqrt(2)) <= change.high)
+    assert np.mean(covered) >= 0.93
+
+
+def test_weights_of_classes_do_not_make_unseen_changes_of_auc_larger():
+    rng = np.random.default_rng(9)
+    y = np.repeat([1, 0], 100)
+    before = ndtr(rng.normal(size=200) + 1.5 * y)
+    table = pd.DataFrame({"label": y, "g": "a", "a.score": before})
+    table["w"] = np.where(y == 1, 0.02, 1.98)
+    for lost in (0, 1):
+        table["b.score"] = np.where(np.arange(200) < lost, 0.0, before)
+        plain, weighted = (
+            audit(table, by=["g"], **PAIR, **options).comparisons[0].overall.changes["auc"]
+            for options in ({}, {"weight": "w"})
+        )
+        assert weighted.high - weighted.low == pytest.approx(plain.high - plain.low, rel=0.1)
+
+
+def test_a_row_that_loses_everything_under_every_seed_is_one_row():
+    rng = np.random.default_rng(10)
+    y = np.repeat([1, 0], [40, 200])
+    before = ndtr(rng.normal(size=240) + 1.5 * y)
+    after = np.where(np.arange(240) < 1, 0.0, before)
+    table = pd.DataFrame({"label": y, "g": "a", "a.score": before, "b.score": after})
+    runs = pd.concat([table.assign(seed=s, row_id=np.arange(240)) for s in range(30)])
+    once, often = (
+        audit(t, by=["g"], **PAIR, **options).comparisons[0].overall.changes["auc"]
+        for t, options in ((table, {}), (runs, {"seed_column": "seed"}))
+    )
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.02)
+
+
+def test_scores_that_change_places_within_a_class_leave_a_change_of_auc_uncertain_with_weights_too():
+    rng = np.random.default_rng(11)
+    y = (rng.random(200) < 0.3).astype(int)
+    before = ndtr(rng.normal(size=200) + 1.5 * y)
+    after, order = before.copy(), np.argsort(before)
+    for i, j in zip(order[:-1:2], order[1::2], strict=True):
+        if y[i] == y[j]:
+            after[i], after[j] = before[j], before[i]
+    table = pd.DataFrame({"label": y, "g": "a", "a.score": before, "b.score": after})
+    table["w"] = rng.random(200) + 0.1
+    change = audit(table, by=["g"], weight="w", **PAIR).comparisons[0].overall.changes["auc"]
+    assert change.value == pytest.approx(0, abs=1e-12)
+    assert change.low < -0.02 < 0.02 < change.high
+
+
+def test_scores_of_rows_without_weight_count_for_nothing():
+    rng = np.random.default_rng(12)
+    y = (rng.random(300) < 0.3).astype(int)
+    scores = [ndtr(rng.normal(size=300) + 1.5 * y) for _ in range(2)]
+    table = pd.DataFrame({"label": y, "g": "a", "a.score": scores[0], "b.score": scores[1]})
+    table["w"] = np.where(np.arange(300) < 30, 0.0, 2.0)
+    every, rest = (
+        audit(t, by=["g"], weight="w", **PAIR).comparisons[0].overall for t in (table, table.iloc[30:])
+    )
+    for name in ("auc", "log_loss", "calibration_error"):
+        assert every.changes[name].value == pytest.approx(rest.changes[name].value)

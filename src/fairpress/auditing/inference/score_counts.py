@@ -322,12 +322,14 @@ def _means(
 ) -> dict[str, Floats]:
     """Return the mean scores, between the smallest and the largest of each combination.
 
-    A mean of equal scores can differ from them in the last digit and fall into another calibration bin.
+    A mean of equal scores can differ from them in the last digit and fall into another calibration bin. Of rows that all
+    weigh nothing, it is the smallest.
     """
-    return {
-        side: np.clip(moments[side, "score"].first / cells.weight, low, high)
-        for side, (low, high) in zip(SIDES, ends, strict=False)
-    }
+    weight, out = cells.weight, {}
+    for side, (low, high) in zip(SIDES, ends, strict=False):
+        mean = np.divide(moments[side, "score"].first, weight, out=low.copy(), where=weight > 0)
+        out[side] = np.clip(mean, low, high)
+    return out
 
 
 def _clamped(score: str) -> str:

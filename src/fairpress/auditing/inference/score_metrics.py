@@ -179,8 +179,8 @@ class ScorePair:
     ) -> list[Estimate]:
         before, after = (z[ranks.index] for z, ranks in zip(placed, self.lines.ranks, strict=True))
         x, grouping = self.evidence.moments(after - before), self._grouping(self.lines.cells, attribute)
-        sizes = [denominator_sizes(self.evidence, rate, grouping) for rate in ("tpr", "fpr")]
-        reach = _reach_of_unseen(self.evidence, x, grouping, _rows_per_smaller_class(*sizes))
+        negatives, positives = (denominator_sizes(self.evidence, rate, grouping) for rate in ("fpr", "tpr"))
+        reach = _reach_of_unseen(self.evidence, x, grouping, (negatives, positives))
         change = self.evidence.mean(x, grouping, reach, (-1.0, 1.0), "delong")
         low, high = change.interval(confidence)
         if not self.evidence.dependent:
@@ -272,8 +272,8 @@ def _correlation(areas: Sequence[TEstimate], change_se: Floats) -> Floats:
     return np.asarray(np.clip(np.nan_to_num(r), 0.0, 1.0))
 
 
-def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Floats:
-    """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
+def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping, otherwise: float = 1.0) -> Floats:
+    """Return the root mean square of a change in each group: a pseudo-row of that size; else where nothing changed."""
     inside = ~np.isnan(x.first)
     squares, ww = (
         per_group(v[inside], grouping.index[inside], grouping.size)
@@ -281,24 +281,48 @@ def _rms_change(evidence: GroupEstimator, x: Moments, grouping: Grouping) -> Flo
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         usual = np.sqrt(np.maximum(squares, 0) / ww)
-    return np.where(usual > 0, usual, 1.0)
+    return np.where(usual > 0, usual, otherwise)
 
 
-def _rows_per_smaller_class(positives: Floats, negatives: Floats) -> Floats:
-    """Return the most that one row can add to the value whose mean is an AUC: rows per row of the smaller class [groups]."""
-    smaller = np.minimum(positives, negatives)
-    return np.where(smaller > 0, (positives + negatives) / np.where(smaller > 0, smaller, 1.0), 1.0)
-
-
-def _reach_of_unseen(evidence: GroupEstimator, x: Moments, grouping: Grouping, otherwise: Floats) -> Floats:
+def _reach_of_unseen(
+    evidence: GroupEstimator, x: Moments, grouping: Grouping, effective: tuple[Floats, Floats]
+) -> Floats:
     """Return how far two pseudo-rows lie from the mean change, so that they stand for changes that no row shows [groups].
 
-    m rows (people) of equal change have (Σd²)²/Σd⁴ = m, and one of them has the square Σd⁴/Σd². With fewer than `ENOUGH`,
-    the two pseudo-rows are worth up to `UNSEEN` of them (`rare_changes`), and never less than two rows of the root mean
-    square. The change that a row may have where none changed is `otherwise`.
+    m rows (people) of equal change d have (Σd²)²/Σd⁴ = m, and Σd⁴/Σd² = d². With fewer than `ENOUGH`, the two pseudo-rows
+    are worth up to `UNSEEN` of them (`rare_changes`), and never less than two rows of the root mean square. Where no row
+    changed, each is a row of the smaller class that lost everything. Unseen rows have the typical weight of their class.
+
+    Parameters
+    ----------
+    effective
+        Effective rows of the negatives and of the positives [groups].
     """
-    inside = ~np.isnan(x.first)
-    g, people = grouping.index[inside], evidence.cells.keys.get("subject")
+    cells, groups = evidence.cells, grouping.size
+    inside = ~np.isnan(x.first) & (cells.weight > 0)
+    side = 2 * grouping.index[inside] + (cells.binary(cells.label)[inside] == 1)  # the class in the group
+    total = per_group(cells.weight[inside], side, 2 * groups) / evidence.repeats
+    pseudo_row = _weight_of_pseudo_row(evidence, grouping)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = total / np.stack(effective, axis=1).reshape(-1) / np.repeat(pseudo_row, 2)
+        square, rows, group = _squared_changes(evidence, x, inside, side, worth)
+        squares, fourths = (per_group(rows * square**power, group, groups) for power in (1, 2))
+        one = fourths / squares
+        unseen = UNSEEN / 2 * np.maximum(0.0, 1 - squares / one / ENOUGH) * one
+        usual = np.fmax(_rms_change(evidence, x, grouping, otherwise=0.0), np.sqrt(unseen))
+        lost = total.reshape(groups, 2).sum(axis=1) / np.minimum(*effective) / pseudo_row
+    return np.where(usual > ROUNDING, usual, np.where(lost > 0, lost, 1.0))
+
+
+def _squared_changes(
+    evidence: GroupEstimator, x: Moments, inside: np.ndarray, side: np.ndarray, worth: Floats
+) -> tuple[Floats, Floats, np.ndarray]:
+    """Return squares of the changes of rows (people) in units of pseudo-rows, how many rows have each, and their groups.
+
+    A row has one change over all seeds, its mean, as a pseudo-row has the same under every seed. `side` is the group and the
+    class of each combination that is `inside`, `worth` the weight of a row of each [groups · 2] over that of a pseudo-row.
+    """
+    keys = evidence.cells.keys
     first, second, weight, ww, rows = (
         v[inside]
         for v in (
@@ -309,17 +333,29 @@ def _reach_of_unseen(evidence: GroupEstimator, x: Moments, grouping: Grouping, o
             evidence.cells.rows,
         )
     )
-    square, fourth, size = second, second**2 / rows, ww
-    if people is not None:
-        person, person_index = np.unique(people[inside] * grouping.size + g, return_inverse=True)
-        total, weight = (per_group(v, person_index, len(person)) for v in (first, weight))
-        g, square, fourth, size = person % grouping.size, total**2, total**4, weight**2
-    squares, fourths, sizes, n = (per_group(v, g, grouping.size) for v in (square, fourth, size, weight))
+    unit = keys.get("subject", keys.get("row"))
+    if unit is None:
+        return second / ww * worth[side] ** 2, rows, side // 2
+    entry, entry_index = np.unique(unit[inside] * len(worth) + side, return_inverse=True)
+    total, size = (per_group(v, entry_index, len(entry)) for v in (first, weight))
+    member, member_index = np.unique(
+        entry // 2, return_inverse=True
+    )  # a person may have rows of both classes
+    change = per_group(total / size * worth[entry % len(worth)], member_index, len(member))
+    return change**2, np.ones(len(member)), member % (len(worth) // 2)
+
+
+def _weight_of_pseudo_row(evidence: GroupEstimator, grouping: Grouping) -> Floats:
+    """Return the weight of a pseudo-row (person) of `evidence.mean` in one run [groups]: Σw²/Σw; over seeds, the mean."""
+    cells, lines, groups = evidence.cells, evidence.one_run, grouping.size
+    w, index = cells.weight[lines], grouping.index[lines]
+    units = denominator_sizes(evidence, "accuracy", grouping)
+    if evidence.dependent:
+        person = cells.keys.get("subject", cells.keys["row"])[lines]
+        entry = np.unique((person * groups + index)[w > 0])
+        units = per_group(np.ones(len(entry)), entry % groups, groups)
     with np.errstate(divide="ignore", invalid="ignore"):
-        typical, one = sizes / n, fourths / squares
-        unseen = UNSEEN / 2 * np.maximum(0.0, 1 - squares / one / ENOUGH) * one / typical**2
-        usual = np.sqrt(np.fmax(squares / sizes, unseen))
-    return np.where(usual > 0, usual, otherwise)
+        return per_group(w, index, groups) / units
 
 
 def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:
