@@ -80,3 +80,23 @@ def test_openvino_computes_the_same_numbers(created):
     expected = new.graph(x).numpy()
     computed = open_session(new.onnx, choose("openvino"), len(x)).run(x.numpy())
     assert np.abs(computed - expected).max() < 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("share", [1e-4, 1e-6, 1e-9])
+def test_channels_of_hardly_any_weights_keep_their_biases(share):
+    """Batch norm leaves such channels: at the scale of their products, an int32 would not hold the bias."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        layers = (nn.Conv2d(3, 8, 3), nn.SiLU(), nn.Conv2d(8, 8, 3), nn.SiLU())
+        net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)).eval()
+    with torch.no_grad():
+        for layer in (net[2], net[6]):
+            layer.weight[1] *= share
+            layer.bias[1] = 0.5
+    x, _ = images(64)
+    x = x.float() / x.float().std()
+    file = quantize_many(BatchQuantizer.from_module(net, x), [net.state_dict()], [x])[0].onnx
+    with torch.no_grad():
+        expected = net(x)
+    assert np.abs(run(file, x.numpy()) - expected.numpy()).max() < 0.05
+    assert [str(b.dtype) for b in biases(file).values()] == ["int32", "int32"]

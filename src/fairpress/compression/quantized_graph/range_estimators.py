@@ -13,6 +13,7 @@ RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
 MIN_SCALE = 1e-8
 NO_WEIGHTS = 2.0**-10  # scale of a layer whose weights are all 0
+SMALLEST = 2.0**-12  # scale of a channel, of the largest of its layer
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
@@ -26,8 +27,9 @@ def weight_scales(
 ) -> Tensor:
     """Return a scale per output channel for integers low … top; both may differ between channels.
 
-    A channel whose weights are all 0 (after pruning) has the largest scale of its layer: runtimes store a bias as an int32
-    at the scale of the products, which would overflow at a scale near 0.
+    A channel whose weights are all 0 (after pruning) has the largest scale of its layer, and one whose weights are nearly 0
+    (as batch norm may leave it) at least `SMALLEST` of it: runtimes store a bias as an int32 at the scale of the products,
+    which would overflow at a scale near 0. What such a channel adds is below a step of the layer's activations.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ def weight_scales(
         scales = torch.where(worse, -minus, plus)
     empty = magnitude.amax(-1) == 0
     layer_scale = scales.abs().masked_fill(empty, 0).amax(-1, keepdim=True)
+    floor = SMALLEST * layer_scale
+    scales = torch.where(scales.abs() < floor, torch.copysign(floor, scales), scales)
     return torch.where(empty, torch.where(layer_scale > 0, layer_scale, NO_WEIGHTS), scales)
 
 
