@@ -19,6 +19,7 @@ from fairpress.compression.quantized_graph.range_estimators import (
     Histogram,
     Ranges,
     activation_scale,
+    for_biases,
     weight_scales,
 )
 from fairpress.compression.quantized_graph.row_chunks import Rows, by_chunk, positions_of_chunks
@@ -138,9 +139,10 @@ def scales_of_weights(
     for layer in counted(prepared.layers, "ranges of weights, layers"):
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
-        out[f"{layer.module}.scale"] = weight_scales(
+        scales = weight_scales(
             flat, layer.tops(state), method, layer.lows(state) if layer.full_range else None
         )
+        out[f"{layer.module}.scale"] = scales if layer.table or layer.stored else for_biases(scales)
     return out
 
 

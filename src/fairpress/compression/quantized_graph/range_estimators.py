@@ -13,7 +13,7 @@ RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
 MIN_SCALE = 1e-8
 NO_WEIGHTS = 2.0**-10  # scale of a layer whose weights are all 0
-SMALLEST = 2.0**-12  # scale of a channel, of the largest of its layer
+SMALLEST = 2.0**-12  # scale of a channel with a bias, as a share of the largest of its layer
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
@@ -27,9 +27,8 @@ def weight_scales(
 ) -> Tensor:
     """Return a scale per output channel for integers low … top; both may differ between channels.
 
-    A channel whose weights are all 0 (after pruning) has the largest scale of its layer, and one whose weights are nearly 0
-    (as batch norm may leave it) at least `SMALLEST` of it: runtimes store a bias as an int32 at the scale of the products,
-    which would overflow at a scale near 0. What such a channel adds is below a step of the layer's activations.
+    A channel whose weights are all 0 (after pruning) has the largest scale of its layer: runtimes store a bias as an int32
+    at the scale of the products, which would overflow at a scale near 0 (see `for_biases`).
 
     Parameters
     ----------
@@ -53,9 +52,17 @@ def weight_scales(
         scales = torch.where(worse, -minus, plus)
     empty = magnitude.amax(-1) == 0
     layer_scale = scales.abs().masked_fill(empty, 0).amax(-1, keepdim=True)
-    floor = SMALLEST * layer_scale
-    scales = torch.where(scales.abs() < floor, torch.copysign(floor, scales), scales)
     return torch.where(empty, torch.where(layer_scale > 0, layer_scale, NO_WEIGHTS), scales)
+
+
+def for_biases(scales: Tensor) -> Tensor:
+    """Return scales […, channels] of a layer of products, each at least `SMALLEST` of the largest.
+
+    Batch norm may leave a channel whose weights are nearly 0, and its bias would overflow as one of zeros would. What such a
+    channel adds is below a step of the layer's activations.
+    """
+    floor = SMALLEST * scales.abs().amax(-1, keepdim=True)
+    return torch.where(scales.abs() < floor, torch.copysign(floor, scales), scales)
 
 
 Limits = tuple[int | Tensor, int | Tensor]
