@@ -43,6 +43,20 @@ def no_server():
         server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None
 
 
+@pytest.fixture
+def started(no_server, monkeypatch):
+    """The process ids of the servers that were started early, in order."""
+    found: list[int | None] = []
+    real = LocalEngine.start_early
+
+    def start(engine):
+        real(engine)
+        found.append(running())
+
+    monkeypatch.setattr(LocalEngine, "start_early", start)
+    return found
+
+
 def test_workers_are_forked_by_the_server_that_was_started_early(no_server):
     engine = LocalEngine(1)
     engine.start_early()
@@ -74,15 +88,7 @@ def test_ctrl_c_ends_the_driver_and_prints_no_traceback_of_the_server(tmp_path):
     assert done.stdout == "1 0\n"
 
 
-def test_a_study_whose_plan_fails_leaves_no_server(no_server, tmp_path, monkeypatch):
-    started = []
-    real = LocalEngine.start_early
-
-    def start(engine):
-        real(engine)
-        started.append(running())
-
-    monkeypatch.setattr(LocalEngine, "start_early", start)
+def test_a_study_whose_plan_fails_leaves_no_server(started, tmp_path, monkeypatch):
     monkeypatch.setattr("fairpress.studies.run.prepare", no_data)
     name, config = load("compas", [])
     with pytest.raises(UserError, match="the data is missing"):
@@ -102,16 +108,8 @@ def test_a_store_with_results_starts_no_server_before_the_plan(no_server, tmp_pa
 
 
 def test_a_command_starts_the_server_before_it_reads_the_study_and_ends_it_if_there_is_none(
-    no_server, tmp_path, monkeypatch
+    started, tmp_path
 ):
-    started = []
-    real = LocalEngine.start_early
-
-    def start(engine):
-        real(engine)
-        started.append(running())
-
-    monkeypatch.setattr(LocalEngine, "start_early", start)
     with pytest.raises(UserError, match="no-such-study"):
         study_run("no-such-study", out=tmp_path / "runs" / "first")
     assert started[0] is not None
